@@ -1,0 +1,1 @@
+"""Fixed-to-fixed encoding of irregularly sparse weights."""
