@@ -1,0 +1,204 @@
+"""The XOR-gate decoder (section 3 of the paper), its matrix, and how it decodes.
+
+At step t the decoder sees the window ``x_t ⌢ x_{t-1} ⌢ … ⌢ x_{t-n_s}`` of the last n_s + 1 input
+vectors of n_in bits each and puts out the n_out bits ``M · window`` over GF(2). There is no
+feedback, so a block needs only n_s + 1 neighbouring vectors and decodes by itself.
+
+Paper symbols: N_in = `n_in`, N_out = `n_out`, N_s = `n_s`, M = `Decoder.matrix`.
+
+Two layouts of the same matrix are used. `matrix` is the paper's: column ``s*n_in + i`` multiplies
+bit i (0 = least significant) of x_{t-s}. `rows` is the machine's: the inputs of a plane are stored
+oldest first, so the window of block t is the word ``W_t = Σ_j inputs[t+j] << (n_in*j)``,
+j = 0…n_s, and bit ``(n_s-s)*n_in + i`` of ``rows[r]`` is ``matrix[r, s*n_in + i]``; decoded bit r
+of block t is ``parity(rows[r] & W_t)``.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+from numba import njit
+
+from f2f import validate
+
+MAX_WINDOW = 64
+MAX_N_OUT = 65535
+
+
+def seed_words(seed: int, count: int) -> np.ndarray:
+    """The first `count` 64-bit words (uint64) of the infinite bit matrix that `seed` names.
+
+    Word r is SplitMix64 (Steele, Lea, Flood 2014) at counter r + 1 of a stream that starts at
+    the mixed seed. This function never changes between versions: stored files depend on it.
+    """
+    with np.errstate(over="ignore"):
+        start = _splitmix(np.array([seed], dtype=np.uint64))[0]
+        counter = np.arange(1, count + 1, dtype=np.uint64)
+        return _splitmix(start + counter * np.uint64(0x9E3779B97F4A7C15))
+
+
+def _splitmix(z: np.ndarray) -> np.ndarray:
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+class Decoder:
+    """A decoder with a random matrix named by its seed.
+
+    n_in: bits of an input vector, 1…8. n_out: bits of a block, 1…65535. n_s: shift registers,
+    with a window ``(n_s+1)*n_in`` of at most 64 bits. seed: 0…2**64-1; it names one infinite
+    random bit matrix for all time, of which this decoder takes the first n_out rows and the
+    first ``(n_s+1)*n_in`` columns. Raises `ValueError` outside these ranges.
+
+    >>> decoder = Decoder(n_in=8, n_out=80, n_s=2, seed=0)
+    >>> decoder.matrix.shape
+    (80, 24)
+    >>> inputs = np.arange(5, dtype=np.uint8)  # 3 blocks and n_s = 2 vectors before them
+    >>> bool((decoder.decode(inputs, 200) == decoder.decode_plain(inputs, 200)).all())
+    True
+    """
+
+    def __init__(self, n_in: int = 8, n_out: int = 80, n_s: int = 2, seed: int = 0) -> None:
+        self._set_sizes(n_in, n_out, n_s)
+        self.seed: int | None = validate.integer("seed", seed, 0, 2**64 - 1)
+        words = seed_words(self.seed, self.n_out)
+        shifts = np.arange(self.window, dtype=np.uint64)
+        self._set_matrix(((words[:, None] >> shifts) & np.uint64(1)).astype(np.uint8))
+
+    @classmethod
+    def from_matrix(cls, matrix: np.ndarray, n_in: int) -> Decoder:
+        """A decoder of an explicit matrix, 0/1, (n_out, (n_s+1)*n_in); its seed is None."""
+        array = np.asarray(matrix)
+        if array.ndim != 2:
+            raise ValueError(f"matrix must be two-dimensional, got shape {array.shape}")
+        entries = validate.bits("matrix", array.reshape(-1)).reshape(array.shape)
+        n_in = validate.integer("n_in", n_in, 1, 8)
+        n_out, window = entries.shape
+        if window == 0 or window % n_in:
+            raise ValueError(
+                f"matrix must have a multiple of n_in={n_in} columns, got {window} columns"
+            )
+        decoder = cls.__new__(cls)
+        decoder._set_sizes(n_in, n_out, window // n_in - 1)
+        decoder.seed = None
+        decoder._set_matrix(entries)
+        return decoder
+
+    def _set_sizes(self, n_in: int, n_out: int, n_s: int) -> None:
+        self.n_in = validate.integer("n_in", n_in, 1, 8)
+        self.n_out = validate.integer("n_out", n_out, 1, MAX_N_OUT)
+        self.n_s = validate.integer("n_s", n_s, 0, MAX_WINDOW // self.n_in - 1)
+
+    def _set_matrix(self, matrix: np.ndarray) -> None:
+        matrix.setflags(write=False)
+        self.matrix = matrix
+        by_age = matrix.reshape(self.n_out, self.n_s + 1, self.n_in)
+        oldest_first = by_age[:, ::-1].reshape(self.n_out, self.window).astype(np.uint64)
+        shifts = np.arange(self.window, dtype=np.uint64)
+        self.rows = np.bitwise_or.reduce(oldest_first << shifts, axis=1)
+        self.rows.setflags(write=False)
+
+    def __repr__(self) -> str:
+        name = "from_matrix" if self.seed is None else f"seed={self.seed}"
+        return f"Decoder(n_in={self.n_in}, n_out={self.n_out}, n_s={self.n_s}, {name})"
+
+    @property
+    def window(self) -> int:
+        """Bits the decoder sees at one step, (n_s+1)*n_in."""
+        return (self.n_s + 1) * self.n_in
+
+    def n_blocks(self, n: int) -> int:
+        """Blocks of a plane of n bits, ceil(n / n_out)."""
+        return -(-n // self.n_out)
+
+    def n_vectors(self, n: int) -> int:
+        """Input vectors of a plane of n bits: one a block and n_s before the first; 0 if n = 0."""
+        return self.n_blocks(n) + self.n_s if n else 0
+
+    @cached_property
+    def tables(self) -> np.ndarray:
+        """uint64 (n_s+1, 2**n_in, ceil(n_out/64)): packed output of each vector at each place.
+
+        The block is the XOR over j of ``tables[j, inputs[t+j]]``; bit r%64 of word r//64 is
+        output bit r.
+        """
+        words = -(-self.n_out // 64)
+        packed = np.zeros((self.window, words * 8), dtype=np.uint8)
+        by_window_bit = (self.rows >> np.arange(self.window, dtype=np.uint64)[:, None]) & np.uint64(1)
+        used = -(-self.n_out // 8)
+        packed[:, :used] = np.packbits(by_window_bit.astype(np.uint8), axis=1, bitorder="little")
+        columns = packed.view("<u8").reshape(self.n_s + 1, self.n_in, words)
+        tables = np.zeros((self.n_s + 1, 1 << self.n_in, words), dtype=np.uint64)
+        for bit in range(self.n_in):
+            half = 1 << bit
+            tables[:, half : 2 * half] = tables[:, :half] ^ columns[:, bit : bit + 1]
+        return tables
+
+    def decode(self, inputs: np.ndarray, n: int) -> np.ndarray:
+        """The n bits that the inputs decode to, by table lookups.
+
+        inputs: uint8 (n_vectors(n),), or (n_vectors(n), P) with P <= 8 for planes side by side.
+        Returns uint8 (n,): the bits, or the words whose bit q is the bit of plane q.
+        """
+        inputs, n = self._check(inputs, n)
+        planes = inputs if inputs.ndim == 2 else inputs[:, None]
+        out = np.zeros(n, dtype=np.uint8)
+        for q in range(planes.shape[1]):
+            _decode_plane(np.ascontiguousarray(planes[:, q]), self.tables, self.n_out, out, q)
+        return out
+
+    def decode_plain(self, inputs: np.ndarray, n: int) -> np.ndarray:
+        """As `decode`, as the matrix product it is: the reference that fast paths must equal."""
+        inputs, n = self._check(inputs, n)
+        planes = inputs if inputs.ndim == 2 else inputs[:, None]
+        out = np.zeros(n, dtype=np.uint8)
+        for q in range(planes.shape[1]):
+            bits = (planes[:, q, None] >> np.arange(self.n_in)) & 1  # (vectors, n_in)
+            blocks = [
+                # x_t ⌢ x_{t-1} ⌢ … ⌢ x_{t-n_s}
+                self.matrix @ bits[t : t + self.n_s + 1][::-1].reshape(-1) % 2
+                for t in range(self.n_blocks(n))
+            ]
+            if blocks:
+                out |= np.concatenate(blocks)[:n].astype(np.uint8) << q
+        return out
+
+    def decode_block(self, inputs: np.ndarray, t: int) -> np.ndarray:
+        """The n_out bits (uint8) of block t alone, from inputs[t…t+n_s] of a plane (vectors,)."""
+        inputs = np.asarray(inputs)
+        t = validate.integer("t", t, 0, len(inputs) - self.n_s - 1)
+        return self.decode(inputs[t : t + self.n_s + 1], self.n_out)
+
+    def _check(self, inputs: np.ndarray, n: int) -> tuple[np.ndarray, int]:
+        n = validate.integer("n", n, 0)
+        array = np.asarray(inputs)
+        if array.dtype != np.uint8 or array.ndim not in (1, 2) or array.shape[1:] > (8,):
+            raise ValueError(
+                "inputs must be uint8 (vectors,) or (vectors, planes <= 8), "
+                f"got {array.dtype} {array.shape}"
+            )
+        if len(array) != self.n_vectors(n):
+            raise ValueError(
+                f"inputs must hold {self.n_vectors(n)} vectors for n={n} bits, got {len(array)}"
+            )
+        if self.n_in < 8 and array.size and array.max() >> self.n_in:
+            raise ValueError(f"inputs must be below 2**n_in={1 << self.n_in}, got {array.max()}")
+        return array, n
+
+
+@njit(cache=True, nogil=True)
+def _decode_plane(inputs, tables, n_out, out, q):
+    """OR bit q of the decoded plane into out; inputs (vectors,), tables of the decoder."""
+    vectors, _, words = tables.shape
+    n = len(out)
+    for t in range(-(-n // n_out)):
+        start = t * n_out
+        for w in range(words):
+            word = np.uint64(0)
+            for j in range(vectors):
+                word ^= tables[j, inputs[t + j], w]
+            base = start + 64 * w
+            for r in range(min(64, n_out - 64 * w, n - base)):
+                out[base + r] |= np.uint8((word >> np.uint64(r)) & np.uint64(1)) << np.uint8(q)
