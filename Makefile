@@ -1,0 +1,60 @@
+# make help lists the targets; make test and make reproduce need nothing before them.
+PYTHON  ?= python3
+PROFILE ?= default
+JOBS    ?= 1
+RUN     ?= $(shell ls -td runs/*/provenance.json 2>/dev/null | head -n 1 | xargs -r dirname)
+
+VENV  := .venv
+PY    := $(VENV)/bin/python
+# CUDA is what .venv was made with, else 13.
+CUDA  ?= $(or $(patsubst $(VENV)/.installed-cuda-%,%,$(firstword $(wildcard $(VENV)/.installed-cuda-*))),13)
+STAMP := $(VENV)/.installed-cuda-$(CUDA)
+GPU   := $(if $(filter none,$(CUDA)),,requirements-gpu-cuda$(CUDA).txt)
+REQS  := requirements.txt requirements-dev.txt $(GPU)
+
+.DEFAULT_GOAL := help
+.PHONY: help env test lint reproduce figures compare readme bench lab docs
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+env: $(STAMP)  ## create or update .venv (CUDA=13|12|none chooses CuPy; PYTHON=python3.12 the interpreter)
+
+# One pip run for everything, so that torch and torchvision are chosen together. pip takes a
+# CPU-only torch if its settings offer one (PIP_FIND_LINKS, PIP_EXTRA_INDEX_URL); it is enough.
+$(STAMP): $(REQS) pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("f2f needs Python 3.11 or newer, $(PYTHON) is %d.%d: make PYTHON=..." % v[:2])'
+	@test -x $(VENV)/bin/pip || $(PYTHON) -m venv $(VENV)
+	@$(PY) -m pip uninstall --quiet --yes $(filter-out cupy-cuda$(CUDA)x,cupy-cuda12x cupy-cuda13x) 2>/dev/null
+	$(PY) -m pip install --quiet --disable-pip-version-check $(addprefix -r ,$(REQS))
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@rm -f $(VENV)/.installed-cuda-* && touch $@
+
+test: env  ## run the tests, every notebook at its tiny profile among them (ARGS='-k beam -x')
+	$(PY) -m pytest -n 2 $(ARGS)
+
+lint: env  ## style, format and types
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+reproduce: env  ## run all notebooks into runs/<run-id>/ (PROFILE=default|paper, JOBS=n, ARGS='--notebook 02')
+	$(PY) -m f2f.reproduce --profile $(PROFILE) --jobs $(JOBS) $(ARGS)
+
+figures: env  ## redraw all figures of a run from its CSV (RUN=runs/<run-id>, default: the newest)
+	$(PY) -m f2f.reproduce --figures-only $(RUN)
+
+compare: env  ## compare a run with runs/reference (RUN=runs/<run-id>, default: the newest)
+	$(PY) -m f2f.compare $(RUN)
+
+readme: env  ## fill the tables of README.md from runs/reference
+	$(PY) -m f2f.readme
+
+bench: env  ## run the benchmarks, each after its correctness check (ARGS='viterbi')
+	$(PY) -m benchmarks $(ARGS)
+
+lab: env  ## open JupyterLab on the notebooks with the kernel of .venv
+	$(PY) -m jupyterlab --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks $(ARGS)
+
+docs: env  ## write the API pages into docs/api
+	$(PY) -m pdoc --docformat numpy --output-directory docs/api f2f
