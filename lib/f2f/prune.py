@@ -1,0 +1,480 @@
+"""The paper's four pruning methods, for use inside a PyTorch training loop.
+
+* ``random``: drops weights in an order drawn once.
+* ``magnitude``: drops the smallest weights, at once or along the cubic schedule
+  (Zhu & Gupta 2017).
+* ``l0``: a hard concrete gate per weight; the penalty is the expected number of open gates
+  (Louizos et al. 2018).
+* ``variational_dropout``: Gaussian noise per weight; pruned where log alpha exceeds a threshold
+  (Molchanov et al. 2017).
+
+All four hang on ``torch.nn.utils.parametrize``: the module keeps its forward pass, reads ``weight``
+as before, and gets the masked, gated or noisy weight. One loop serves them all::
+
+    pruner = make_pruner("l0", model, names)
+    optimizer = torch.optim.Adam(pruner.parameter_groups(lr=1e-3, gate_lr=1e-2))
+    for step, batch in enumerate(batches):
+        loss = task_loss(model, batch) + strength * pruner.penalty()
+        optimizer.zero_grad(); loss.backward(); optimizer.step()
+        pruner.step(step)
+    masks = pruner.finish(sparsity=0.9)
+
+``torch`` is imported with this module, so import it only where networks are trained.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+METHODS = ("random", "magnitude", "l0", "variational_dropout")
+
+# Stretch interval and temperature of the hard concrete distribution (Louizos et al., section 4.1).
+GAMMA, ZETA, BETA = -0.1, 1.1, 2.0 / 3.0
+# A gate is exactly zero at evaluation where 1.2 * sigmoid(log_alpha) - 0.1 <= 0.
+L0_ZERO = -math.log(ZETA / -GAMMA)
+# A weight counts as noise where log alpha exceeds this (Molchanov et al., section 5).
+LOG_ALPHA_THRESHOLD = 3.0
+
+
+def _check_sparsity(sparsity: float, name: str = "sparsity") -> float:
+    if not 0.0 <= sparsity <= 1.0:
+        raise ValueError(f"{name} must be between 0 and 1, got {sparsity!r}")
+    return float(sparsity)
+
+
+def keep_highest(score: Tensor, sparsity: float) -> Tensor:
+    """Mask that keeps the highest scores and drops exactly ``round(sparsity * n)`` of them.
+
+    Args:
+        score: float tensor of any shape, n entries. Ties are dropped in flat order.
+        sparsity: share of entries to drop, 0..1.
+
+    Returns:
+        bool tensor of the same shape, True = kept.
+
+    Raises:
+        ValueError: sparsity outside 0..1.
+    """
+    _check_sparsity(sparsity)
+    flat = score.detach().reshape(-1)
+    drop = round(sparsity * flat.numel())
+    mask = torch.ones(flat.numel(), dtype=torch.bool, device=flat.device)
+    mask[torch.argsort(flat, stable=True)[:drop]] = False
+    return mask.reshape(score.shape)
+
+
+def magnitude_mask(weight: Tensor, sparsity: float) -> Tensor:
+    """One-shot magnitude pruning: keep the weights of largest absolute value.
+
+    >>> magnitude_mask(torch.tensor([0.1, -3.0, 0.2, 1.0]), 0.5).tolist()
+    [False, True, False, True]
+    """
+    return keep_highest(weight.abs(), sparsity)
+
+
+def random_mask(shape: Iterable[int], sparsity: float, seed: int = 0) -> Tensor:
+    """Mask of the given shape that drops exactly ``round(sparsity * n)`` weights at random."""
+    generator = torch.Generator().manual_seed(seed)
+    return keep_highest(torch.rand(tuple(shape), generator=generator), sparsity)
+
+
+@dataclass(frozen=True)
+class CubicSchedule:
+    """Sparsity over training steps, ``s_f + (s_i - s_f) (1 - (t - begin) / (end - begin))^3``.
+
+    Zhu & Gupta 2017, equation 1; ``initial`` before ``begin``, ``final`` from ``end`` on. The mask
+    changes every ``every`` steps, and at ``begin`` and ``end``.
+    """
+
+    final: float
+    begin: int
+    end: int
+    initial: float = 0.0
+    every: int = 1
+
+    def __post_init__(self) -> None:
+        _check_sparsity(self.final, "final")
+        _check_sparsity(self.initial, "initial")
+        if not 0 <= self.begin <= self.end:
+            raise ValueError(f"begin must be between 0 and end={self.end}, got {self.begin}")
+        if self.every < 1:
+            raise ValueError(f"every must be at least 1, got {self.every}")
+
+    def sparsity(self, step: int) -> float:
+        """Target sparsity at a step."""
+        if step >= self.end:
+            return self.final
+        if step < self.begin:
+            return self.initial
+        left = 1.0 - (step - self.begin) / (self.end - self.begin)
+        return self.final + (self.initial - self.final) * left**3
+
+    def due(self, step: int) -> bool:
+        """Whether the mask is to be recomputed at this step."""
+        if step < self.begin or step > self.end:
+            return False
+        return (step - self.begin) % self.every == 0 or step == self.end
+
+
+class Masked(nn.Module):
+    """Parametrization ``weight * mask``; pruned weights keep their value and get no gradient."""
+
+    mask: Tensor
+
+    def __init__(self, mask: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mask", mask.to(torch.bool))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight * self.mask
+
+
+class HardConcrete(nn.Module):
+    """Parametrization ``weight * gate``, one hard concrete gate per weight.
+
+    In training the gate is a sample, ``clip(s (zeta - gamma) + gamma, 0, 1)`` with
+    ``s = sigmoid((ln u - ln(1 - u) + log_alpha) / beta)`` (Louizos et al., equations 10 and 11);
+    in evaluation ``clip(sigmoid(log_alpha) (zeta - gamma) + gamma, 0, 1)`` (equation 13).
+    """
+
+    def __init__(self, weight: Tensor, log_alpha: float = 2.0) -> None:
+        super().__init__()
+        self.log_alpha = nn.Parameter(torch.full_like(weight, log_alpha))
+
+    def gate(self) -> Tensor:
+        """Deterministic gate of evaluation, 0..1 with exact zeros."""
+        return torch.clamp(torch.sigmoid(self.log_alpha) * (ZETA - GAMMA) + GAMMA, 0.0, 1.0)
+
+    def expected_open(self) -> Tensor:
+        """Expected number of non-zero gates (equation 12), a differentiable scalar."""
+        return torch.sigmoid(self.log_alpha - BETA * math.log(-GAMMA / ZETA)).sum()
+
+    def forward(self, weight: Tensor) -> Tensor:
+        if not self.training:
+            return weight * self.gate()
+        u = torch.empty_like(self.log_alpha).uniform_(1e-6, 1.0 - 1e-6)
+        s = torch.sigmoid((torch.log(u) - torch.log1p(-u) + self.log_alpha) / BETA)
+        return weight * torch.clamp(s * (ZETA - GAMMA) + GAMMA, 0.0, 1.0)
+
+
+class GaussianNoise(nn.Module):
+    """Parametrization ``weight + sigma * noise`` of sparse variational dropout.
+
+    ``log alpha = log sigma^2 - log weight^2``. The noise is drawn per weight and step (additive
+    reparametrization, Molchanov et al., section 4.2); evaluation drops weights whose log alpha is
+    at or above the threshold.
+    """
+
+    def __init__(self, weight: Tensor, log_sigma2: float = -10.0) -> None:
+        super().__init__()
+        self.log_sigma2 = nn.Parameter(torch.full_like(weight, log_sigma2))
+        self.threshold = LOG_ALPHA_THRESHOLD
+
+    def log_alpha(self, weight: Tensor) -> Tensor:
+        """log alpha per weight."""
+        return self.log_sigma2 - torch.log(weight**2 + 1e-8)
+
+    def divergence(self, weight: Tensor) -> Tensor:
+        """KL divergence to the log-uniform prior (equation 14), summed over the weights."""
+        k1, k2, k3 = 0.63576, 1.87320, 1.48695
+        log_alpha = torch.clamp(self.log_alpha(weight), -8.0, 8.0)
+        negative = k1 * torch.sigmoid(k2 + k3 * log_alpha)
+        negative = negative - 0.5 * torch.nn.functional.softplus(-log_alpha) - k1
+        return -negative.sum()
+
+    def forward(self, weight: Tensor) -> Tensor:
+        if not self.training:
+            return weight * (self.log_alpha(weight) < self.threshold)
+        sigma = torch.exp(0.5 * torch.clamp(self.log_sigma2, max=4.0))
+        return weight + sigma * torch.randn_like(weight)
+
+
+class Pruner(ABC):
+    """Prunes named parameters of a module while it trains; see the module docstring for the loop.
+
+    Args:
+        module: the model.
+        names: parameter names as in ``module.named_parameters()``, e.g. ``"encoder.0.qkv.weight"``.
+
+    Raises:
+        ValueError: a name is not a floating-point parameter of the module, or none was given.
+    """
+
+    def __init__(self, module: nn.Module, names: Iterable[str]) -> None:
+        self._places: dict[str, tuple[nn.Module, str]] = {}
+        known = {name for name, _ in module.named_parameters()}
+        for name in names:
+            if name not in known:
+                raise ValueError(
+                    f"names must be parameters of the module, got {name!r}; "
+                    f"it has {', '.join(sorted(known)[:5])}, ..."
+                )
+            path, _, leaf = name.rpartition(".")
+            self._places[name] = (module.get_submodule(path), leaf)
+        if not self._places:
+            raise ValueError("names must hold at least one parameter, got none")
+        self.module = module
+        for name, (owner, leaf) in self._places.items():
+            rule = self._parametrization(name, getattr(owner, leaf))
+            parametrize.register_parametrization(owner, leaf, rule)
+
+    @abstractmethod
+    def _parametrization(self, name: str, weight: Tensor) -> nn.Module: ...
+
+    @abstractmethod
+    def _score(self, name: str) -> Tensor:
+        """Importance per weight: the higher, the longer it is kept."""
+
+    @abstractmethod
+    def masks(self) -> dict[str, Tensor]:
+        """Mask per name, bool, True = kept, by the method's own rule."""
+
+    def _gates(self) -> list[nn.Parameter]:
+        """Trained parameters that the method adds."""
+        return []
+
+    def original(self, name: str) -> Tensor:
+        """The trained parameter under the parametrization."""
+        owner, leaf = self._places[name]
+        found: Tensor = getattr(owner.parametrizations, leaf).original
+        return found
+
+    def parameter_groups(self, lr: float, gate_lr: float | None = None) -> list[dict[str, object]]:
+        """Optimizer groups: the model at ``lr``, gates or noise at ``gate_lr`` (default ``lr``)."""
+        gates = self._gates()
+        known = {id(p) for p in gates}
+        rest = [p for p in self.module.parameters() if id(p) not in known]
+        groups: list[dict[str, object]] = [{"params": rest, "lr": lr}]
+        if gates:
+            groups.append({"params": gates, "lr": gate_lr or lr, "weight_decay": 0.0})
+        return groups
+
+    def penalty(self) -> Tensor:
+        """Regularization term per prunable weight, to be scaled and added to the loss."""
+        return torch.zeros((), device=next(self.module.parameters()).device)
+
+    def step(self, step: int) -> None:
+        """Call after every optimizer step, with its number."""
+        return None
+
+    def sparsity(self) -> float:
+        """Share of pruned weights over all names, by the method's own rule."""
+        masks = self.masks().values()
+        return 1.0 - sum(int(m.sum()) for m in masks) / sum(m.numel() for m in masks)
+
+    def finish(self, sparsity: float | None = None) -> dict[str, Tensor]:
+        """Remove the parametrizations; the module keeps plain weights, zero where pruned.
+
+        Args:
+            sparsity: share to prune over all names together. None takes the method's own rule
+                (exact gates at zero, log alpha threshold); a number moves the threshold, one for
+                the whole model, as the published sparse models did.
+
+        Returns:
+            mask per name, bool, True = kept.
+        """
+        masks = self.masks() if sparsity is None else self._global_masks(sparsity)
+        was_training = self.module.training
+        self.module.eval()
+        for name, (owner, leaf) in self._places.items():
+            value = self._final(name)
+            parametrize.remove_parametrizations(owner, leaf, leave_parametrized=False)
+            with torch.no_grad():
+                getattr(owner, leaf).copy_(value * masks[name])
+        self.module.train(was_training)
+        return masks
+
+    def _final(self, name: str) -> Tensor:
+        return self.original(name).detach().clone()
+
+    def _global_masks(self, sparsity: float) -> dict[str, Tensor]:
+        scores = [self._score(name).detach().reshape(-1) for name in self._places]
+        keep = keep_highest(torch.cat(scores), sparsity).split([s.numel() for s in scores])
+        return {
+            name: part.reshape(self.original(name).shape)
+            for name, part in zip(self._places, keep, strict=True)
+        }
+
+
+class MagnitudePruner(Pruner):
+    """Gradual magnitude pruning: every tensor reaches the schedule's sparsity by itself.
+
+    A schedule with ``begin = end = 0`` is one-shot pruning after the first step.
+    """
+
+    def __init__(self, module: nn.Module, names: Iterable[str], schedule: CubicSchedule) -> None:
+        self.schedule = schedule
+        self._rules: dict[str, Masked] = {}
+        super().__init__(module, names)
+
+    def _parametrization(self, name: str, weight: Tensor) -> nn.Module:
+        self._rules[name] = Masked(torch.ones_like(weight, dtype=torch.bool))
+        return self._rules[name]
+
+    def _score(self, name: str) -> Tensor:
+        return self.original(name).abs()
+
+    def step(self, step: int) -> None:
+        if self.schedule.due(step):
+            masks = self._global_masks(self.schedule.sparsity(step))
+            for name, rule in self._rules.items():
+                rule.mask.copy_(masks[name])
+
+    def masks(self) -> dict[str, Tensor]:
+        return {name: rule.mask.clone() for name, rule in self._rules.items()}
+
+    def _global_masks(self, sparsity: float) -> dict[str, Tensor]:
+        return {name: keep_highest(self._score(name), sparsity) for name in self._places}
+
+
+class RandomPruner(MagnitudePruner):
+    """Random pruning along the same schedule; the order of removal is drawn once from a seed."""
+
+    def __init__(
+        self, module: nn.Module, names: Iterable[str], schedule: CubicSchedule, seed: int = 0
+    ) -> None:
+        self._generator = torch.Generator().manual_seed(seed)
+        self._scores: dict[str, Tensor] = {}
+        super().__init__(module, names, schedule)
+
+    def _parametrization(self, name: str, weight: Tensor) -> nn.Module:
+        score = torch.rand(weight.shape, generator=self._generator)
+        self._scores[name] = score.to(weight.device)
+        return super()._parametrization(name, weight)
+
+    def _score(self, name: str) -> Tensor:
+        return self._scores[name]
+
+
+class L0Pruner(Pruner):
+    """L0 regularization by hard concrete gates; ``penalty`` is the expected share of open gates."""
+
+    def __init__(self, module: nn.Module, names: Iterable[str], log_alpha: float = 2.0) -> None:
+        self._initial = log_alpha
+        self._rules: dict[str, HardConcrete] = {}
+        super().__init__(module, names)
+
+    def _parametrization(self, name: str, weight: Tensor) -> nn.Module:
+        self._rules[name] = HardConcrete(weight.detach(), self._initial)
+        return self._rules[name]
+
+    def _gates(self) -> list[nn.Parameter]:
+        return [rule.log_alpha for rule in self._rules.values()]
+
+    def _score(self, name: str) -> Tensor:
+        return self._rules[name].log_alpha
+
+    def masks(self) -> dict[str, Tensor]:
+        return {name: rule.gate().detach() > 0 for name, rule in self._rules.items()}
+
+    def penalty(self) -> Tensor:
+        total = sum(gate.numel() for gate in self._gates())
+        return torch.stack([rule.expected_open() for rule in self._rules.values()]).sum() / total
+
+    def _final(self, name: str) -> Tensor:
+        return (self.original(name) * self._rules[name].gate()).detach().clone()
+
+
+class VariationalDropoutPruner(Pruner):
+    """Sparse variational dropout; ``penalty`` is the KL divergence per weight."""
+
+    def __init__(self, module: nn.Module, names: Iterable[str], log_sigma2: float = -10.0) -> None:
+        self._initial = log_sigma2
+        self._rules: dict[str, GaussianNoise] = {}
+        super().__init__(module, names)
+
+    def _parametrization(self, name: str, weight: Tensor) -> nn.Module:
+        self._rules[name] = GaussianNoise(weight.detach(), self._initial)
+        return self._rules[name]
+
+    def _gates(self) -> list[nn.Parameter]:
+        return [rule.log_sigma2 for rule in self._rules.values()]
+
+    def _score(self, name: str) -> Tensor:
+        return -self._rules[name].log_alpha(self.original(name))
+
+    def masks(self) -> dict[str, Tensor]:
+        return {
+            name: rule.log_alpha(self.original(name)).detach() < rule.threshold
+            for name, rule in self._rules.items()
+        }
+
+    def penalty(self) -> Tensor:
+        total = sum(gate.numel() for gate in self._gates())
+        parts = [rule.divergence(self.original(name)) for name, rule in self._rules.items()]
+        return torch.stack(parts).sum() / total
+
+
+class FixedMaskPruner(MagnitudePruner):
+    """Keeps given masks fixed, to fine-tune the surviving weights."""
+
+    def __init__(self, module: nn.Module, masks: Mapping[str, Tensor]) -> None:
+        self._fixed = dict(masks)
+        super().__init__(module, self._fixed, CubicSchedule(0.0, 0, 0))
+
+    def _parametrization(self, name: str, weight: Tensor) -> nn.Module:
+        mask = self._fixed[name]
+        if mask.shape != weight.shape:
+            raise ValueError(
+                f"masks must have the shape of their weight, got {tuple(mask.shape)} "
+                f"for {name!r} of shape {tuple(weight.shape)}"
+            )
+        self._rules[name] = Masked(mask.to(weight.device))
+        return self._rules[name]
+
+    def step(self, step: int) -> None:
+        return None
+
+
+@dataclass
+class PenaltyControl:
+    """Sets the strength of a penalty so that the sparsity follows a target.
+
+    Multiplies the strength by ``rate`` while the sparsity is below the target and divides by it
+    while above: the simplest controller that needs no knowledge of the loss.
+    """
+
+    strength: float = 1e-3
+    rate: float = 1.05
+    lowest: float = 1e-8
+    highest: float = 1e3
+
+    def update(self, sparsity: float, target: float) -> float:
+        """New strength, given the sparsity now and the sparsity wanted now."""
+        factor = self.rate if sparsity < target else 1.0 / self.rate
+        self.strength = min(max(self.strength * factor, self.lowest), self.highest)
+        return self.strength
+
+
+def make_pruner(
+    method: str,
+    module: nn.Module,
+    names: Iterable[str],
+    schedule: CubicSchedule | None = None,
+    seed: int = 0,
+) -> Pruner:
+    """The pruner of a method named in ``METHODS``.
+
+    Args:
+        schedule: needed by ``random`` and ``magnitude``, ignored by the other two.
+        seed: of the random order.
+
+    Raises:
+        ValueError: unknown method, or a schedule is missing.
+    """
+    if method == "l0":
+        return L0Pruner(module, names)
+    if method == "variational_dropout":
+        return VariationalDropoutPruner(module, names)
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
+    if schedule is None:
+        raise ValueError(f"schedule must be given for method {method!r}, got None")
+    if method == "random":
+        return RandomPruner(module, names, schedule, seed)
+    return MagnitudePruner(module, names, schedule)
