@@ -126,7 +126,9 @@ class Decoder:
         """
         words = -(-self.n_out // 64)
         packed = np.zeros((self.window, words * 8), dtype=np.uint8)
-        by_window_bit = (self.rows >> np.arange(self.window, dtype=np.uint64)[:, None]) & np.uint64(1)
+        by_window_bit = (self.rows >> np.arange(self.window, dtype=np.uint64)[:, None]) & np.uint64(
+            1
+        )
         used = -(-self.n_out // 8)
         packed[:, :used] = np.packbits(by_window_bit.astype(np.uint8), axis=1, bitorder="little")
         columns = packed.view("<u8").reshape(self.n_s + 1, self.n_in, words)

@@ -29,7 +29,7 @@ def choice(name: str, value: Any, options: Sequence[str]) -> str:
 
 
 def bits(name: str, array: Any, length: int | None = None) -> np.ndarray:
-    """Return a one-dimensional array of 0/1 as contiguous uint8 (bool and integers are accepted)."""
+    """Return a one-dimensional array of 0/1, bool or integer, as contiguous uint8."""
     values = np.asarray(array)
     if values.ndim != 1:
         raise ValueError(f"{name} must be one-dimensional, got shape {values.shape}")

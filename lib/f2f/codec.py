@@ -1,0 +1,319 @@
+"""A whole tensor, compressed and back: `compress` and `decompress`.
+
+The unpruned weights of a tensor, seen as bits in encoding order (`f2f.orders`), are mapped to
+stored bits by an affine change of basis (`f2f.basis`). Each stored plane is then either
+
+* encoded: input vectors of the XOR-gate decoder, n_in bits for every n_out weights;
+* constant: all zero, where exceptions cost less than a payload; or
+* raw: one bit a weight, where (nearly) nothing is pruned and encoding would gain nothing.
+
+Wrong bits of every plane are listed as Elias-Fano codes of *care ranks* (the index of a weight
+among the unpruned ones), the mask is stored beside them (`f2f.maskcode`), and so the whole is
+lossless bit for bit at every unpruned place and exactly zero elsewhere. A tensor for which all
+this would not pay is stored as it is.
+"""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import ml_dtypes
+import numpy as np
+
+from f2f import validate
+from f2f.basis import choose_basis, linear_map, stored_words
+from f2f.beam import encode_beam
+from f2f.correction import EliasFano
+from f2f.decoder import MAX_N_OUT, Decoder
+from f2f.maskcode import MASK_CODECS, encode_mask
+from f2f.orders import Order, matrix_shape
+from f2f.rate import choose_n_out
+from f2f.tensor import DTYPES, GROUP, MAX_N_S, N_IN, CompressedTensor
+from f2f.viterbi import encode_viterbi
+
+if TYPE_CHECKING:
+    import torch
+
+    Tensor = np.ndarray | torch.Tensor
+
+METHODS = ("beam", "viterbi")
+
+
+def compress(
+    array: Tensor,
+    mask: Tensor | None = None,
+    *,
+    n_s: int = 7,
+    n_out: int | None = None,
+    seed: int = 0,
+    method: str = "beam",
+    beam: int = 16,
+    order: str = "golden",
+    mask_codec: str = "auto",
+    threads: int = 1,
+) -> CompressedTensor:
+    """Compress a tensor without loss.
+
+    array: NumPy array or torch tensor of any shape and strides. int8, uint8, int16, float16,
+    bfloat16 and float32 are encoded; any other dtype is stored as it is. mask: bool, same shape,
+    True = unpruned; None takes the weights whose bits are all zero (+0.0, not -0.0) as pruned.
+    n_s: shift registers, 0…7. n_out: None chooses the one with the fewest stored bits
+    (`f2f.rate`). seed: names the decoder matrices. method: "beam", or "viterbi" (exact, slow,
+    n_s <= 2). beam: hypotheses kept. order: see `f2f.orders`. mask_codec: see `f2f.maskcode`;
+    "none" stores no mask, for callers who keep it. threads: planes are spread over so many; the
+    result is the same for any number. Raises `ValueError` for anything else.
+
+    >>> rng = np.random.default_rng(0)
+    >>> weight = rng.integers(-127, 128, (64, 256), dtype=np.int8)
+    >>> weight[rng.random(weight.shape) < 0.9] = 0
+    >>> tensor = compress(weight)
+    >>> bool((decompress(tensor) == weight).all())
+    True
+    """
+    flat, shape, dtype, library = _as_bits(array)
+    n_s = validate.integer("n_s", n_s, 0, MAX_N_S)
+    if n_out is not None:
+        n_out = validate.integer("n_out", n_out, 1, MAX_N_OUT)
+    seed = validate.integer("seed", seed, 0, 2**63 - 1)
+    validate.choice("method", method, METHODS)
+    beam = validate.integer("beam", beam, 1)
+    threads = validate.integer("threads", threads, 1)
+    walk = Order(order, *matrix_shape(shape))
+    validate.choice("mask_codec", mask_codec, MASK_CODECS)
+    if mask is not None:
+        pruned = ~_as_mask(mask, shape)
+        if dtype not in DTYPES:
+            raise ValueError(f"mask must be None for dtype {dtype}, which is stored as it is")
+        flat = np.where(pruned, flat.dtype.type(0), flat)
+    dense = CompressedTensor(shape, dtype, library, "dense", flat.view(np.uint8))
+    if dtype not in DTYPES:
+        return dense
+    care = walk.take(flat != 0 if mask is None else ~pruned)
+    settings = _Settings(n_s, n_out, seed, method, beam, order, mask_codec, threads)
+    tensor = _encode(walk.take(flat), care, dense, settings)
+    return tensor if tensor.nbytes < dense.nbytes else dense
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """The arguments of `compress`, validated."""
+
+    n_s: int
+    n_out: int | None
+    seed: int
+    method: str
+    beam: int
+    order: str
+    mask_codec: str
+    threads: int
+
+
+def _encode(
+    words: np.ndarray, care: np.ndarray, dense: CompressedTensor, settings: _Settings
+) -> CompressedTensor:
+    """The tensor of kind "encoded"; words unsigned (n,), care bool (n,), both in encoding order."""
+    started = time.perf_counter()
+    ranks = np.flatnonzero(care)  # position of each care rank
+    n, k = len(care), len(ranks)
+    mask = encode_mask(care, codec=settings.mask_codec, seed=settings.seed)
+
+    if k == 0:
+        n_out, plane_bits = settings.n_out or MAX_N_OUT, 0.0
+    else:
+        n_out, plane_bits = choose_n_out(care, N_IN, settings.n_s, settings.beam, settings.n_out)
+    raw_wins = plane_bits >= n  # one bit a weight is no more than what encoding would cost
+    basis = choose_basis(words[ranks], min(plane_bits, n) / max(k, 1))
+    stored = stored_words(basis, words[ranks])
+    paying = tuple(p for p, pays in enumerate(basis.payload) if pays and k)
+    encoded, raw_planes = ((), paying) if raw_wins else (paying, ())
+
+    decoder = Decoder(N_IN, n_out, settings.n_s, settings.seed)
+    payload = []
+    wrong = stored.copy()  # constant planes are decoded as zero, so each one is wrong
+    for g in range(0, len(encoded), GROUP):
+        group = encoded[g : g + GROUP]
+        target = gather_planes(stored, group)
+        inputs = _encode_group(ranks, target, n, decoder, len(group), settings)
+        payload.append(inputs)
+        scatter_planes(decoder.decode(inputs, n)[ranks] ^ target, group, wrong)
+    for p in raw_planes:
+        wrong &= ~wrong.dtype.type(1 << p)
+    corrections = tuple(
+        EliasFano.encode(np.flatnonzero(wrong >> wrong.dtype.type(p) & wrong.dtype.type(1)), k)
+        for p in range(8 * words.itemsize)
+    )
+    return replace(
+        dense,
+        kind="encoded",
+        raw=_pack_raw(stored, raw_planes, ranks, n),
+        order=settings.order,
+        n_s=settings.n_s,
+        n_out=n_out,
+        seed=settings.seed,
+        k=k,
+        mask=mask,
+        encoded=encoded,
+        payload=tuple(payload),
+        raw_planes=raw_planes,
+        basis=basis.vectors,
+        offset=basis.offset,
+        corrections=corrections,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def decompress(tensor: CompressedTensor, mask: np.ndarray | None = None) -> Tensor:
+    """The tensor again: bit for bit at unpruned places, zero elsewhere.
+
+    mask: bool, the tensor's shape; needed exactly where none is stored (mask_codec "none").
+    Returns what went in, a NumPy array or a torch tensor, C-contiguous.
+    """
+    if tensor.kind == "dense":
+        return _from_bytes(tensor.raw, tensor)
+    care = care_mask(tensor, mask)
+    ranks = np.flatnonzero(care)
+    words = decode_words(tensor, ranks)
+    in_order = np.zeros(tensor.n, dtype=words.dtype)
+    in_order[ranks] = words
+    return _from_bytes(tensor.walk.put(in_order).view(np.uint8), tensor)
+
+
+def care_mask(tensor: CompressedTensor, mask: np.ndarray | None = None) -> np.ndarray:
+    """bool (n,): the care mask in encoding order, stored or (codec "none") given."""
+    assert tensor.mask is not None
+    if tensor.mask.codec != "none":
+        if mask is not None:
+            raise ValueError("mask must be None: this tensor stores its mask")
+        return tensor.mask.decode()
+    if mask is None:
+        raise ValueError('mask must be given: this tensor was compressed with mask_codec="none"')
+    care = tensor.walk.take(_as_mask(mask, tensor.shape))
+    if np.count_nonzero(care) != tensor.k:
+        raise ValueError(f"mask must have {tensor.k} True, got {np.count_nonzero(care)}")
+    return care
+
+
+def decode_words(tensor: CompressedTensor, ranks: np.ndarray) -> np.ndarray:
+    """The weights' bits, unsigned (k,), at the care positions `ranks` (all of them, sorted)."""
+    dtype = np.dtype(f"u{DTYPES[tensor.dtype]}")
+    stored = np.zeros(tensor.k, dtype=dtype)
+    for g, inputs in enumerate(tensor.payload):
+        group = tensor.encoded[GROUP * g : GROUP * (g + 1)]
+        scatter_planes(tensor.decoder.decode(inputs, tensor.n)[ranks], group, stored)
+    for row, p in zip(tensor.raw, tensor.raw_planes, strict=False):
+        bits = np.unpackbits(row, count=tensor.n, bitorder="little")[ranks]
+        stored |= bits.astype(dtype) << dtype.type(p)
+    for p, code in enumerate(tensor.corrections):
+        stored[code.decode()] ^= dtype.type(1 << p)
+    return linear_map(tensor.basis, stored) ^ dtype.type(tensor.offset)
+
+
+def gather_planes(stored: np.ndarray, group: tuple[int, ...]) -> np.ndarray:
+    """uint8 (k,): bit q of each element is stored bit group[q]."""
+    columns = [0] * (8 * stored.itemsize)
+    for q, p in enumerate(group):
+        columns[p] = 1 << q
+    return linear_map(tuple(columns), stored).astype(np.uint8)
+
+
+def scatter_planes(bits: np.ndarray, group: tuple[int, ...], stored: np.ndarray) -> None:
+    """Set stored bit group[q] to bit q of `bits` (uint8), for the planes of the group."""
+    dtype = stored.dtype
+    stored &= ~dtype.type(sum(1 << p for p in group))
+    table = np.zeros(1, dtype=dtype)
+    for p in group:
+        table = np.concatenate([table, table | dtype.type(1 << p)])
+    stored |= table[bits & ((1 << len(group)) - 1)]
+
+
+def _encode_group(
+    ranks: np.ndarray,
+    target: np.ndarray,
+    n: int,
+    decoder: Decoder,
+    planes: int,
+    settings: _Settings,
+) -> np.ndarray:
+    """Inputs uint8 (vectors, planes) of up to 8 planes that share a mask."""
+    if settings.method == "viterbi":
+        care = np.zeros(n, dtype=np.uint8)
+        care[ranks] = 1
+
+        def one(first: int, last: int) -> np.ndarray:
+            bits = np.zeros(n, dtype=np.uint8)
+            bits[ranks] = target >> first & 1
+            return encode_viterbi(bits, care, decoder)[:, None]
+
+        parts = planes
+    else:
+
+        def one(first: int, last: int) -> np.ndarray:
+            return encode_beam(ranks, target >> first, n, decoder, last - first, settings.beam)
+
+        parts = min(settings.threads, planes)
+    edges = np.linspace(0, planes, parts + 1).astype(int).tolist()
+    with ThreadPoolExecutor(settings.threads) as pool:
+        inputs = list(pool.map(one, edges[:-1], edges[1:]))
+    return np.ascontiguousarray(np.concatenate(inputs, axis=1))
+
+
+def _pack_raw(stored: np.ndarray, planes: tuple[int, ...], ranks: np.ndarray, n: int) -> np.ndarray:
+    raw = np.zeros((len(planes), -(-n // 8)), dtype=np.uint8)
+    for row, p in enumerate(planes):
+        bits = np.zeros(n, dtype=np.uint8)
+        bits[ranks] = stored >> stored.dtype.type(p) & stored.dtype.type(1)
+        raw[row] = np.packbits(bits, bitorder="little")
+    return raw
+
+
+def _as_bits(array: Any) -> tuple[np.ndarray, tuple[int, ...], str, str]:
+    """(flat array of unsigned bit patterns, shape, dtype name, library) of an input tensor."""
+    if isinstance(array, np.ndarray | np.generic | list | float | int):
+        values = np.ascontiguousarray(array)
+        if values.dtype.hasobject or values.dtype.names:
+            raise ValueError(f"array must be numeric, got dtype {values.dtype}")
+        if values.dtype.byteorder == ">":
+            values = values.astype(values.dtype.newbyteorder("<"))
+        shape = np.shape(array)
+        library, dtype = "numpy", values.dtype.name
+    elif type(array).__module__.partition(".")[0] == "torch":
+        import torch
+
+        if (
+            not isinstance(array, torch.Tensor)
+            or array.layout != torch.strided
+            or array.is_quantized
+        ):
+            raise ValueError(f"array must be a dense torch tensor, got {type(array).__name__}")
+        tensor = array.detach().cpu().contiguous()
+        shape, library = tuple(array.shape), "torch"
+        dtype = str(array.dtype).removeprefix("torch.")
+        values = tensor.reshape(-1).view(torch.uint8).numpy()
+        values = values.view(f"u{DTYPES.get(dtype, 1)}")
+    else:
+        raise ValueError(
+            f"array must be a NumPy array or a torch tensor, got {type(array).__name__}"
+        )
+    if dtype in DTYPES:
+        return values.reshape(-1).view(f"u{DTYPES[dtype]}"), shape, dtype, library
+    return values.reshape(-1).view(np.uint8), shape, dtype, library
+
+
+def _as_mask(mask: Any, shape: tuple[int, ...]) -> np.ndarray:
+    care = np.asarray(mask.detach().cpu() if hasattr(mask, "detach") else mask)
+    if care.shape != shape:
+        raise ValueError(f"mask must have the array's shape {shape}, got {care.shape}")
+    return validate.bits("mask", care.reshape(-1)).astype(bool)
+
+
+def _from_bytes(data: np.ndarray, tensor: CompressedTensor) -> Tensor:
+    if tensor.library == "torch":
+        import torch
+
+        dtype = getattr(torch, tensor.dtype)
+        return torch.from_numpy(data.copy()).view(dtype).reshape(tensor.shape)
+    dtype = ml_dtypes.bfloat16 if tensor.dtype == "bfloat16" else np.dtype(tensor.dtype)
+    return data.copy().view(dtype).reshape(tensor.shape)
