@@ -33,8 +33,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from f2f.atomic import atomic_write
-from f2f.codec import CompressedTensor
 from f2f.errors import FormatError
+from f2f.tensor import CompressedTensor
 
 VERSION = 1
 

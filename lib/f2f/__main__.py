@@ -1,0 +1,244 @@
+"""Command line: ``python -m f2f`` (or ``f2f``) compress, decompress, inspect, verify.
+
+Models come and go as .safetensors, .npz, .pt or .pth; the compressed file is the one of
+`f2f.container`. Compression is lossless: every tensor comes back bit for bit. Exit code 0: done;
+1: `verify` found a difference; 2: wrong arguments, an unreadable or damaged file, one line on
+standard error; 130: interrupted. A file is written whole or not at all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from f2f import baselines
+from f2f.codec import METHODS
+from f2f.container import load, open_file, save
+from f2f.model import compress_model, decompress_model, decompress_numpy
+from f2f.orders import ORDERS
+from f2f.tensor import CompressedTensor
+from f2f.tensorfile import read_tensors, suffix, write_tensors
+
+PEERS = ("bitmap", "csr", "delta_csr", "zstd")
+_COLUMNS = ("weights", "stored", "floor", *PEERS)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code; argv None: of this process."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except (ImportError, MemoryError, OSError, ValueError) as error:
+        if isinstance(error, BrokenPipeError):  # the reader of a pipe (head, less) has gone
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        print(f"f2f: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("f2f: interrupted, nothing written", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="f2f", description="Lossless fixed-to-fixed compression of irregularly sparse models."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    command = commands.add_parser("compress", help="compress a model into one file")
+    command.set_defaults(run=_compress)
+    command.add_argument("input", metavar="IN", help=".safetensors, .npz, .pt or .pth")
+    command.add_argument("output", metavar="OUT", help="the compressed file, .safetensors")
+    command.add_argument("--n-s", type=int, default=7, help="shift registers, 0…7 (7)")
+    command.add_argument("--n-out", type=int, help="weights a block (chosen for each tensor)")
+    command.add_argument("--seed", type=int, default=0, help="names the decoder matrices (0)")
+    command.add_argument("--method", choices=METHODS, default="beam", help="encoder (beam)")
+    command.add_argument("--beam", type=int, default=16, help="hypotheses kept (16)")
+    command.add_argument(
+        "--order", choices=ORDERS, default="golden", help="encoding order (golden)"
+    )
+    command.add_argument("--mask-codec", default="auto", help="how the mask is stored (auto)")
+    _add_common(command)
+
+    command = commands.add_parser("decompress", help="the model again, bit for bit")
+    command.set_defaults(run=_decompress)
+    command.add_argument("input", metavar="IN", help="a compressed file")
+    command.add_argument("output", metavar="OUT", help=".safetensors, .npz, .pt or .pth")
+    _add_common(command)
+
+    command = commands.add_parser("inspect", help="sizes of every tensor beside other formats")
+    command.set_defaults(run=_inspect)
+    command.add_argument("input", metavar="FILE", help="a compressed file")
+
+    command = commands.add_parser("verify", help="check every byte; compare with the original")
+    command.set_defaults(run=_verify)
+    command.add_argument("input", metavar="FILE", help="a compressed file")
+    command.add_argument("--against", metavar="ORIGINAL", help="compare every tensor bit for bit")
+    _add_common(command)
+    return parser
+
+
+def _add_common(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--jobs", type=int, default=1, help="processes; -1: one a core (1)")
+    command.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
+
+
+def _progress(arguments: argparse.Namespace) -> bool:
+    return not arguments.quiet and sys.stderr.isatty()
+
+
+def _compress(arguments: argparse.Namespace) -> int:
+    started = time.perf_counter()
+    if suffix(arguments.output) != ".safetensors":
+        raise ValueError(f"OUT must end in .safetensors, got {arguments.output!r}")
+    if arguments.mask_codec == "none":
+        raise ValueError("--mask-codec must store the mask here, got 'none'")
+    _refuse_overwrite(arguments)
+    tensors = read_tensors(arguments.input)
+    model = compress_model(
+        tensors,
+        n_jobs=arguments.jobs,
+        progress=_progress(arguments),
+        n_s=arguments.n_s,
+        n_out=arguments.n_out,
+        seed=arguments.seed,
+        method=arguments.method,
+        beam=arguments.beam,
+        order=arguments.order,
+        mask_codec=arguments.mask_codec,
+    )
+    save(arguments.output, model)
+    if not arguments.quiet:
+        before = sum(array.nbytes for array in {id(a): a for a in tensors.values()}.values())
+        after = Path(arguments.output).stat().st_size
+        print(
+            f"{arguments.output}: {len(tensors)} tensors, {_mega(before)} -> {_mega(after)} "
+            f"({before / max(after, 1):.2f} times smaller) in {time.perf_counter() - started:.1f} s"
+        )
+    return 0
+
+
+def _decompress(arguments: argparse.Namespace) -> int:
+    started = time.perf_counter()
+    suffix(arguments.output)
+    _refuse_overwrite(arguments)
+    model = load(arguments.input)
+    tensors = decompress_model(model, n_jobs=arguments.jobs, progress=_progress(arguments))
+    write_tensors(arguments.output, tensors)
+    if not arguments.quiet:
+        size, seconds = Path(arguments.output).stat().st_size, time.perf_counter() - started
+        print(f"{arguments.output}: {len(tensors)} tensors, {_mega(size)} in {seconds:.1f} s")
+    return 0
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    model = load(arguments.input)
+    tensors = decompress_model(model, n_jobs=arguments.jobs, progress=_progress(arguments))
+    if arguments.against is None:
+        differences = []
+    else:
+        differences = _differences(tensors, read_tensors(arguments.against))
+    for line in differences:
+        print(f"{arguments.input}: {line}")
+    if not differences and not arguments.quiet:
+        what = "equal to the original bit for bit" if arguments.against else "checksums match"
+        print(f"{arguments.input}: {len(tensors)} tensors, {what}")
+    return 1 if differences else 0
+
+
+def _differences(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) -> list[str]:
+    """What differs between two models, a line a tensor; bits are compared, not numbers."""
+    lines = [f"tensor {name!r} is missing" for name in wanted if name not in found]
+    lines += [f"tensor {name!r} is not in the original" for name in found if name not in wanted]
+    for name in (name for name in wanted if name in found):
+        a, b = found[name], wanted[name]
+        if (a.shape, a.dtype) != (b.shape, b.dtype):
+            lines.append(f"tensor {name!r} is {a.dtype} {a.shape}, original {b.dtype} {b.shape}")
+        elif a.tobytes() != b.tobytes():
+            bits = [np.ascontiguousarray(x).reshape(-1).view(np.uint8) for x in (a, b)]
+            wrong = np.count_nonzero((bits[0] != bits[1]).reshape(a.size, -1).any(axis=1))
+            lines.append(f"tensor {name!r} differs in {wrong} of {a.size} elements")
+    return lines
+
+
+def _inspect(arguments: argparse.Namespace) -> int:
+    rows: list[list[str]] = []
+    plain = 0
+    total = dict.fromkeys(_COLUMNS, 0.0)
+    with open_file(arguments.input) as file:
+        for name in tqdm(file, desc="inspect", disable=not sys.stderr.isatty(), leave=False):
+            if name in file.aliases:
+                rows.append([name, f"= {file.aliases[name]}"])
+                continue
+            tensor = file[name]
+            shape = "x".join(map(str, tensor.shape)) or "scalar"
+            if tensor.kind == "dense":
+                plain += tensor.nbytes
+                bits = f"{8 * tensor.nbytes / tensor.n:.3f}" if tensor.n else ""
+                rows.append([name, shape, tensor.dtype, "dense", "", "", bits])
+                continue
+            sizes = _sizes(tensor)
+            total = {key: total[key] + sizes[key] for key in total}
+            share = [f"{tensor.sparsity:.3f}", f"{tensor.efficiency:.2f}"]
+            rows.append([name, shape, tensor.dtype, tensor.kind, *share, *_per_weight(sizes)])
+    if total["weights"]:
+        rows.append(["all encoded", f"{total['weights']:.0f}", "", "", "", "", *_per_weight(total)])
+    head = ["tensor", "shape", "dtype", "kind", "S", "E %", "bits/w", "floor", "ratio", *PEERS]
+    _print_table([head, *rows])
+    print(
+        f"\n{Path(arguments.input).stat().st_size} bytes on disk, {plain} of them in tensors stored "
+        "as they are (dense).\nbits/w: bits a weight with mask, corrections and header; floor: the "
+        "entropy bound\nwith the mask; ratio: bits/w to floor; then bits a weight in other formats."
+    )
+    return 0
+
+
+def _sizes(tensor: CompressedTensor) -> dict[str, float]:
+    """Bits of a tensor as it is stored, at the entropy floor, and in every other format."""
+    array = decompress_numpy(tensor)
+    sizes = {"weights": float(tensor.n), "stored": 8.0 * tensor.nbytes, "floor": tensor.floor}
+    for peer in PEERS:
+        sizes[peer] = 8.0 * baselines.packed_bytes(baselines.pack(peer, array))
+    return sizes
+
+
+def _per_weight(sizes: dict[str, float]) -> list[str]:
+    """The columns from bits/w on."""
+    weights, floor = max(sizes["weights"], 1), sizes["floor"]
+    ratio = f"{sizes['stored'] / floor:.3f}" if floor else ""
+    columns = [f"{sizes[key] / weights:.3f}" for key in ("stored", "floor")]
+    return [*columns, ratio, *(f"{sizes[peer] / weights:.3f}" for peer in PEERS)]
+
+
+def _print_table(rows: list[list[str]]) -> None:
+    """Columns as wide as their widest cell; names to the left, numbers to the right."""
+    count = max(map(len, rows))
+    full = [row + [""] * (count - len(row)) for row in rows]
+    widths = [max(len(row[i]) for row in full) for i in range(count)]
+    for row in full:
+        cells = [
+            cell.ljust(width) if i < 4 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        print("  ".join(cells).rstrip())
+
+
+def _refuse_overwrite(arguments: argparse.Namespace) -> None:
+    out = Path(arguments.output)
+    if out.exists() and Path(arguments.input).exists() and out.samefile(arguments.input):
+        raise ValueError(f"OUT must be another file than IN, got {arguments.output!r} for both")
+
+
+def _mega(count: int) -> str:
+    return f"{count / 1e6:.2f} MB"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,118 @@
+"""Whole models: many tensors compressed and decompressed side by side, by joblib.
+
+The parallel back end is the caller's choice and no concern of this module: inside
+``joblib.parallel_config(backend="dask")`` the tensors of a model are spread over a Dask cluster,
+with ``backend="threading"`` over threads, and by default over processes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import joblib
+import numpy as np
+from tqdm.auto import tqdm
+
+from f2f.codec import compress, decompress
+from f2f.tensor import DTYPES, CompressedTensor
+
+
+def compress_model(
+    tensors: Mapping[str, np.ndarray],
+    *,
+    masks: Mapping[str, np.ndarray] | None = None,
+    n_jobs: int | None = None,
+    progress: bool = False,
+    **options: Any,
+) -> dict[str, CompressedTensor]:
+    """Compress every tensor of a model: {name: CompressedTensor}, in the order given.
+
+    tensors: {name: NumPy array}. What cannot gain is stored as it is: dtypes that `f2f.compress`
+    does not code, and tensors of fewer than two axes (biases, norms, counters) unless `masks`
+    names them. An array object under several names is compressed once, and its names share the
+    result. masks: {name: bool array}, True = unpruned; without one, zeros are pruned. n_jobs: as
+    joblib's; None leaves it to `joblib.parallel_config`, or 1. progress: show a bar on standard
+    error. options: as of `f2f.compress`. The result does not depend on the number of jobs or the
+    back end. Raises `ValueError` for wrong options and masks.
+
+    >>> weight = np.zeros((64, 64), np.int8)
+    >>> weight[::9] = 5
+    >>> model = compress_model({"fc.weight": weight, "fc.bias": np.ones(64, np.float32)})
+    >>> model["fc.weight"].kind, model["fc.bias"].kind
+    ('encoded', 'dense')
+    """
+    masks = dict(masks or {})
+    if unknown := sorted(set(masks) - set(tensors)):
+        raise ValueError(f"masks must be of tensors of the model, got {unknown}")
+    compress(np.zeros(0, np.int8), **options)  # a wrong option fails here, not in a worker
+    names = {id(array): name for name, array in reversed(tensors.items())}
+
+    def task(name: str) -> Callable[[], CompressedTensor]:
+        array = tensors[name]
+        if name in masks or (array.ndim > 1 and array.dtype.name in DTYPES):
+            return joblib.delayed(_compress)(name, array, masks.get(name), options)
+        return joblib.delayed(_store)(name, array)
+
+    tasks = [(task(name), tensors[name].nbytes) for name in names.values()]
+    done = _run(tasks, n_jobs, progress, "compress")
+    return {name: done[names[id(array)]] for name, array in tensors.items()}
+
+
+def decompress_model(
+    tensors: Mapping[str, CompressedTensor], *, n_jobs: int | None = None, progress: bool = False
+) -> dict[str, np.ndarray]:
+    """Decompress every tensor of a model: {name: NumPy array}, in the order given.
+
+    Names that share a `CompressedTensor` share the array. n_jobs, progress: as `compress_model`.
+    """
+    loaded = dict(tensors)  # a `ModelFile` reads anew on every access
+    names = {id(tensor): name for name, tensor in reversed(loaded.items())}
+    tasks = [
+        (joblib.delayed(_decompress)(name, loaded[name]), loaded[name].nbytes)
+        for name in names.values()
+    ]
+    done = _run(tasks, n_jobs, progress, "decompress")
+    return {name: done[names[id(tensor)]] for name, tensor in loaded.items()}
+
+
+def decompress_numpy(tensor: CompressedTensor) -> np.ndarray:
+    """As `f2f.decompress`, but a NumPy array whatever library the tensor came from."""
+    return np.asarray(decompress(dataclasses.replace(tensor, library="numpy")))
+
+
+def _run(
+    tasks: Sequence[tuple[Any, int]], n_jobs: int | None, progress: bool, title: str
+) -> dict[str, Any]:
+    """Results by name of tasks: (delayed call that returns (name, result, bytes), its bytes)."""
+    total = sum(size for _, size in tasks)
+    # The largest first: a large one that starts last would keep one worker busy alone.
+    calls = [call for call, _ in sorted(tasks, key=lambda task: -task[1])]
+    parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1)
+    results = {}
+    with tqdm(total=total, desc=title, unit="B", unit_scale=True, disable=not progress) as bar:
+        for name, result, size in parallel(calls):
+            results[name] = result
+            bar.update(size)
+    return results
+
+
+def _compress(
+    name: str, array: np.ndarray, mask: np.ndarray | None, options: dict[str, Any]
+) -> tuple[str, CompressedTensor, int]:
+    try:
+        return name, compress(array, mask, **options), array.nbytes
+    except ValueError as error:
+        raise ValueError(f"tensor {name!r}: {error}") from error
+
+
+def _store(name: str, array: np.ndarray) -> tuple[str, CompressedTensor, int]:
+    little = np.array(array, dtype=array.dtype.newbyteorder("<"), order="C")
+    data = little.reshape(-1).view(np.uint8)
+    tensor = CompressedTensor(array.shape, array.dtype.name, "numpy", "dense", data)
+    return name, tensor, array.nbytes
+
+
+def _decompress(name: str, tensor: CompressedTensor) -> tuple[str, np.ndarray, int]:
+    return name, decompress_numpy(tensor), tensor.nbytes

@@ -1,0 +1,292 @@
+"""PyTorch: state dicts in and out, and layers that keep their weight encoded.
+
+Importing this module imports torch; nothing else in the package needs it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from f2f import container
+from f2f.codec import compress
+from f2f.model import compress_model, decompress_model, decompress_numpy
+from f2f.tensor import CompressedTensor
+
+
+def to_numpy(tensor: Tensor) -> np.ndarray:
+    """A copy-free NumPy array of a CPU tensor's bits, `ml_dtypes` types where NumPy has none.
+
+    Tensors elsewhere, or not contiguous, are copied. Raises `ValueError` for sparse and quantized
+    tensors and for dtypes without a counterpart.
+    """
+    if tensor.layout != torch.strided or tensor.is_quantized:
+        raise ValueError(
+            f"tensor must be dense and not quantized, got {tensor.layout} {tensor.dtype}"
+        )
+    name = str(tensor.dtype).removeprefix("torch.")
+    try:
+        dtype = np.dtype(getattr(ml_dtypes, name, name))
+    except TypeError:
+        raise ValueError(f"tensor must have a dtype that NumPy knows, got {tensor.dtype}") from None
+    plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
+    return plain.reshape(-1).view(torch.uint8).numpy().view(dtype).reshape(tensor.shape)
+
+
+def to_torch(array: np.ndarray) -> Tensor:
+    """A tensor with a copy of an array's bits; `ValueError` for dtypes that torch does not have."""
+    dtype = getattr(torch, array.dtype.name, None)
+    if not isinstance(dtype, torch.dtype):
+        raise ValueError(f"array must have a dtype that torch knows, got {array.dtype}")
+    little = np.array(array, dtype=array.dtype.newbyteorder("<"), order="C")
+    return torch.from_numpy(little.reshape(-1).view(np.uint8)).view(dtype).reshape(array.shape)
+
+
+def compress_state_dict(
+    state_dict: Mapping[str, Tensor],
+    *,
+    masks: Mapping[str, Tensor] | None = None,
+    n_jobs: int | None = None,
+    progress: bool = False,
+    **options: Any,
+) -> dict[str, CompressedTensor]:
+    """Compress a state dict without loss: {name: CompressedTensor}, ready for `f2f.save`.
+
+    Biases, norms and counters are stored as they are (see `compress_model`, which does the work
+    and defines the other arguments). Names that share one tensor share it in the result too.
+    Raises `ValueError` for entries that are not dense tensors, naming them.
+
+    >>> layer = nn.Linear(64, 32)
+    >>> _ = torch.nn.init.sparse_(layer.weight, 0.9)
+    >>> back = load_state_dict(compress_state_dict(layer.state_dict()))
+    >>> torch.equal(back["weight"], layer.weight)
+    True
+    """
+    arrays: dict[str, np.ndarray] = {}
+    shared: dict[tuple[Any, ...], np.ndarray] = {}
+    for name, value in state_dict.items():
+        if not isinstance(value, Tensor):
+            raise ValueError(f"state_dict[{name!r}] must be a tensor, got {type(value).__name__}")
+        try:
+            arrays[name] = shared.setdefault(identity(value), to_numpy(value))
+        except ValueError as error:
+            raise ValueError(f"state_dict[{name!r}]: {error}") from error
+    given = {name: to_numpy(mask) for name, mask in (masks or {}).items()}
+    model = compress_model(arrays, masks=given, n_jobs=n_jobs, progress=progress, **options)
+    as_torch = {
+        id(tensor): dataclasses.replace(tensor, library="torch") for tensor in model.values()
+    }
+    return {name: as_torch[id(tensor)] for name, tensor in model.items()}
+
+
+def load_state_dict(
+    source: str | os.PathLike[str] | Mapping[str, CompressedTensor],
+    *,
+    n_jobs: int | None = None,
+    progress: bool = False,
+) -> dict[str, Tensor]:
+    """The state dict of a file, or of what `compress_state_dict` returned, bit for bit.
+
+    Give it to the module's own `load_state_dict`. Raises as `f2f.load`.
+    """
+    model = source if isinstance(source, Mapping) else container.load(source)
+    arrays = decompress_model(model, n_jobs=n_jobs, progress=progress)
+    shared = {id(array): to_torch(array) for array in arrays.values()}
+    return {name: shared[id(array)] for name, array in arrays.items()}
+
+
+def identity(tensor: Tensor) -> tuple[Any, ...]:
+    """Equal for tensors that are the same view of the same memory, and only for those."""
+    if tensor.numel() == 0:
+        return (id(tensor),)
+    place = (tensor.device, tensor.data_ptr(), tensor.dtype)
+    return (*place, tuple(tensor.shape), tensor.stride(), tensor.is_conj(), tensor.is_neg())
+
+
+class _Compressed(nn.Module):
+    """What the two layers share: an encoded weight, which is no parameter and is not trained.
+
+    The layer stands in a state dict as the layer it replaces does: `state_dict()` holds the
+    decoded weight under "weight", and loading one encodes the weight it brings.
+    """
+
+    encoded: CompressedTensor
+    bias: nn.Parameter | None
+
+    def __init__(self, encoded: CompressedTensor, bias: Tensor | None, axes: int) -> None:
+        super().__init__()
+        if len(encoded.shape) != axes:
+            raise ValueError(f"encoded must have {axes} axes, got shape {encoded.shape}")
+        if encoded.mask is not None and encoded.mask.codec == "none":
+            raise ValueError('encoded must store its mask, got mask_codec="none"')
+        if bias is not None and bias.shape != encoded.shape[:1]:
+            raise ValueError(f"bias must have shape {encoded.shape[:1]}, got {tuple(bias.shape)}")
+        self.encoded = encoded
+        self.register_parameter("bias", None if bias is None else nn.Parameter(bias.detach()))
+
+    @property
+    def weight(self) -> Tensor:
+        """The weight, decoded now: the tensor that was encoded, bit for bit, on the CPU."""
+        return to_torch(decompress_numpy(self.encoded))
+
+    def extra_repr(self) -> str:
+        bits = 8 * self.encoded.nbytes / max(self.encoded.n, 1)
+        return (
+            f"{self.encoded.dtype} {self.encoded.shape}, S={self.encoded.sparsity:.3f}, "
+            f"{bits:.3f} bits/weight, bias={self.bias is not None}"
+        )
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        destination[prefix + "weight"] = self.weight
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+
+    def _load_from_state_dict(
+        self, state_dict: Any, prefix: str, local_metadata: Any, strict: bool,
+        missing_keys: list[str], unexpected_keys: list[str], error_msgs: list[str],
+    ) -> None:  # fmt: skip
+        key = prefix + "weight"
+        weight = state_dict.get(key)
+        others = {name: value for name, value in state_dict.items() if name != key}
+        if weight is None:
+            missing_keys.append(key)
+        elif tuple(weight.shape) != self.encoded.shape:
+            error_msgs.append(
+                f"{key} must have shape {self.encoded.shape}, got {tuple(weight.shape)}"
+            )
+        else:
+            self.encoded = compress(weight)
+        super()._load_from_state_dict(
+            others, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )
+
+
+class CompressedLinear(_Compressed):
+    """`torch.nn.Linear` with its weight (out_features, in_features) kept encoded.
+
+    Each call decodes the weight, uses it and drops it: memory for time. Gradients flow to the
+    input and the bias. The result is bitwise that of the dense layer with the same weight.
+
+    >>> layer = nn.Linear(64, 32)
+    >>> _ = torch.nn.init.sparse_(layer.weight, 0.9)
+    >>> x = torch.randn(5, 64)
+    >>> torch.equal(CompressedLinear.from_dense(layer)(x), layer(x))
+    True
+    """
+
+    def __init__(self, encoded: CompressedTensor, bias: Tensor | None = None) -> None:
+        super().__init__(encoded, bias, axes=2)
+
+    @classmethod
+    def from_dense(
+        cls, layer: nn.Linear, encoded: CompressedTensor | None = None, **options: Any
+    ) -> CompressedLinear:
+        """The same layer with its weight encoded now (options of `f2f.compress`) or beforehand."""
+        new = cls(_encode(layer, encoded, options), layer.bias)
+        return _as_was(new, layer)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.linear(x, self.weight.to(x.device), self.bias)
+
+
+class CompressedConv2d(_Compressed):
+    """`torch.nn.Conv2d` with its weight (out, in / groups, height, width) kept encoded.
+
+    As `CompressedLinear`. stride, padding, dilation, groups, padding_mode: as of the dense layer.
+    """
+
+    def __init__(
+        self,
+        encoded: CompressedTensor,
+        bias: Tensor | None = None,
+        stride: int | tuple[int, int] = 1,
+        padding: int | tuple[int, int] | str = 0,
+        dilation: int | tuple[int, int] = 1,
+        groups: int = 1,
+        padding_mode: str = "zeros",
+    ) -> None:
+        super().__init__(encoded, bias, axes=4)
+        out, per_group, *kernel = encoded.shape
+        # The dense layer itself, without memory for its weight, does the work: one convolution
+        # with all its padding modes is not written twice.
+        geometry = nn.Conv2d(
+            per_group * groups, out, tuple(kernel), stride, padding, dilation, groups,
+            bias=False, padding_mode=padding_mode, device="meta",
+        )  # fmt: skip
+        self.__dict__["_geometry"] = geometry  # not a submodule: it holds no state
+
+    @classmethod
+    def from_dense(
+        cls, layer: nn.Conv2d, encoded: CompressedTensor | None = None, **options: Any
+    ) -> CompressedConv2d:
+        """The same layer with its weight encoded now (options of `f2f.compress`) or beforehand."""
+        new = cls(
+            _encode(layer, encoded, options), layer.bias, layer.stride, layer.padding,
+            layer.dilation, layer.groups, layer.padding_mode,
+        )  # fmt: skip
+        return _as_was(new, layer)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._geometry._conv_forward(x, self.weight.to(x.device), self.bias)
+
+
+def compress_module(
+    module: nn.Module,
+    tensors: Mapping[str, CompressedTensor] | None = None,
+    **options: Any,
+) -> nn.Module:
+    """Replace every Linear and Conv2d below `module` by its compressed form, in place.
+
+    tensors: encoded weights by state-dict name, as `compress_state_dict` or `f2f.load` gives them;
+    layers whose weight they have take it from there. Without tensors, weights are encoded now
+    with `options` of `f2f.compress`. A weight that is stored as it is (kind "dense") gains
+    nothing, and its layer stays. A layer or a weight used in several places stays shared.
+    Returns the module (a new one where `module` is itself such a layer).
+    """
+    kinds: dict[type, Any] = {nn.Linear: CompressedLinear, nn.Conv2d: CompressedConv2d}
+    weights: dict[tuple[Any, ...], CompressedTensor] = {}
+    layers: dict[int, nn.Module] = {}
+
+    def replace(layer: nn.Module, name: str) -> nn.Module:
+        kind = kinds.get(type(layer))
+        if kind is None:
+            for child_name, child in list(layer.named_children()):
+                setattr(layer, child_name, replace(child, f"{name}{child_name}."))
+            return layer
+        if id(layer) not in layers:
+            key = identity(layer.weight)
+            if tensors is not None and f"{name}weight" in tensors:
+                weights[key] = tensors[f"{name}weight"]
+            elif tensors is None and key not in weights:
+                weights[key] = compress(layer.weight, **options)
+            encoded = weights.get(key)
+            dense = encoded is None or encoded.kind == "dense"
+            layers[id(layer)] = layer if dense else kind.from_dense(layer, encoded)
+        return layers[id(layer)]
+
+    return replace(module, "")
+
+
+def _encode(
+    layer: nn.Linear | nn.Conv2d, encoded: CompressedTensor | None, options: dict[str, Any]
+) -> CompressedTensor:
+    if encoded is None:
+        return compress(layer.weight, **options)
+    if encoded.shape != tuple(layer.weight.shape):
+        raise ValueError(
+            f"encoded must have the weight's shape {tuple(layer.weight.shape)}, got {encoded.shape}"
+        )
+    return encoded
+
+
+def _as_was(new: Any, layer: nn.Module) -> Any:
+    """The new layer in the old one's mode, with the very same bias."""
+    new.bias = layer.bias
+    return new.train(layer.training)
