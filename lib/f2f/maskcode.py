@@ -1,0 +1,372 @@
+"""The mask of a tensor, exactly, in few bits and still at a fixed rate.
+
+A decoder stream (see `f2f.decoder`) can be made to put out a one at every unpruned place. The AND
+of several such streams keeps the unpruned places and, of the pruned ones, those where every stream
+put out a one. All streams but the last only thin these out: their rate exceeds the unpruned share
+p a little and `f2f.shaping` spends the excess on zeros at surviving pruned places. The last stream
+has every survivor as a care bit: one where unpruned, zero where pruned. Places that are still wrong
+are corrected by an Elias-Fano list. Each stream has a decoder of its own (seed + 1 + its number),
+for identical matrices would decode identical streams.
+
+With ideal shaping two thinning streams cost 0.4737 bits per weight at p = 0.1, where the entropy is
+0.469; forcing each surviving place with a whole bit of rate (no shaping) costs 0.5125.
+
+Codecs, all decoded the same way, AND of streams, XOR of corrections, complement if `inverted`:
+
+* "full": nothing pruned; no bytes.
+* "bitmap": one bit a weight, ``np.packbits(bitorder="little")``.
+* "list": no stream; the corrections list the pruned places, or, inverted, the unpruned ones.
+* "cascade": streams as above, of the pruned places if these are fewer (inverted).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from f2f import validate
+from f2f.beam import encode_beam
+from f2f.correction import MAX_UNIVERSE, EliasFano, elias_fano_bits
+from f2f.decoder import Decoder
+from f2f.errors import FormatError
+from f2f.rate import choose_n_out
+from f2f.shaping import encode_shaped
+
+CODECS = ("auto", "full", "bitmap", "list", "cascade")
+MAX_STREAMS = 16
+MAX_N_OUT = 1024  # of a mask stream: keeps the tables of a decoder below 300 KB
+
+# Share of the spare rate that becomes thinning, against the rate-distortion bound
+# (benchmarks/mask.py), by beam; and what the last stream costs over its care bits.
+_SHAPING = ((1, 0.50), (16, 0.72), (64, 0.77), (256, 0.82), (1024, 0.85))
+_LAST_OVERHEAD = 1.022
+
+
+@dataclass(frozen=True, eq=False)
+class MaskCode:
+    """A coded mask of n places in encoding order; make one with `encode_mask` or `from_parts`.
+
+    codec: see the module. n: places. k: unpruned ones. inverted: the streams and corrections
+    describe the pruned places. n_in, n_s, seed: of the decoders. n_outs: of each stream. streams:
+    uint8 (vectors,) each. corrections: places to flip. bitmap: uint8 (ceil(n/8),) or None.
+    """
+
+    codec: str
+    n: int
+    k: int
+    inverted: bool = False
+    n_in: int = 8
+    n_s: int = 7
+    seed: int = 0
+    n_outs: tuple[int, ...] = ()
+    streams: tuple[np.ndarray, ...] = field(default=(), repr=False)
+    corrections: EliasFano | None = field(default=None, repr=False)
+    bitmap: np.ndarray | None = field(default=None, repr=False)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays (the header is a few dozen more)."""
+        return sum(array.nbytes for array in self.arrays().values())
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Everything stored but the header, uint8 arrays by name; empty ones are left out."""
+        parts = {f"stream{i}": stream for i, stream in enumerate(self.streams)}
+        if self.corrections is not None:
+            parts["corrections"] = self.corrections.data
+        if self.bitmap is not None:
+            parts["bitmap"] = self.bitmap
+        return {name: array for name, array in parts.items() if array.size}
+
+    def header(self) -> dict[str, Any]:
+        """What `from_parts` needs beside the arrays and n; can be written as JSON."""
+        header: dict[str, Any] = {"codec": self.codec, "k": self.k}
+        if self.corrections is not None:
+            header |= {"inverted": self.inverted, "errors": self.corrections.count}
+        if self.streams:
+            header |= {"n_in": self.n_in, "n_s": self.n_s, "seed": self.seed}
+            header["n_outs"] = list(self.n_outs)
+        return header
+
+    @classmethod
+    def from_parts(
+        cls, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray], n: int
+    ) -> MaskCode:
+        """The mask of stored parts, which may be damaged; `FormatError` says what is wrong.
+
+        Sizes, ranges and types are checked, and the corrections completely, so that decoding
+        gives n places whatever the bytes; `decode` also compares the number of unpruned ones.
+        """
+        if not isinstance(header, Mapping) or not isinstance(arrays, Mapping):
+            raise FormatError("a mask must have a header and arrays")
+        get = _Reader(header)
+        n = _Reader({"n": n}).integer("n", 0, MAX_UNIVERSE)
+        codec = header.get("codec")
+        if codec not in CODECS[1:]:
+            raise FormatError(f"mask codec must be one of {', '.join(CODECS[1:])}, got {codec!r}")
+        k = get.integer("k", 0, n)
+        fields: dict[str, Any] = {"codec": codec, "n": n, "k": k}
+        sizes: dict[str, int] = {}
+        if codec == "full" and k != n:
+            raise FormatError(f"a full mask must have k = n = {n}, got {k}")
+        if codec == "bitmap":
+            sizes["bitmap"] = -(-n // 8)
+        if codec in ("list", "cascade"):
+            fields["inverted"] = header.get("inverted")
+            if not isinstance(fields["inverted"], bool):
+                raise FormatError("mask inverted must be true or false")
+            errors = get.integer("errors", 0, n)
+            sizes["corrections"] = -(-elias_fano_bits(errors, n) // 8)
+        if codec == "cascade":
+            n_in, n_s = get.integer("n_in", 1, 8), get.integer("n_s", 0, 63)
+            if (n_s + 1) * n_in > 64:
+                raise FormatError("the window of a mask must be at most 64 bits")
+            n_outs = header.get("n_outs")
+            if not isinstance(n_outs, list) or not 1 <= len(n_outs) <= MAX_STREAMS:
+                raise FormatError(f"mask n_outs must be a list of 1..{MAX_STREAMS} integers")
+            reader = _Reader({f"n_outs[{i}]": n_out for i, n_out in enumerate(n_outs)})
+            for i in range(len(n_outs)):
+                n_out = reader.integer(f"n_outs[{i}]", 1, max(1, min(n, MAX_N_OUT)))
+                sizes[f"stream{i}"] = -(-n // n_out) + n_s if n else 0
+            fields |= {"n_in": n_in, "n_s": n_s, "n_outs": tuple(n_outs)}
+            fields["seed"] = get.integer("seed", 0, 2**64 - 1)
+        parts = _checked(arrays, sizes)
+        if codec == "bitmap":
+            fields["bitmap"] = parts["bitmap"]
+            if n % 8 and parts["bitmap"][-1] >> n % 8:
+                raise FormatError("padding bits of the mask bitmap must be zero")
+        if codec in ("list", "cascade"):
+            fields["corrections"] = EliasFano.from_data(parts["corrections"], errors, n)
+        if codec == "cascade":
+            fields["streams"] = tuple(parts[f"stream{i}"] for i in range(len(n_outs)))
+            for i, stream in enumerate(fields["streams"]):
+                if n_in < 8 and stream.size and stream.max() >> n_in:
+                    raise FormatError(f"mask stream{i} must hold vectors of {n_in} bits")
+        return cls(**fields)
+
+    def decode(self) -> np.ndarray:
+        """The mask, bool (n,), True where unpruned. `FormatError` if it has not k True places."""
+        mask = self.decode_range(0, self.n)
+        found = int(np.count_nonzero(mask))
+        if found != self.k:
+            raise FormatError(f"the mask must have {self.k} unpruned places, decoded {found}")
+        return mask
+
+    def decode_range(self, lo: int, hi: int) -> np.ndarray:
+        """Places lo … hi-1 of the mask, bool (hi-lo,); only the blocks that hold them are decoded.
+
+        Raises `ValueError` unless 0 <= lo <= hi <= n.
+        """
+        hi = validate.integer("hi", hi, 0, self.n)
+        lo = validate.integer("lo", lo, 0, hi)
+        if self.bitmap is not None:
+            bits = np.unpackbits(self.bitmap[lo // 8 : -(-hi // 8)], bitorder="little")
+            return bits[lo % 8 : lo % 8 + hi - lo].view(bool)
+        # A word to spare, for bits shifted over the end.
+        packed = np.full(-(-(hi - lo) // 64) + 1, np.uint64(2**64 - 1))
+        for stream, decoder in zip(self.streams, self._decoders, strict=True):
+            if hi > lo:
+                _and_stream(stream, decoder.tables, decoder.n_out, lo, hi, packed)
+        if self.inverted:
+            np.invert(packed, out=packed)
+        bits = np.unpackbits(packed.view(np.uint8), count=hi - lo, bitorder="little")
+        if self.corrections is not None:
+            bits[self.corrections.decode_range(lo, hi) - lo] ^= 1
+        return bits.view(bool)
+
+    @cached_property
+    def _decoders(self) -> list[Decoder]:
+        return [
+            stream_decoder(self.n_in, n_out, self.n_s, self.seed, i)
+            for i, n_out in enumerate(self.n_outs)
+        ]
+
+
+@lru_cache(maxsize=64)
+def stream_decoder(n_in: int, n_out: int, n_s: int, seed: int, number: int) -> Decoder:
+    """The decoder of stream `number` of a mask."""
+    return Decoder(n_in, n_out, n_s, (seed + 1 + number) % 2**64)
+
+
+def encode_mask(
+    mask: np.ndarray,
+    codec: str = "auto",
+    *,
+    n_in: int = 8,
+    n_s: int = 7,
+    beam: int = 64,
+    seed: int = 0,
+) -> MaskCode:
+    """Code a mask exactly.
+
+    mask: bool or 0/1 (n,), 1 = unpruned, in encoding order. codec: see the module; "auto" has the
+    fewest bytes. n_in, n_s, seed: of the decoders of "cascade". beam: hypotheses kept by its
+    encoders, 1…65535; more make it smaller and slower. Raises `ValueError` for other values.
+
+    >>> mask = np.random.default_rng(0).random(100_000) < 0.1
+    >>> code = encode_mask(mask)
+    >>> code.codec, bool((code.decode() == mask).all()), code.nbytes * 8 / len(mask) < 0.5
+    ('cascade', True, True)
+    """
+    validate.choice("codec", codec, CODECS)
+    mask = validate.bits("mask", mask)
+    n_in = validate.integer("n_in", n_in, 1, 8)
+    n_s = validate.integer("n_s", n_s, 0, 64 // n_in - 1)
+    beam = validate.integer("beam", beam, 1, 65535)
+    seed = validate.integer("seed", seed, 0, 2**64 - 1)
+    n, k = len(mask), int(np.count_nonzero(mask))
+    if codec == "full" and k < n:
+        raise ValueError(f"mask must have no pruned place for codec 'full', got {n - k}")
+    if codec == "cascade":
+        return _cascade(mask, n_in, n_s, beam, seed)
+    if codec == "full" or (codec == "auto" and k == n):
+        return MaskCode("full", n, k)
+    list_bits = elias_fano_bits(min(k, n - k), n)
+    if codec == "bitmap" or (codec == "auto" and n <= list_bits):
+        simple = MaskCode("bitmap", n, k, bitmap=np.packbits(mask, bitorder="little"))
+    else:
+        inverted = 2 * k <= n
+        listed = np.flatnonzero(mask == inverted)
+        simple = MaskCode("list", n, k, inverted, corrections=EliasFano.encode(listed, n))
+    if codec == "auto" and modelled_bits(n, k, n_in, n_s, beam) < min(n, list_bits):
+        cascade = _cascade(mask, n_in, n_s, beam, seed)
+        return min(simple, cascade, key=lambda code: code.nbytes)
+    return simple
+
+
+def modelled_bits(n: int, k: int, n_in: int = 8, n_s: int = 7, beam: int = 64) -> float:
+    """About how many bits codec "cascade" needs for k unpruned of n independent places."""
+    if n == 0 or k in (0, n):
+        return 0.0
+    p = min(k, n - k) / n
+    rates, bits = _plan(p, 1 - p, beam)
+    return n * bits + 8 * n_s * (len(rates) + 1)
+
+
+def _cascade(mask: np.ndarray, n_in: int, n_s: int, beam: int, seed: int) -> MaskCode:
+    n, k = len(mask), int(np.count_nonzero(mask))
+    inverted = 2 * k > n
+    wanted = (mask == 0) if inverted else (mask == 1)
+    left = np.ones(n, dtype=bool)  # places where every stream so far decodes to one
+    streams: list[np.ndarray] = []
+    n_outs: list[int] = []
+    last = n == 0
+    while not last:
+        kept = left & wanted
+        thinned = left & ~wanted
+        p, q = kept.sum() / n, thinned.sum() / n
+        rates, _ = _plan(p, q, beam)
+        last = not rates or len(streams) == MAX_STREAMS - 1
+        n_out = choose_n_out(left, n_in, n_s, beam)[0] if left.any() and last else 1
+        if not last:
+            n_out = int(n_in / rates[0])
+        n_outs.append(max(1, min(n_out, MAX_N_OUT, n)))
+        decoder = stream_decoder(n_in, n_outs[-1], n_s, seed, len(streams))
+        if last:
+            care = np.flatnonzero(left)
+            target = wanted[care].astype(np.uint8)
+            stream = encode_beam(care, target, n, decoder, 1, beam)[:, 0]
+        else:
+            care = np.flatnonzero(kept)
+            ones = np.ones(len(care), dtype=np.uint8)
+            stream = encode_shaped(care, ones, thinned, n, decoder, beam)
+        streams.append(np.ascontiguousarray(stream))
+        left &= decoder.decode(stream, n).astype(bool)
+    corrections = EliasFano.encode(np.flatnonzero(left != wanted), n)
+    return MaskCode(
+        "cascade", n, k, inverted, n_in, n_s, seed, tuple(n_outs), tuple(streams), corrections
+    )
+
+
+def _plan(p: float, q: float, beam: int) -> tuple[tuple[float, ...], float]:
+    """Rates of the thinning streams, and bits per weight of all streams and corrections.
+
+    p: share of wanted places. q: share of unwanted places that survive so far. With g the share
+    of the rate-distortion bound that is reached, thinning q to q·d costs ``p + q(1 - h(d))/g``.
+    """
+    return _plan_cached(round(p, 4), round(q, 4), beam)
+
+
+@lru_cache(maxsize=1024)
+def _plan_cached(p: float, q: float, beam: int) -> tuple[tuple[float, ...], float]:
+    if p <= 0 or q <= 0:
+        return (), _LAST_OVERHEAD * (p + q)
+    beams, shares = zip(*_SHAPING, strict=True)
+    reached = float(np.interp(np.log(beam), np.log(beams), shares))
+    # Survivor shares on a grid, from q down; dynamic programme from the smallest up.
+    grid = q * np.exp(-np.linspace(0, 7, 281))
+    cost = _LAST_OVERHEAD * (p + grid)
+    follow = np.full(len(grid), -1)
+    spare = np.zeros(len(grid))
+    for i in range(len(grid) - 2, -1, -1):
+        d = grid[i + 1 :] / grid[i]
+        entropy = -d * np.log2(d) - (1 - d) * np.log2(1 - d)
+        extra = np.maximum(grid[i] * (1 - entropy) / reached, 0.025 * p)
+        total = np.where(d < 0.5, p + extra + cost[i + 1 :], np.inf)
+        j = int(np.argmin(total))
+        if total[j] < cost[i]:
+            cost[i], follow[i], spare[i] = total[j], i + 1 + j, extra[j]
+    rates = []
+    i = 0
+    while follow[i] >= 0:
+        rates.append(p + float(spare[i]))
+        i = follow[i]
+    return tuple(rates), float(cost[0])
+
+
+def _checked(arrays: Mapping[str, np.ndarray], sizes: dict[str, int]) -> dict[str, np.ndarray]:
+    """The arrays, exactly those of `sizes` (names with size 0 may be absent)."""
+    unknown = set(arrays) - set(sizes)
+    if unknown:
+        raise FormatError(f"a mask of this codec has no part {sorted(map(str, unknown))[0]!r}")
+    parts = {}
+    for name, size in sizes.items():
+        array = arrays.get(name, np.zeros(0, dtype=np.uint8))
+        if not isinstance(array, np.ndarray) or array.dtype != np.uint8 or array.ndim != 1:
+            raise FormatError(f"mask {name} must be a one-dimensional uint8 array")
+        if len(array) != size:
+            raise FormatError(f"mask {name} must have {size} bytes, got {len(array)}")
+        parts[name] = np.ascontiguousarray(array)
+    return parts
+
+
+class _Reader:
+    """Integers out of an untrusted mapping."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self.values = values
+
+    def integer(self, name: str, low: int, high: int) -> int:
+        value = self.values.get(name)
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise FormatError(f"mask {name} must be an integer in {low}..{high}, got {value!r}")
+        return value
+
+
+@njit(cache=True, nogil=True)
+def _and_stream(inputs, tables, n_out, lo, hi, packed):
+    """AND decoded bits lo…hi-1 into packed uint64 words; bits of the last word over hi-lo vary."""
+    vectors, _, words = tables.shape
+    ones = ~np.uint64(0)
+    for t in range(lo // n_out, (hi - 1) // n_out + 1):
+        for w in range(words):
+            at = t * n_out + 64 * w - lo
+            bits = min(64, n_out - 64 * w)
+            if at + bits <= 0 or at >= hi - lo:
+                continue
+            word = np.uint64(0)
+            for j in range(vectors):
+                word ^= tables[j, inputs[t + j], w]
+            if bits < 64:
+                word |= ones << np.uint64(bits)
+            if at < 0:
+                packed[0] &= (word >> np.uint64(-at)) | ~(ones >> np.uint64(-at))
+                continue
+            shift = np.uint64(at & 63)
+            packed[at >> 6] &= (word << shift) | ~(ones << shift)
+            if shift:
+                packed[(at >> 6) + 1] &= (word >> (np.uint64(64) - shift)) | (ones << shift)
