@@ -192,11 +192,10 @@ def _inspect(arguments: argparse.Namespace) -> int:
         rows.append(["all encoded", f"{total['weights']:.0f}", "", "", "", "", *_per_weight(total)])
     head = ["tensor", "shape", "dtype", "kind", "S", "E %", "bits/w", "floor", "ratio", *PEERS]
     _print_table([head, *rows])
-    print(
-        f"\n{Path(arguments.input).stat().st_size} bytes on disk, {plain} of them in tensors stored "
-        "as they are (dense).\nbits/w: bits a weight with mask, corrections and header; floor: the "
-        "entropy bound\nwith the mask; ratio: bits/w to floor; then bits a weight in other formats."
-    )
+    size = Path(arguments.input).stat().st_size
+    print(f"\n{size} bytes on disk, {plain} of them in tensors stored as they are (dense).")
+    print("bits/w: bits a weight with mask, corrections and header; floor: the entropy bound with")
+    print("the mask; ratio: bits/w to floor; then the bits a weight of other formats.")
     return 0
 
 
