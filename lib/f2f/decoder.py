@@ -18,9 +18,9 @@ from __future__ import annotations
 from functools import cached_property
 
 import numpy as np
-from numba import njit
 
 from f2f import validate
+from f2f.simd import decode_words, shuffle_index
 
 MAX_WINDOW = 64
 MAX_N_OUT = 65535
@@ -138,18 +138,22 @@ class Decoder:
             tables[:, half : 2 * half] = tables[:, :half] ^ columns[:, bit : bit + 1]
         return tables
 
+    @cached_property
+    def shuffle_index(self) -> np.ndarray:
+        """The matrix as nibbles, for `f2f.simd`."""
+        return shuffle_index(self.rows, self.window)
+
     def decode(self, inputs: np.ndarray, n: int) -> np.ndarray:
-        """The n bits that the inputs decode to, by table lookups.
+        """The n bits that the inputs decode to, up to 8 planes at once by byte shuffles.
 
         inputs: uint8 (n_vectors(n),), or (n_vectors(n), P) with P <= 8 for planes side by side.
         Returns uint8 (n,): the bits, or the words whose bit q is the bit of plane q.
         """
         inputs, n = self._check(inputs, n)
         planes = inputs if inputs.ndim == 2 else inputs[:, None]
-        out = np.zeros(n, dtype=np.uint8)
-        for q in range(planes.shape[1]):
-            _decode_plane(np.ascontiguousarray(planes[:, q]), self.tables, self.n_out, out, q)
-        return out
+        if planes.shape[1] == 0:
+            return np.zeros(n, dtype=np.uint8)
+        return decode_words(planes, self, n)
 
     def decode_plain(self, inputs: np.ndarray, n: int) -> np.ndarray:
         """As `decode`, as the matrix product it is: the reference that fast paths must equal."""
@@ -188,19 +192,3 @@ class Decoder:
         if self.n_in < 8 and array.size and array.max() >> self.n_in:
             raise ValueError(f"inputs must be below 2**n_in={1 << self.n_in}, got {array.max()}")
         return array, n
-
-
-@njit(cache=True, nogil=True)
-def _decode_plane(inputs, tables, n_out, out, q):
-    """OR bit q of the decoded plane into out; inputs (vectors,), tables of the decoder."""
-    vectors, _, words = tables.shape
-    n = len(out)
-    for t in range(-(-n // n_out)):
-        start = t * n_out
-        for w in range(words):
-            word = np.uint64(0)
-            for j in range(vectors):
-                word ^= tables[j, inputs[t + j], w]
-            base = start + 64 * w
-            for r in range(min(64, n_out - 64 * w, n - base)):
-                out[base + r] |= np.uint8((word >> np.uint64(r)) & np.uint64(1)) << np.uint8(q)
