@@ -1,0 +1,84 @@
+"""Every notebook, run at its tiny profile, with a scientific assertion on what it wrote."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from f2f import reproduce, results
+from f2f.figures import REGISTER
+
+NOTEBOOKS = reproduce.find_notebooks()
+
+
+def rows(folder, name):
+    return results.read_csv(folder / name)
+
+
+# What the CSV files of a notebook must show, whatever the sizes: name -> check of its folder.
+CHECKS: dict[str, Callable[[Path], None]] = {}
+
+
+def test_there_are_notebooks():
+    assert NOTEBOOKS, "notebooks/ holds no notebook"
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs_and_its_results_hold(notebook, tmp_path):
+    job = reproduce.Job.of(notebook, "tiny", {})
+    reproduce.execute(job, tmp_path)
+    folder = tmp_path / notebook.stem
+    summary = results.read_csv(folder / "summary.csv", results.Quantity)
+    assert len(summary) and summary["value"].notna().all()
+    for path in folder.glob("*.csv"):
+        for figure in REGISTER.get(path.name, []):
+            for suffix in (".png", ".svg"):
+                assert (folder / (figure.__name__ + suffix)).stat().st_size > 1000
+    assert notebook.stem in CHECKS, f"tests/test_notebooks.py has no check of {notebook.stem}"
+    CHECKS[notebook.stem](folder)
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_keeps_the_common_form(notebook):
+    book = nbformat.read(notebook, 4)
+    nbformat.validate(book)
+    code = [cell for cell in book.cells if cell.cell_type == "code"]
+    assert book.metadata["kernelspec"]["name"] == "python3"
+    assert book.cells[0].cell_type == "markdown" and book.cells[0].source.startswith("# ")
+    assert not any(cell.outputs or cell.execution_count for cell in code), "outputs are not kept"
+    assert sum("parameters" in cell.metadata.get("tags", []) for cell in book.cells) == 1
+    long = [cell.source.splitlines()[0] for cell in code if len(cell.source.splitlines()) > 15]
+    assert not long, f"code cells of more than 15 lines: {long}"
+    known = reproduce.known_parameters(notebook)
+    assert known["run_dir"] == ("str", "runs/interactive") and known["seed"][0] == "int"
+    for profile in reproduce.PROFILES:
+        reproduce.Job.of(notebook, profile, {})
+
+
+def test_profiles_name_existing_notebooks_and_profiles():
+    import yaml
+
+    listed = yaml.safe_load((reproduce.notebook_folder() / "profiles.yaml").read_text()) or {}
+    assert set(listed) <= {path.stem for path in NOTEBOOKS}
+    for profiles in listed.values():
+        assert set(profiles) <= set(reproduce.PROFILES)
+
+
+REFERENCE = results.repository_root() / "runs" / "reference"
+
+
+def test_the_reference_run_explains_its_columns():
+    guide = (REFERENCE.parent / "README.md").read_text()
+    unknown = {}
+    for path in sorted(REFERENCE.glob("*/*.csv")):
+        missing = [name for name in rows(path.parent, path.name) if f"`{name}`" not in guide]
+        if missing:
+            unknown[f"{path.parent.name}/{path.name}"] = missing
+    assert not unknown, f"runs/README.md does not define {unknown}"
+
+
+def test_the_reference_run_is_complete():
+    facts = json.loads((REFERENCE / "provenance.json").read_text())["notebooks"]
+    assert set(facts) == {path.stem for path in NOTEBOOKS}
