@@ -72,10 +72,10 @@ REFERENCE = results.repository_root() / "runs" / "reference"
 def test_the_reference_run_explains_its_columns():
     guide = (REFERENCE.parent / "README.md").read_text()
     unknown = {}
-    for path in sorted(REFERENCE.glob("*/*.csv")):
+    for path in sorted(REFERENCE.rglob("*.csv")):
         missing = [name for name in rows(path.parent, path.name) if f"`{name}`" not in guide]
         if missing:
-            unknown[f"{path.parent.name}/{path.name}"] = missing
+            unknown[str(path.relative_to(REFERENCE))] = missing
     assert not unknown, f"runs/README.md does not define {unknown}"
 
 
