@@ -1,0 +1,120 @@
+"""Fill the tables of README.md from `runs/reference/`: `python -m f2f.readme` (or `make readme`).
+
+A table stands between ``<!-- table:NAME -->`` and ``<!-- /table -->``; what is between them is
+replaced by what the function NAME of `TABLES` makes of the reference run. With `--check` nothing
+is written and the exit status says whether the page is stale.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from f2f import results
+
+_MARKED = re.compile(r"(<!-- table:(\w+) -->\n).*?(<!-- /table -->)", re.S)
+
+# What of the paper a notebook is about, and what it reads.
+NOTEBOOKS = {
+    "01_walkthrough": ("the code itself: one tiny block by hand", "nothing"),
+    "02_synthetic": ("synthetic data: E and memory reduction over S, n_in, n_out, n_s", "nothing"),
+    "03_beyond_algorithm3": ("beyond Algorithm 3: wide windows, beam, orders, rate", "nothing"),
+    "04_transformer_wmt14": ("sparse Transformer (WMT14 en-de), four pruning methods", "`data/`"),
+    "05_resnet50_imagenet": ("ResNet-50 (ImageNet), FP32 and signed INT8", "`data/`"),
+    "06_spmv": ("Algorithms 1 and 2, normalized execution times", "nothing"),
+    "07_overview": ("all results of a run on one page", "the other notebooks' CSV"),
+}
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[Any]], align: str = "") -> str:
+    """A Markdown table; `align` has one of l, r per column, left where it is shorter."""
+    marks = ["--:" if letter == "r" else "---" for letter in align.ljust(len(header), "l")]
+    lines = [header, marks, *rows]
+    return "".join("| " + " | ".join(str(cell) for cell in line) + " |\n" for line in lines)
+
+
+def notebook_table(reference: Path) -> str:
+    """Number, what of the paper, inputs, outputs, minutes of every notebook of the reference."""
+    facts = _provenance(reference)["notebooks"]
+    rows = []
+    for stem in sorted(facts):
+        paper, inputs = NOTEBOOKS[stem]
+        csv = sorted(path.name for path in (reference / stem).glob("*.csv"))
+        outputs = ", ".join(f"`{name}`" for name in csv)
+        minutes = f"{facts[stem]['seconds'] / 60:.1f}"
+        rows.append((f"[{stem}](notebooks/{stem}.ipynb)", paper, inputs, outputs, minutes))
+    return table(("notebook", "what of the paper", "reads", "writes", "minutes"), rows, "llllr")
+
+
+def summary_table(reference: Path) -> str:
+    """Every quantity of every notebook, with the tolerance that `make compare` applies."""
+    rows = []
+    for stem in sorted(_provenance(reference)["notebooks"]):
+        for row in results.read_csv(
+            reference / stem / "summary.csv", results.Quantity
+        ).itertuples():
+            tolerance = "" if row.tolerance != row.tolerance else f"± {row.tolerance:.3g}"
+            value = f"{row.value:.6g} {'' if row.unit == '1' else row.unit}".strip()
+            rows.append((stem[:2], row.quantity, value, tolerance))
+    return table(("notebook", "quantity", "reference", "accepted"), rows, "llrr")
+
+
+def conditions(reference: Path) -> str:
+    """Where and with what the reference was made: hardware and versions, one line each."""
+    facts = _provenance(reference)["notebooks"]
+    hardware = sorted({entry["hardware"] for entry in facts.values()})
+    versions = sorted(
+        {f"Python {e['python']}, numba {e['versions']['numba']}" for e in facts.values()}
+    )
+    return f"Measured on {'; '.join(hardware)}; {'; '.join(versions)}.\n"
+
+
+TABLES: dict[str, Callable[[Path], str]] = {
+    "notebooks": notebook_table,
+    "summary": summary_table,
+    "conditions": conditions,
+}
+
+
+def _provenance(reference: Path) -> dict[str, Any]:
+    return dict(json.loads((reference / "provenance.json").read_text()))
+
+
+def fill(page: str, reference: Path) -> str:
+    """The page with every marked table made anew.
+
+    Raises `ValueError` for a marker whose name is unknown.
+    """
+
+    def replace(match: re.Match[str]) -> str:
+        name = match[2]
+        if name not in TABLES:
+            raise ValueError(f"table must be one of {', '.join(TABLES)}, got {name!r}")
+        return match[1] + TABLES[name](reference) + match[3]
+
+    return _MARKED.sub(replace, page)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m f2f.readme", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="only say whether it is stale")
+    given = parser.parse_args(arguments)
+    root = results.repository_root()
+    path = root / "README.md"
+    page = path.read_text()
+    new = fill(page, root / "runs" / "reference")
+    if given.check:
+        print("README.md is stale: make readme" if new != page else "README.md is up to date")
+        return int(new != page)
+    path.write_text(new)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
