@@ -1,4 +1,4 @@
-"""The README: its tables come from the reference run, its code runs, its links lead somewhere."""
+"""The pages: its tables come from the reference run, its code runs, its links lead somewhere."""
 
 import re
 from pathlib import Path
@@ -12,8 +12,10 @@ PAGE = (ROOT / "README.md").read_text()
 PAGES = [path for path in [*ROOT.glob("*.md"), *ROOT.glob("*/*.md")] if path.parent.name != ".venv"]
 
 
-def test_the_tables_are_those_of_the_reference_run():
-    assert readme.fill(PAGE, ROOT / "runs" / "reference") == PAGE, "README.md is stale: make readme"
+@pytest.mark.parametrize("name", readme.PAGES)
+def test_the_tables_are_those_of_the_reference_run(name):
+    page = (ROOT / name).read_text()
+    assert readme.fill(page, ROOT / "runs" / "reference") == page, f"{name} is stale: make readme"
 
 
 def test_the_quick_start_runs(tmp_path, monkeypatch):

@@ -1,13 +1,14 @@
-"""Fill the tables of README.md from `runs/reference/`: `python -m f2f.readme` (or `make readme`).
+"""Fill the tables of the pages from what they are about: `python -m f2f.readme` (`make readme`).
 
 A table stands between ``<!-- table:NAME -->`` and ``<!-- /table -->``; what is between them is
-replaced by what the function NAME of `TABLES` makes of the reference run. With `--check` nothing
-is written and the exit status says whether the page is stale.
+replaced by what the function NAME of `TABLES` makes of the reference run (`runs/reference/`) or of
+the package. With `--check` nothing is written and the exit status says whether a page is stale.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import json
 import re
 import sys
@@ -18,6 +19,8 @@ from typing import Any
 from f2f import results
 
 _MARKED = re.compile(r"(<!-- table:(\w+) -->\n).*?(<!-- /table -->)", re.S)
+
+PAGES = ("README.md", "docs/architecture.md")
 
 # What of the paper a notebook is about, and what it reads.
 NOTEBOOKS = {
@@ -74,10 +77,22 @@ def conditions(reference: Path) -> str:
     return f"Measured on {'; '.join(hardware)}; {'; '.join(versions)}.\n"
 
 
+def module_table(reference: Path) -> str:
+    """Every module of the package with the first line of its docstring."""
+    package = Path(__file__).parent
+    rows = []
+    for path in sorted(package.rglob("*.py")):
+        name = ".".join(("f2f", *path.relative_to(package).with_suffix("").parts))
+        text = ast.get_docstring(ast.parse(path.read_text())) or ""
+        rows.append((f"`{name.removesuffix('.__init__')}`", text.split("\n")[0].rstrip(".")))
+    return table(("module", "purpose"), rows)
+
+
 TABLES: dict[str, Callable[[Path], str]] = {
     "notebooks": notebook_table,
     "summary": summary_table,
     "conditions": conditions,
+    "modules": module_table,
 }
 
 
@@ -106,14 +121,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="only say whether it is stale")
     given = parser.parse_args(arguments)
     root = results.repository_root()
-    path = root / "README.md"
-    page = path.read_text()
-    new = fill(page, root / "runs" / "reference")
-    if given.check:
-        print("README.md is stale: make readme" if new != page else "README.md is up to date")
-        return int(new != page)
-    path.write_text(new)
-    return 0
+    stale = []
+    for name in PAGES:
+        page = (root / name).read_text()
+        new = fill(page, root / "runs" / "reference")
+        if new != page:
+            stale.append(name)
+            if not given.check:
+                (root / name).write_text(new)
+    print(f"{'stale' if given.check else 'written'}: {', '.join(stale) or 'nothing'}")
+    return int(given.check and bool(stale))
 
 
 if __name__ == "__main__":
