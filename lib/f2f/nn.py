@@ -76,9 +76,10 @@ def compress_state_dict(
         if not isinstance(value, Tensor):
             raise ValueError(f"state_dict[{name!r}] must be a tensor, got {type(value).__name__}")
         try:
-            arrays[name] = shared.setdefault(identity(value), to_numpy(value))
+            array = to_numpy(value)
         except ValueError as error:
             raise ValueError(f"state_dict[{name!r}]: {error}") from error
+        arrays[name] = shared.setdefault(identity(value), array)
     given = {name: to_numpy(mask) for name, mask in (masks or {}).items()}
     model = compress_model(arrays, masks=given, n_jobs=n_jobs, progress=progress, **options)
     as_torch = {
@@ -95,7 +96,7 @@ def load_state_dict(
 ) -> dict[str, Tensor]:
     """The state dict of a file, or of what `compress_state_dict` returned, bit for bit.
 
-    Give it to the module's own `load_state_dict`. Raises as `f2f.load`.
+    Give it to the module's own `load_state_dict`. A file's names come sorted. Raises as `f2f.load`.
     """
     model = source if isinstance(source, Mapping) else container.load(source)
     arrays = decompress_model(model, n_jobs=n_jobs, progress=progress)
@@ -125,7 +126,7 @@ class _Compressed(nn.Module):
         super().__init__()
         if len(encoded.shape) != axes:
             raise ValueError(f"encoded must have {axes} axes, got shape {encoded.shape}")
-        if encoded.mask is not None and encoded.mask.codec == "none":
+        if encoded.kind == "encoded" and encoded.mask is None:
             raise ValueError('encoded must store its mask, got mask_codec="none"')
         if bias is not None and bias.shape != encoded.shape[:1]:
             raise ValueError(f"bias must have shape {encoded.shape[:1]}, got {tuple(bias.shape)}")
@@ -257,7 +258,10 @@ def compress_module(
     def replace(layer: nn.Module, name: str) -> nn.Module:
         kind = kinds.get(type(layer))
         if kind is None:
-            for child_name, child in list(layer.named_children()):
+            # Not named_children(), which leaves out a module's second name.
+            for child_name, child in list(layer._modules.items()):
+                if child is None:
+                    continue
                 setattr(layer, child_name, replace(child, f"{name}{child_name}."))
             return layer
         if id(layer) not in layers:
