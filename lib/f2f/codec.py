@@ -28,7 +28,7 @@ from f2f.basis import choose_basis, linear_map, stored_words
 from f2f.beam import encode_beam
 from f2f.correction import EliasFano
 from f2f.decoder import MAX_N_OUT, Decoder
-from f2f.maskcode import MASK_CODECS, encode_mask
+from f2f.maskcode import CODECS, encode_mask
 from f2f.orders import Order, matrix_shape
 from f2f.rate import choose_n_out
 from f2f.tensor import DTYPES, GROUP, MAX_N_S, N_IN, CompressedTensor
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     Tensor = np.ndarray | torch.Tensor
 
 METHODS = ("beam", "viterbi")
+MASK_CODECS = (*CODECS, "none")
 
 
 def compress(
@@ -51,7 +52,7 @@ def compress(
     seed: int = 0,
     method: str = "beam",
     beam: int = 16,
-    order: str = "golden",
+    order: str = "diagonal",
     mask_codec: str = "auto",
     threads: int = 1,
 ) -> CompressedTensor:
@@ -118,7 +119,9 @@ def _encode(
     started = time.perf_counter()
     ranks = np.flatnonzero(care)  # position of each care rank
     n, k = len(care), len(ranks)
-    mask = encode_mask(care, codec=settings.mask_codec, seed=settings.seed)
+    mask = None
+    if settings.mask_codec != "none":
+        mask = encode_mask(care, settings.mask_codec, seed=settings.seed)
 
     if k == 0:
         n_out, plane_bits = settings.n_out or MAX_N_OUT, 0.0
@@ -183,8 +186,7 @@ def decompress(tensor: CompressedTensor, mask: np.ndarray | None = None) -> Tens
 
 def care_mask(tensor: CompressedTensor, mask: np.ndarray | None = None) -> np.ndarray:
     """bool (n,): the care mask in encoding order, stored or (codec "none") given."""
-    assert tensor.mask is not None
-    if tensor.mask.codec != "none":
+    if tensor.mask is not None:
         if mask is not None:
             raise ValueError("mask must be None: this tensor stores its mask")
         return tensor.mask.decode()

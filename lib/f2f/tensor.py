@@ -35,7 +35,7 @@ class CompressedTensor:
     shape, dtype, library ("numpy" or "torch"): of the tensor that comes back.
     kind: "encoded", or "dense" for a tensor stored as it is (then only `raw` is used).
     order, n_s, n_out, seed: encoding order and decoder; n_in is 8. n: weights, k: unpruned ones.
-    mask: which weights are unpruned, in encoding order.
+    mask: which weights are unpruned, in encoding order; None if the caller keeps the mask.
     encoded: numbers of the encoded planes. payload: their inputs in groups of up to 8 planes,
     uint8 (l + n_s, planes of the group); byte [t, q] is input vector t of plane q of the group.
     raw_planes: numbers of the planes stored raw; raw: uint8 (len(raw_planes), ceil(n/8)), packed
@@ -116,7 +116,7 @@ class CompressedTensor:
     def header(self) -> dict[str, Any]:
         """Everything but the arrays, as JSON-able values."""
         common = {"shape": list(self.shape), "dtype": self.dtype, "library": self.library}
-        if self.mask is None:
+        if self.kind == "dense":
             return common | {"kind": self.kind}
         return common | {
             "kind": self.kind,
@@ -128,7 +128,7 @@ class CompressedTensor:
             "encoded": list(self.encoded),
             "raw_planes": list(self.raw_planes),
             "corrections": [code.count for code in self.corrections],
-            "mask": self.mask.header(),
+            "mask": None if self.mask is None else self.mask.header(),
         }
 
     @classmethod
@@ -165,12 +165,12 @@ class CompressedTensor:
         n = max(self.n, 1)
         lines = [
             f"{self.dtype} {self.shape}, S = {self.sparsity:.4f}, {self.kind}"
-            + (f", {self.order} order, n_s = {self.n_s}" if self.mask is not None else "")
+            + (f", {self.order} order, n_s = {self.n_s}" if self.kind == "encoded" else "")
             + (f", n_out = {self.n_out}" if self.encoded else ""),
             *(f"{part:>12}  {b / n:9.4f} bits/weight" for part, b in self.stored_bits().items()),
             f"{'total':>12}  {8 * self.nbytes / n:9.4f} bits/weight",
         ]
-        if self.mask is not None:
+        if self.kind == "encoded":
             ratio = 8 * self.nbytes / self.floor if self.floor else math.nan
             lines.append(f"{'floor':>12}  {self.floor / n:9.4f} bits/weight (ratio {ratio:.4f})")
             lines.append(f"{'E':>12}  {self.efficiency:9.4f} %")
@@ -244,7 +244,11 @@ class _Parts:
             for name in list(self.arrays)
             if name.startswith("mask.")
         }
-        mask = MaskCode.from_parts(self.header.get("mask"), mask_parts, n)
+        mask = None
+        if self.header.get("mask", "") is not None:
+            mask = MaskCode.from_parts(self.header.get("mask"), mask_parts, n)
+            if mask.k != k:
+                raise FormatError(f"the mask has {mask.k} unpruned weights, the header says {k}")
         return CompressedTensor(
             shape, dtype, library, "encoded", raw, order, n_s, n_out, seed, k, mask,
             encoded, payload, raw_planes, tuple(basis[:-1]), basis[-1], corrections,
