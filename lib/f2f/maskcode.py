@@ -32,19 +32,15 @@ from numba import njit
 from f2f import validate
 from f2f.beam import encode_beam
 from f2f.correction import MAX_UNIVERSE, EliasFano, elias_fano_bits
-from f2f.decoder import Decoder
+from f2f.decoder import MAX_WINDOW, Decoder
 from f2f.errors import FormatError
+from f2f.maskplan import plan_stages
 from f2f.rate import choose_n_out
 from f2f.shaping import encode_shaped
 
 CODECS = ("auto", "full", "bitmap", "list", "cascade")
 MAX_STREAMS = 16
 MAX_N_OUT = 1024  # of a mask stream: keeps the tables of a decoder below 300 KB
-
-# Share of the spare rate that becomes thinning, against the rate-distortion bound
-# (benchmarks/mask.py), by beam; and what the last stream costs over its care bits.
-_SHAPING = ((1, 0.50), (16, 0.72), (64, 0.77), (256, 0.82), (1024, 0.85))
-_LAST_OVERHEAD = 1.022
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,50 +99,48 @@ class MaskCode:
         """
         if not isinstance(header, Mapping) or not isinstance(arrays, Mapping):
             raise FormatError("a mask must have a header and arrays")
-        get = _Reader(header)
-        n = _Reader({"n": n}).integer("n", 0, MAX_UNIVERSE)
+        n = _integer({"n": n}, "n", 0, MAX_UNIVERSE)
+        k = _integer(header, "k", 0, n)
         codec = header.get("codec")
-        if codec not in CODECS[1:]:
-            raise FormatError(f"mask codec must be one of {', '.join(CODECS[1:])}, got {codec!r}")
-        k = get.integer("k", 0, n)
-        fields: dict[str, Any] = {"codec": codec, "n": n, "k": k}
-        sizes: dict[str, int] = {}
-        if codec == "full" and k != n:
-            raise FormatError(f"a full mask must have k = n = {n}, got {k}")
+        if codec == "full":
+            _parts(arrays, {})
+            if k != n:
+                raise FormatError(f"a full mask must have k = n = {n}, got {k}")
+            return cls("full", n, k)
         if codec == "bitmap":
-            sizes["bitmap"] = -(-n // 8)
-        if codec in ("list", "cascade"):
-            fields["inverted"] = header.get("inverted")
-            if not isinstance(fields["inverted"], bool):
-                raise FormatError("mask inverted must be true or false")
-            errors = get.integer("errors", 0, n)
-            sizes["corrections"] = -(-elias_fano_bits(errors, n) // 8)
-        if codec == "cascade":
-            n_in, n_s = get.integer("n_in", 1, 8), get.integer("n_s", 0, 63)
-            if (n_s + 1) * n_in > 64:
-                raise FormatError("the window of a mask must be at most 64 bits")
-            n_outs = header.get("n_outs")
-            if not isinstance(n_outs, list) or not 1 <= len(n_outs) <= MAX_STREAMS:
-                raise FormatError(f"mask n_outs must be a list of 1..{MAX_STREAMS} integers")
-            reader = _Reader({f"n_outs[{i}]": n_out for i, n_out in enumerate(n_outs)})
-            for i in range(len(n_outs)):
-                n_out = reader.integer(f"n_outs[{i}]", 1, max(1, min(n, MAX_N_OUT)))
-                sizes[f"stream{i}"] = -(-n // n_out) + n_s if n else 0
-            fields |= {"n_in": n_in, "n_s": n_s, "n_outs": tuple(n_outs)}
-            fields["seed"] = get.integer("seed", 0, 2**64 - 1)
-        parts = _checked(arrays, sizes)
-        if codec == "bitmap":
-            fields["bitmap"] = parts["bitmap"]
-            if n % 8 and parts["bitmap"][-1] >> n % 8:
+            bitmap = _parts(arrays, {"bitmap": -(-n // 8)})["bitmap"]
+            if n % 8 and bitmap[-1] >> n % 8:
                 raise FormatError("padding bits of the mask bitmap must be zero")
-        if codec in ("list", "cascade"):
-            fields["corrections"] = EliasFano.from_data(parts["corrections"], errors, n)
-        if codec == "cascade":
-            fields["streams"] = tuple(parts[f"stream{i}"] for i in range(len(n_outs)))
-            for i, stream in enumerate(fields["streams"]):
-                if n_in < 8 and stream.size and stream.max() >> n_in:
-                    raise FormatError(f"mask stream{i} must hold vectors of {n_in} bits")
-        return cls(**fields)
+            return cls("bitmap", n, k, bitmap=bitmap)
+        if codec not in ("list", "cascade"):
+            raise FormatError(f"mask codec must be one of {', '.join(CODECS[1:])}, got {codec!r}")
+        inverted = header.get("inverted")
+        if not isinstance(inverted, bool):
+            raise FormatError(f"mask inverted must be true or false, got {inverted!r}")
+        errors = _integer(header, "errors", 0, n)
+        sizes = {"corrections": -(-elias_fano_bits(errors, n) // 8)}
+        if codec == "list":
+            if errors != (k if inverted else n - k):
+                raise FormatError(f"mask errors must follow from k = {k}, got {errors}")
+            data = _parts(arrays, sizes)["corrections"]
+            corrections = EliasFano.from_data(data, errors, n)
+            return cls("list", n, k, inverted, corrections=corrections)
+        n_in = _integer(header, "n_in", 1, 8)
+        n_s = _integer(header, "n_s", 0, MAX_WINDOW // n_in - 1)
+        seed = _integer(header, "seed", 0, 2**64 - 1)
+        n_outs = header.get("n_outs")
+        if not isinstance(n_outs, list) or not 1 <= len(n_outs) <= MAX_STREAMS:
+            raise FormatError(f"mask n_outs must be a list of 1..{MAX_STREAMS}, got {n_outs!r}")
+        for i, n_out in enumerate(n_outs):
+            _integer({"n_outs": n_out}, "n_outs", 1, max(1, min(n, MAX_N_OUT)))
+            sizes[f"stream{i}"] = -(-n // n_out) + n_s if n else 0
+        parts = _parts(arrays, sizes)
+        corrections = EliasFano.from_data(parts.pop("corrections"), errors, n)
+        for name, stream in parts.items():
+            if n_in < 8 and stream.size and stream.max() >> n_in:
+                raise FormatError(f"mask {name} must hold vectors of {n_in} bits")
+        streams = tuple(parts.values())
+        return cls("cascade", n, k, inverted, n_in, n_s, seed, tuple(n_outs), streams, corrections)
 
     def decode(self) -> np.ndarray:
         """The mask, bool (n,), True where unpruned. `FormatError` if it has not k True places."""
@@ -170,7 +164,7 @@ class MaskCode:
         packed = np.full(-(-(hi - lo) // 64) + 1, np.uint64(2**64 - 1))
         for stream, decoder in zip(self.streams, self._decoders, strict=True):
             if hi > lo:
-                _and_stream(stream, decoder.tables, decoder.n_out, lo, hi, packed)
+                and_stream(stream, decoder.tables, decoder.n_out, lo, hi, packed)
         if self.inverted:
             np.invert(packed, out=packed)
         bits = np.unpackbits(packed.view(np.uint8), count=hi - lo, bitorder="little")
@@ -215,15 +209,15 @@ def encode_mask(
     validate.choice("codec", codec, CODECS)
     mask = validate.bits("mask", mask)
     n_in = validate.integer("n_in", n_in, 1, 8)
-    n_s = validate.integer("n_s", n_s, 0, 64 // n_in - 1)
+    n_s = validate.integer("n_s", n_s, 0, MAX_WINDOW // n_in - 1)
     beam = validate.integer("beam", beam, 1, 65535)
     seed = validate.integer("seed", seed, 0, 2**64 - 1)
     n, k = len(mask), int(np.count_nonzero(mask))
     if codec == "full" and k < n:
         raise ValueError(f"mask must have no pruned place for codec 'full', got {n - k}")
-    if codec == "cascade":
+    if codec == "cascade" and n:
         return _cascade(mask, n_in, n_s, beam, seed)
-    if codec == "full" or (codec == "auto" and k == n):
+    if codec == "full" or n == 0 or (codec == "auto" and k == n):
         return MaskCode("full", n, k)
     list_bits = elias_fano_bits(min(k, n - k), n)
     if codec == "bitmap" or (codec == "auto" and n <= list_bits):
@@ -243,8 +237,8 @@ def modelled_bits(n: int, k: int, n_in: int = 8, n_s: int = 7, beam: int = 64) -
     if n == 0 or k in (0, n):
         return 0.0
     p = min(k, n - k) / n
-    rates, bits = _plan(p, 1 - p, beam)
-    return n * bits + 8 * n_s * (len(rates) + 1)
+    n_outs, bits = plan_stages(p, 1 - p, n_in, n_s, beam, MAX_N_OUT)
+    return n * bits + 8 * n_s * len(n_outs)
 
 
 def _cascade(mask: np.ndarray, n_in: int, n_s: int, beam: int, seed: int) -> MaskCode:
@@ -254,17 +248,17 @@ def _cascade(mask: np.ndarray, n_in: int, n_s: int, beam: int, seed: int) -> Mas
     left = np.ones(n, dtype=bool)  # places where every stream so far decodes to one
     streams: list[np.ndarray] = []
     n_outs: list[int] = []
-    last = n == 0
+    last = False
     while not last:
         kept = left & wanted
         thinned = left & ~wanted
-        p, q = kept.sum() / n, thinned.sum() / n
-        rates, _ = _plan(p, q, beam)
-        last = not rates or len(streams) == MAX_STREAMS - 1
-        n_out = choose_n_out(left, n_in, n_s, beam)[0] if left.any() and last else 1
-        if not last:
-            n_out = int(n_in / rates[0])
-        n_outs.append(max(1, min(n_out, MAX_N_OUT, n)))
+        plan, _ = plan_stages(
+            kept.sum() / n, thinned.sum() / n, n_in, n_s, beam, max(1, min(n, MAX_N_OUT))
+        )
+        last = len(plan) == 1 or len(streams) == MAX_STREAMS - 1
+        n_outs.append(plan[-1] if last else plan[0])
+        if last and left.any():
+            n_outs[-1] = min(n, MAX_N_OUT, choose_n_out(left, n_in, n_s, beam)[0])
         decoder = stream_decoder(n_in, n_outs[-1], n_s, seed, len(streams))
         if last:
             care = np.flatnonzero(left)
@@ -282,47 +276,11 @@ def _cascade(mask: np.ndarray, n_in: int, n_s: int, beam: int, seed: int) -> Mas
     )
 
 
-def _plan(p: float, q: float, beam: int) -> tuple[tuple[float, ...], float]:
-    """Rates of the thinning streams, and bits per weight of all streams and corrections.
-
-    p: share of wanted places. q: share of unwanted places that survive so far. With g the share
-    of the rate-distortion bound that is reached, thinning q to q·d costs ``p + q(1 - h(d))/g``.
-    """
-    return _plan_cached(round(p, 4), round(q, 4), beam)
-
-
-@lru_cache(maxsize=1024)
-def _plan_cached(p: float, q: float, beam: int) -> tuple[tuple[float, ...], float]:
-    if p <= 0 or q <= 0:
-        return (), _LAST_OVERHEAD * (p + q)
-    beams, shares = zip(*_SHAPING, strict=True)
-    reached = float(np.interp(np.log(beam), np.log(beams), shares))
-    # Survivor shares on a grid, from q down; dynamic programme from the smallest up.
-    grid = q * np.exp(-np.linspace(0, 7, 281))
-    cost = _LAST_OVERHEAD * (p + grid)
-    follow = np.full(len(grid), -1)
-    spare = np.zeros(len(grid))
-    for i in range(len(grid) - 2, -1, -1):
-        d = grid[i + 1 :] / grid[i]
-        entropy = -d * np.log2(d) - (1 - d) * np.log2(1 - d)
-        extra = np.maximum(grid[i] * (1 - entropy) / reached, 0.025 * p)
-        total = np.where(d < 0.5, p + extra + cost[i + 1 :], np.inf)
-        j = int(np.argmin(total))
-        if total[j] < cost[i]:
-            cost[i], follow[i], spare[i] = total[j], i + 1 + j, extra[j]
-    rates = []
-    i = 0
-    while follow[i] >= 0:
-        rates.append(p + float(spare[i]))
-        i = follow[i]
-    return tuple(rates), float(cost[0])
-
-
-def _checked(arrays: Mapping[str, np.ndarray], sizes: dict[str, int]) -> dict[str, np.ndarray]:
-    """The arrays, exactly those of `sizes` (names with size 0 may be absent)."""
+def _parts(arrays: Mapping[str, np.ndarray], sizes: dict[str, int]) -> dict[str, np.ndarray]:
+    """The arrays, checked to be those of `sizes` (names with size 0 may be absent)."""
     unknown = set(arrays) - set(sizes)
     if unknown:
-        raise FormatError(f"a mask of this codec has no part {sorted(map(str, unknown))[0]!r}")
+        raise FormatError(f"a mask of this codec has no part {min(map(str, unknown))!r}")
     parts = {}
     for name, size in sizes.items():
         array = arrays.get(name, np.zeros(0, dtype=np.uint8))
@@ -334,22 +292,19 @@ def _checked(arrays: Mapping[str, np.ndarray], sizes: dict[str, int]) -> dict[st
     return parts
 
 
-class _Reader:
-    """Integers out of an untrusted mapping."""
-
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        self.values = values
-
-    def integer(self, name: str, low: int, high: int) -> int:
-        value = self.values.get(name)
-        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            raise FormatError(f"mask {name} must be an integer in {low}..{high}, got {value!r}")
-        return value
+def _integer(values: Mapping[str, Any], name: str, low: int, high: int) -> int:
+    value = values.get(name)
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise FormatError(f"mask {name} must be an integer in {low}..{high}, got {value!r}")
+    return value
 
 
 @njit(cache=True, nogil=True)
-def _and_stream(inputs, tables, n_out, lo, hi, packed):
-    """AND decoded bits lo…hi-1 into packed uint64 words; bits of the last word over hi-lo vary."""
+def and_stream(inputs, tables, n_out, lo, hi, packed):
+    """AND bits lo…hi-1 of a stream into packed, uint64, little-endian, a word longer than needed.
+
+    Kernel. inputs, tables, n_out: of the stream. Bits of packed over hi-lo come out as anything.
+    """
     vectors, _, words = tables.shape
     ones = ~np.uint64(0)
     for t in range(lo // n_out, (hi - 1) // n_out + 1):
