@@ -11,14 +11,24 @@ from f2f import reproduce, results
 from f2f.figures import REGISTER
 
 NOTEBOOKS = reproduce.find_notebooks()
+REFERENCE = results.repository_root() / "runs" / "reference"
 
 
 def rows(folder, name):
     return results.read_csv(folder / name)
 
 
+def check_overview(folder):
+    """The reference shown beside itself: every quantity of every notebook, no deviation."""
+    shown = rows(folder, "overview.csv")
+    listed = [len(rows(path.parent, path.name)) for path in REFERENCE.glob("*/summary.csv")]
+    assert len(shown) == sum(listed) > 0
+    assert shown["agrees"].all() and (shown["deviation"].fillna(0) == 0).all()
+    assert "## Figures" in (folder / "overview.md").read_text()
+
+
 # What the CSV files of a notebook must show, whatever the sizes: name -> check of its folder.
-CHECKS: dict[str, Callable[[Path], None]] = {}
+CHECKS: dict[str, Callable[[Path], None]] = {"07_overview": check_overview}
 
 
 def test_there_are_notebooks():
@@ -52,7 +62,8 @@ def test_a_notebook_keeps_the_common_form(notebook):
     long = [cell.source.splitlines()[0] for cell in code if len(cell.source.splitlines()) > 15]
     assert not long, f"code cells of more than 15 lines: {long}"
     known = reproduce.known_parameters(notebook)
-    assert known["run_dir"] == ("str", "runs/interactive") and known["seed"][0] == "int"
+    assert known["run_dir"] == ("str", "runs/interactive")
+    assert known.get("seed", ("int", 0))[0] == "int"
     for profile in reproduce.PROFILES:
         reproduce.Job.of(notebook, profile, {})
 
@@ -64,9 +75,6 @@ def test_profiles_name_existing_notebooks_and_profiles():
     assert set(listed) <= {path.stem for path in NOTEBOOKS}
     for profiles in listed.values():
         assert set(profiles) <= set(reproduce.PROFILES)
-
-
-REFERENCE = results.repository_root() / "runs" / "reference"
 
 
 def test_the_reference_run_explains_its_columns():

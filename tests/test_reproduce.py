@@ -137,6 +137,23 @@ def test_running_one_notebook_into_a_run_replaces_only_its_part(checkout):
     assert value_of(folder) == 0.5
 
 
+READ_ALL = """
+from f2f import results
+found = sorted(p.parent.name for p in results.run_dir(run_dir).glob("*/summary.csv"))
+assert found == ["01_one"], found
+results.write_summary(results.run_dir(run_dir, "NAME"), [results.Quantity("n", 1.0, "1", 0.0)])
+"""
+
+
+def test_the_overview_sees_the_run_it_is_added_to(checkout):
+    folder = checkout / "runs" / "a"
+    results.write_summary(folder / "01_one", [results.Quantity("value", 7.0, "1", 0.0)])
+    results.write_provenance(folder, {"notebooks": {"01_one": {"seconds": 1.0}}})
+    write_notebook(checkout, "07_all", action=READ_ALL, after_others=True)
+    assert reproduce.main(["--notebook", "07", "--run-dir", "runs/a"]) == 0
+    assert value_of(folder) == 7.0 and (folder / "07_all" / "summary.csv").exists()
+
+
 def write_grid(checkout, text):
     path = checkout / "scan.yaml"
     path.write_text(textwrap.dedent(text))

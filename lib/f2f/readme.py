@@ -62,7 +62,7 @@ def summary_table(reference: Path) -> str:
             reference / stem / "summary.csv", results.Quantity
         ).itertuples():
             tolerance = "" if row.tolerance != row.tolerance else f"± {row.tolerance:.3g}"
-            value = f"{row.value:.6g} {'' if row.unit == '1' else row.unit}".strip()
+            value = f"{row.value:.6g} {results.shown_unit(row.unit)}".strip()
             rows.append((stem[:2], row.quantity, value, tolerance))
     return table(("notebook", "quantity", "reference", "accepted"), rows, "llrr")
 

@@ -156,6 +156,7 @@ def execute(job: Job, folder: Path) -> dict[str, Any]:
                 parameters=parameters,
                 kernel_name="python3",
                 cwd=str(root),
+                extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
                 progress_bar={"desc": stem, "leave": False, "disable": not sys.stderr.isatty()},
             )
     except papermill.PapermillExecutionError as error:
@@ -206,10 +207,10 @@ def atomic_folder(target: Path) -> Iterator[Path]:
 
 
 def _clean_paths(folder: Path, target: Path) -> None:
-    """In executed notebooks: the final folder instead of the draft, relative to the checkout."""
+    """In executed notebooks and pages: the final name instead of the draft's, no absolute paths."""
     root = str(results.repository_root()) + os.sep
-    for path in folder.glob("*.ipynb"):
-        text = path.read_text().replace(str(folder), str(target)).replace(root, "")
+    for path in [*folder.glob("*.ipynb"), *folder.glob("*/*.md")]:
+        text = path.read_text().replace(root, "").replace(folder.name, target.name)
         path.write_text(text)
 
 
@@ -238,12 +239,22 @@ def run(jobs: Sequence[Job], target: Path, profile: str, processes: int = 1) -> 
     later = [job for job in jobs if _runs_last(job.notebook)]
     with atomic_folder(target) as folder:
         facts: dict[str, Any] = {"run": target.name, "profile": profile, "notebooks": {}}
+        borrowed = _borrow(target, folder, jobs) if later else []
         for group in ([job for job in jobs if job not in later], later):
             tasks = [(job, folder) for job in group]
             for (job, _), found in in_processes(execute, tasks, processes):
                 facts["notebooks"][job.notebook.stem] = found | {"profile": profile}
                 results.write_provenance(folder, facts)
                 print(f"{job.notebook.stem:24s} {found['seconds']:8.1f} s", flush=True)
+        for path in borrowed:
+            shutil.rmtree(path)
+
+
+def _borrow(target: Path, folder: Path, jobs: Sequence[Job]) -> list[Path]:
+    """Copy what the existing run has of notebooks that do not run now, for the overview to read."""
+    running = {job.notebook.stem for job in jobs}
+    found = [p.parent for p in target.glob("*/summary.csv") if p.parent.name not in running]
+    return [Path(shutil.copytree(path, folder / path.name)) for path in found]
 
 
 def _runs_last(notebook: Path) -> bool:
@@ -281,7 +292,7 @@ def closing_table(target: Path) -> str:
     for path in sorted(target.glob("*/summary.csv")):
         lines.append(path.parent.name)
         for row in results.read_csv(path, results.Quantity).itertuples():
-            lines.append(f"  {row.quantity:60s} {row.value:>12.6g} {row.unit}")
+            lines.append(f"  {row.quantity:60s} {row.value:>12.6g} {results.shown_unit(row.unit)}")
     return "\n".join(lines)
 
 

@@ -47,9 +47,9 @@ PACKAGES = ("f2f", "numpy", "scipy", "numba", "pandas", "matplotlib", "torch", "
 class Quantity:
     """One row of `summary.csv`: a result of a notebook, and how much it may differ elsewhere.
 
-    quantity: what, unique in the file. value, unit: the result. tolerance: largest absolute
-    difference, in the same unit, that `f2f.compare` accepts between two runs; NaN where the
-    value depends on the machine (times) and is only reported.
+    quantity: what, unique in the file. value, unit: the result; unit "1" is a pure number.
+    tolerance: largest absolute difference, in the same unit, that `f2f.compare` accepts between
+    two runs; NaN where the value depends on the machine (times) and is only reported.
     """
 
     quantity: str
@@ -158,6 +158,11 @@ def write_summary(folder: str | os.PathLike[str], quantities: Sequence[Quantity]
     if len(set(names)) != len(names):
         raise ValueError(f"quantities must have different names, got {names}")
     return write_csv(Path(folder) / "summary.csv", quantities)
+
+
+def shown_unit(unit: str) -> str:
+    """The unit as written behind a number: nothing for a pure number, whose unit is "1"."""
+    return "" if unit == "1" else unit
 
 
 @functools.cache

@@ -5,6 +5,7 @@ Importing this package needs matplotlib and pandas (the `notebooks` extra).
 
 from f2f.figures.beyond import *
 from f2f.figures.models import *
+from f2f.figures.overview import *
 from f2f.figures.spmv import *
 from f2f.figures.style import REGISTER as REGISTER
 from f2f.figures.style import redraw as redraw
