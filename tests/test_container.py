@@ -243,6 +243,7 @@ TENSOR_A = {"tensors": json.dumps({"a": {"header": {}, "blake2b": ""}})}
         (seal({"a/raw": entry(0, 10**12)}, b"1234"), "truncated"),
         (seal({"__metadata__": TENSOR_A, "a/raw": entry(0, 4)}, b"1234"), "'a': checksum"),
     ],
+    ids=range(27),
 )  # fmt: skip
 def test_the_cause_is_named(tmp_path, content, cause):
     path = tmp_path / "strange.safetensors"

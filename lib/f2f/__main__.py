@@ -13,6 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         return int(arguments.run(arguments))
-    except (ImportError, MemoryError, OSError, ValueError) as error:
+    except (BrokenExecutor, ImportError, MemoryError, OSError, ValueError) as error:
         if isinstance(error, BrokenPipeError):  # the reader of a pipe (head, less) has gone
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0

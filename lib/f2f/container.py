@@ -233,7 +233,7 @@ def _json(value: Any) -> str:
 
 
 def _bytes(array: np.ndarray) -> memoryview:
-    return memoryview(array.reshape(-1).view(np.uint8))
+    return array.reshape(-1).view(np.uint8).data
 
 
 def _checksum(header: Any, parts: Mapping[str, np.ndarray]) -> str:

@@ -8,7 +8,7 @@ with ``backend="threading"`` over threads, and by default over processes.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import joblib
@@ -47,9 +47,9 @@ def compress_model(
     if unknown := sorted(set(masks) - set(tensors)):
         raise ValueError(f"masks must be of tensors of the model, got {unknown}")
     compress(np.zeros(0, np.int8), **options)  # a wrong option fails here, not in a worker
-    names = {id(array): name for name, array in reversed(tensors.items())}
+    names = {id(array): name for name, array in reversed(list(tensors.items()))}
 
-    def task(name: str) -> Callable[[], CompressedTensor]:
+    def task(name: str) -> Any:
         array = tensors[name]
         if name in masks or (array.ndim > 1 and array.dtype.name in DTYPES):
             return joblib.delayed(_compress)(name, array, masks.get(name), options)

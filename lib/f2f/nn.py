@@ -121,6 +121,7 @@ class _Compressed(nn.Module):
 
     encoded: CompressedTensor
     bias: nn.Parameter | None
+    _geometry: Any
 
     def __init__(self, encoded: CompressedTensor, bias: Tensor | None, axes: int) -> None:
         super().__init__()
@@ -207,18 +208,19 @@ class CompressedConv2d(_Compressed):
         self,
         encoded: CompressedTensor,
         bias: Tensor | None = None,
-        stride: int | tuple[int, int] = 1,
-        padding: int | tuple[int, int] | str = 0,
-        dilation: int | tuple[int, int] = 1,
+        stride: int | tuple[int, ...] = 1,
+        padding: int | tuple[int, ...] | str = 0,
+        dilation: int | tuple[int, ...] = 1,
         groups: int = 1,
         padding_mode: str = "zeros",
     ) -> None:
         super().__init__(encoded, bias, axes=4)
-        out, per_group, *kernel = encoded.shape
+        out, per_group, height, width = encoded.shape
         # The dense layer itself, without memory for its weight, does the work: one convolution
         # with all its padding modes is not written twice.
-        geometry = nn.Conv2d(
-            per_group * groups, out, tuple(kernel), stride, padding, dilation, groups,
+        conv: Any = nn.Conv2d
+        geometry = conv(
+            per_group * groups, out, (height, width), stride, padding, dilation, groups,
             bias=False, padding_mode=padding_mode, device="meta",
         )  # fmt: skip
         self.__dict__["_geometry"] = geometry  # not a submodule: it holds no state
@@ -235,7 +237,8 @@ class CompressedConv2d(_Compressed):
         return _as_was(new, layer)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._geometry._conv_forward(x, self.weight.to(x.device), self.bias)
+        out: Tensor = self._geometry._conv_forward(x, self.weight.to(x.device), self.bias)
+        return out
 
 
 def compress_module(
@@ -253,9 +256,9 @@ def compress_module(
     """
     kinds: dict[type, Any] = {nn.Linear: CompressedLinear, nn.Conv2d: CompressedConv2d}
     weights: dict[tuple[Any, ...], CompressedTensor] = {}
-    layers: dict[int, nn.Module] = {}
+    layers: dict[int, Any] = {}
 
-    def replace(layer: nn.Module, name: str) -> nn.Module:
+    def replace(layer: Any, name: str) -> Any:
         kind = kinds.get(type(layer))
         if kind is None:
             # Not named_children(), which leaves out a module's second name.
@@ -275,7 +278,8 @@ def compress_module(
             layers[id(layer)] = layer if dense else kind.from_dense(layer, encoded)
         return layers[id(layer)]
 
-    return replace(module, "")
+    new: nn.Module = replace(module, "")
+    return new
 
 
 def _encode(

@@ -138,7 +138,7 @@ def _read_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 def _read_torch(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     import torch
 
-    from f2f.nn import to_numpy
+    from f2f.nn import identity, to_numpy
 
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
@@ -150,9 +150,13 @@ def _read_torch(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     if not isinstance(content, Mapping):
         raise FormatError(f"{path}: holds a {type(content).__name__}, not a dict of tensors")
     arrays: dict[str, np.ndarray] = {}
-    shared: dict[int, np.ndarray] = {}
+    shared: dict[tuple[Any, ...], np.ndarray] = {}
     for name, value in content.items():
         if not isinstance(name, str) or not isinstance(value, torch.Tensor):
             raise FormatError(f"{path}: entry {name!r} is a {type(value).__name__}, not a tensor")
-        arrays[name] = shared.setdefault(id(value), to_numpy(value))
+        try:
+            array = to_numpy(value)
+        except ValueError as error:
+            raise FormatError(f"{path}: entry {name!r}: {error}") from error
+        arrays[name] = shared.setdefault(identity(value), array)
     return arrays
