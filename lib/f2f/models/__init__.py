@@ -1,0 +1,36 @@
+"""Pruned models: named weights and masks, from wherever they are, in one form.
+
+`open_model` returns a `PrunedModel`, whose ``layers`` are ``{name: Layer(weights, mask, ...)}``.
+
+| source | what | values |
+|---|---|---|
+| ``standin`` | the small networks of `f2f.standin`, committed in ``data/standin`` | trained |
+| ``dlmc`` | the published masks of the paper's two models | drawn, or taken from a file |
+| ``checkpoint`` | the published TensorFlow checkpoints of the same models | trained |
+| ``torchvision`` | dense ResNet-50, FP32 or the published INT8 one, pruned here at once | trained |
+| ``file`` | any .safetensors, .npz, .pt or .pth | trained |
+
+Nothing is downloaded unless ``download=True``; see `f2f.models.download` for where files lie.
+"""
+
+from f2f.models.download import ModelUnavailable as ModelUnavailable
+from f2f.models.download import data_dir as data_dir
+from f2f.models.layers import METHODS as METHODS
+from f2f.models.layers import Layer as Layer
+from f2f.models.layers import PrunedModel as PrunedModel
+from f2f.models.sources import NETWORKS as NETWORKS
+from f2f.models.sources import SOURCES as SOURCES
+from f2f.models.sources import available as available
+from f2f.models.sources import open_model as open_model
+
+__all__ = [
+    "METHODS",
+    "NETWORKS",
+    "SOURCES",
+    "Layer",
+    "ModelUnavailable",
+    "PrunedModel",
+    "available",
+    "data_dir",
+    "open_model",
+]
