@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from f2f.basis import choose_basis, exception_cost, invert, linear_map, stored_words
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     dtype=st.sampled_from([np.uint8, np.uint16, np.uint32]),
     spread=st.sampled_from([0, 1, 20, 1000]),

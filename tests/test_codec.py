@@ -61,7 +61,7 @@ def encode_always(array, mask=None, **options):
     return _encode(walk.take(words), walk.take(care), dense, _Settings(**(defaults | options)))
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     dtype=st.sampled_from(sorted(DTYPES)),
     shape=st.sampled_from(SHAPES),
@@ -113,8 +113,8 @@ def test_torch_tensors_come_back_as_torch_tensors():
 
 
 def test_strided_and_big_endian_arrays():
-    base = random_tensor("float32", (64, 64), 0.8, 3, True)
-    for array in (base[::2, 1::3], base.T, base.astype(">f4")):
+    base = random_tensor("int16", (64, 64), 0.8, 3, True)
+    for array in (base[::2, 1::3], base.T, base.astype(">i2")):
         assert np.array_equal(f2f.decompress(f2f.compress(array)), array)
 
 

@@ -77,9 +77,10 @@ def _choose_functionals(
     histogram = np.bincount(words, minlength=1 << w).astype(np.float64)
     ones = 0.5 * (1 - _walsh_hadamard(histogram) / max(len(words), 1))
     cost = np.minimum(encoded_cost, exception_cost(np.minimum(ones, 1 - ones)))
-    masks = np.arange(1, 1 << w)
-    # Cheapest first; among equals the simplest, so that nothing is combined without gain.
-    simplest = np.lexsort((masks, np.bitwise_count(masks), np.round(cost[1:], 9)))
+    # Only what is cheaper than encoding is worth combining; the planes themselves make up the rest.
+    masks = np.union1d(np.flatnonzero(cost[1:] < encoded_cost) + 1, 1 << np.arange(w))
+    # Cheapest first; among equals the simplest.
+    simplest = np.lexsort((masks, np.bitwise_count(masks), np.round(cost[masks], 9)))
     chosen: list[int] = []
     echelon: list[int] = []
     for mask in masks[simplest].tolist():

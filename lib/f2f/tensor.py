@@ -239,14 +239,12 @@ class _Parts:
         words = self.take("basis", ((n_w + 1) * DTYPES[dtype],))
         basis = words.view(f"<u{DTYPES[dtype]}").tolist()
         corrections = self.corrections(n_w, k)
-        mask_parts = {
-            name.removeprefix("mask."): self.arrays.pop(name)
-            for name in list(self.arrays)
-            if name.startswith("mask.")
-        }
         mask = None
         if self.header.get("mask", "") is not None:
-            mask = MaskCode.from_parts(self.header.get("mask"), mask_parts, n)
+            prefix = "mask."
+            names = [name for name in self.arrays if name.startswith(prefix)]
+            parts = {name.removeprefix(prefix): self.arrays.pop(name) for name in names}
+            mask = MaskCode.from_parts(self.header.get("mask"), parts, n)
             if mask.k != k:
                 raise FormatError(f"the mask has {mask.k} unpruned weights, the header says {k}")
         return CompressedTensor(
