@@ -56,5 +56,8 @@ bench: env  ## run the benchmarks, each after its correctness check (ARGS='viter
 lab: env  ## open JupyterLab on the notebooks with the kernel of .venv
 	$(PY) -m jupyterlab --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks $(ARGS)
 
+# Named one by one: pdoc leaves out the modules that a package's __all__ does not name.
+MODULES = $(patsubst lib/f2f/%.py,f2f.%,$(filter-out lib/f2f/__%,$(wildcard lib/f2f/*.py)))
+
 docs: env  ## write the API pages into docs/api
-	$(PY) -m pdoc --docformat numpy --output-directory docs/api f2f
+	$(PY) -m pdoc --docformat markdown --output-directory docs/api f2f f2f.models f2f.spmv f2f.figures $(MODULES)
