@@ -21,6 +21,7 @@ from f2f.models.layers import PrunedModel as PrunedModel
 from f2f.models.sources import NETWORKS as NETWORKS
 from f2f.models.sources import SOURCES as SOURCES
 from f2f.models.sources import available as available
+from f2f.models.sources import from_tensors as from_tensors
 from f2f.models.sources import open_model as open_model
 
 __all__ = [
@@ -32,5 +33,6 @@ __all__ = [
     "PrunedModel",
     "available",
     "data_dir",
+    "from_tensors",
     "open_model",
 ]

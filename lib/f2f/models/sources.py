@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +74,7 @@ def open_model(
         if not Path(path).is_file():
             raise ModelUnavailable(f"path must be a file for source file, got {path!r}")
         tensors, words = read_tensors(path), f"trained, {Path(path).name}"
-    return _from_tensors(source, network, method, sparsity, tensors, words, seed)
+    return from_tensors(tensors, source, network, method, sparsity, words, seed)
 
 
 def available(source: str, network: str) -> list[tuple[str, float]]:
@@ -119,23 +119,35 @@ def _standin_path(network: str, method: str, sparsity: float) -> Path:
     return path
 
 
-def _from_tensors(
+def from_tensors(
+    tensors: Mapping[str, np.ndarray],
     source: str,
     network: str,
     method: str,
     sparsity: float,
-    tensors: Mapping[str, np.ndarray],
-    words: str,
-    seed: int,
+    values: str,
+    seed: int = 0,
+    skip: Sequence[str] = (),
 ) -> PrunedModel:
-    """Tensors of two axes or more become layers; pruned here unless they have their zeros."""
+    """A model of any named tensors: those of two axes or more become layers, the rest `others`.
+
+    A model of which more than a fifth of the weights are zero counts as pruned; any other is
+    pruned here, at once, every tensor to `sparsity`, by "random" or "magnitude". values: where the
+    values come from, in words. skip: parts of names that stay dense, such as "embed".
+
+    Raises:
+        ValueError: nothing to prune, or a method that only training can do.
+    """
     chosen = {
         name: array
         for name, array in tensors.items()
-        if array.ndim >= 2 and array.size and (array.dtype == np.int8 or array.dtype.kind == "f")
+        if array.ndim >= 2
+        and array.size
+        and (array.dtype == np.int8 or array.dtype.kind == "f")
+        and not any(part in name for part in skip)
     }
     if not chosen:
-        raise ValueError("path must hold float or int8 tensors of two axes or more, got none")
+        raise ValueError("tensors must hold float or int8 ones of two axes or more, got none")
     zeros = sum(int(np.count_nonzero(a == 0)) for a in chosen.values())
     pruned_already = zeros > 0.2 * sum(a.size for a in chosen.values())
     if not pruned_already and method not in ("random", "magnitude"):
@@ -153,7 +165,7 @@ def _from_tensors(
         layers[name] = Layer(np.where(mask, weights, weights.dtype.type(0)), mask)
     note = "" if pruned_already else f", pruned here at once by {method}"
     others = {name: array for name, array in tensors.items() if name not in chosen}
-    return PrunedModel(source, network, method, sparsity, layers, words + note, others)
+    return PrunedModel(source, network, method, sparsity, layers, values + note, others)
 
 
 def _one_shot(weights: np.ndarray, method: str, sparsity: float, seed: int) -> np.ndarray:
