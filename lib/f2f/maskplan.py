@@ -14,6 +14,7 @@ The best sequence of whole n_out is found by a dynamic programme over a grid of 
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -53,7 +54,7 @@ def _plan(
     last = [_last(p + survivors, n_in, window, beam, max_n_out) for survivors in grid.tolist()]
     cost = np.array([bits for _, bits in last])
     # Thinning: rates over p, up to twice it or what the first stage could use.
-    lowest = max(1, int(n_in / (2 * p + 0.3 * q)))
+    lowest = min(max(1, int(n_in / (2 * p + 0.3 * q))), max_n_out)
     highest = max(lowest, min(int(n_in / p), max_n_out))
     n_outs = np.unique(np.linspace(lowest, highest, _CANDIDATES).astype(np.int64))
     n_outs = n_outs[n_in / n_outs > p]
@@ -61,10 +62,7 @@ def _plan(
         return last[0]
     errors = [_error_bits(p, int(n_out), n_in, window, 1) for n_out in n_outs]
     rates = n_in / n_outs
-    beams, *columns = zip(*_THINNING, strict=True)
-    a, b = (float(np.interp(np.log(beam), np.log(beams), column)) for column in columns)
-    spare = rates - p
-    bound = spare / (a + b * rates / spare)
+    bound = (rates - p) * thinning_law(beam, 1 - p / rates)
     # d by stage and rate, and how many grid steps that is.
     fall = -np.log(_inverse_entropy(1 - bound[None, :] / grid[:, None])) / _STEP
     paid = rates + np.array(errors)
@@ -83,6 +81,13 @@ def _plan(
         stages.append(int(n_outs[follow[i]]))
         i = min(round(i + fall[i, follow[i]]), _STEPS - 1)
     return (*stages, *last[i][0]), float(cost[0])
+
+
+def thinning_law(beam: int, spare_share: Any) -> Any:
+    """T/x of a shaped stream: the share of its spare rate x that thins, by spare_share u > 0."""
+    beams, *columns = zip(*_THINNING, strict=True)
+    a, b = (float(np.interp(np.log(beam), np.log(beams), column)) for column in columns)
+    return 1 / (a + b / spare_share)
 
 
 def _last(
