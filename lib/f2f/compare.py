@@ -52,8 +52,8 @@ def compare(run: Path, reference: Path) -> list[Difference]:
 
 
 def notebooks(run: Path) -> list[str]:
-    """Names of the notebooks that have CSV files in a run."""
-    return sorted({path.parent.name for path in run.glob("*/*.csv")})
+    """Names of the notebooks (they begin with a number) that have CSV files in a run."""
+    return sorted({path.parent.name for path in run.glob("[0-9]*/*.csv")})
 
 
 def _compare_files(stem: str, run: Path, reference: Path) -> list[Difference]:
