@@ -71,8 +71,7 @@ butterflies_2 = _make_butterflies(2)
 butterflies_3 = _make_butterflies(3)
 
 
-@intrinsic
-def transpose_16(typingctx, source, offsets, first, column, out, at, stride):
+def _transpose_16(typingctx, source, offsets, first, column, out, at, stride):
     """Rows at source[offsets[first + i] + column], 16 bytes each, become columns of out.
 
     Byte j of row i goes to ``out[at + j*stride + i]``; offsets are int64.
@@ -138,8 +137,7 @@ exchange_3 = _make_exchange(3)
 exchange_4 = _make_exchange(4)
 
 
-@intrinsic
-def minimum(typingctx, first, p, second, q, out, at):
+def _minimum_32(typingctx, first, p, second, q, out, at):
     """out[at : at + 32] = min(first[p : p + 32], second[q : q + 32])."""
     if not all(_is_bytes(array) for array in (first, second, out)):
         return None
@@ -156,8 +154,7 @@ def minimum(typingctx, first, p, second, q, out, at):
     return signature, codegen
 
 
-@intrinsic
-def copy(typingctx, source, start, out, at):
+def _copy(typingctx, source, start, out, at):
     """out[at : at + 32] = source[start : start + 32]."""
     if not (_is_bytes(source) and _is_bytes(out)):
         return None
@@ -232,3 +229,7 @@ def _make_least_sums(vectors: int) -> Any:
 
 least_sums_1 = _make_least_sums(1)
 least_sums_8 = _make_least_sums(8)
+
+transpose_16: Any = intrinsic(_transpose_16)
+minimum: Any = intrinsic(_minimum_32)
+copy: Any = intrinsic(_copy)

@@ -114,7 +114,7 @@ def encode_viterbi(target: np.ndarray, care: np.ndarray, decoder: Decoder) -> np
     else:
         segment = max(int(np.ceil(np.sqrt(blocks))), TABLE_MEMORY // 2 // table_bytes)
     tables = np.zeros((segment + 1, length), dtype=dtype)
-    starts = np.arange(0, blocks, segment)
+    starts = range(0, blocks, segment)
     kept = np.zeros((len(starts), length), dtype=dtype)
     plane = (target, care, decoder.n_out)
     # Forwards through all segments, then backwards, each but the last computed once more.
