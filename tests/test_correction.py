@@ -4,10 +4,11 @@ from math import lgamma, log
 
 import numpy as np
 import pytest
-from f2f.correction import EliasFano, elias_fano_bits, low_bits, paper_bits
-from f2f.errors import FormatError
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from f2f.correction import EliasFano, elias_fano_bits, low_bits, paper_bits
+from f2f.errors import FormatError
 
 
 @st.composite
