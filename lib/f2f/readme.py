@@ -33,6 +33,18 @@ NOTEBOOKS = {
     "07_overview": ("all results of a run on one page", "the other notebooks' CSV"),
 }
 
+# What of a format can be read without the rest.
+ACCESS = {
+    "f2f": "any block",
+    "dense": "any weight",
+    "zstd": "all",
+    "csr": "any row",
+    "scipy csr npz": "all",
+    "delta_csr": "any row",
+    "bitmap": "after a count of the mask",
+    "ans_bitmap": "all",
+}
+
 
 def table(header: Sequence[str], rows: Iterable[Sequence[Any]], align: str = "") -> str:
     """A Markdown table; `align` has one of l, r per column, left where it is shorter."""
@@ -77,6 +89,50 @@ def conditions(reference: Path) -> str:
     return f"Measured on {'; '.join(hardware)}; {'; '.join(versions)}.\n"
 
 
+def formats_table(reference: Path) -> str:
+    """Every format on the same tensors: size, times, and what can be read by itself."""
+    samples = results.read_csv(reference / "benchmarks" / "formats" / "formats.csv")
+    samples = samples[samples["tensors"] == samples["tensors"].iloc[-1]]
+    lines = ""
+    for dtype, sparsity in (("int8", 0.9), ("float32", 0.9)):
+        part = samples[(samples["dtype"] == dtype) & (samples["sparsity"] == sparsity)]
+        medians = part.groupby("format").median(numeric_only=True)
+        first = part.iloc[0]
+        floor = first["floor_bits_per_weight"]
+        rows: list[tuple[str, ...]] = [("entropy floor", f"{floor:.3f}", "1.000", "", "", "", "")]
+        for name, row in medians.sort_values("size_bits_per_weight").iterrows():
+            size = row["size_bits_per_weight"]
+            times = [row[f"{what}_ns_per_weight"] for what in ("compress", "decompress", "load")]
+            shown = [f"{t:.2g}" if t < 100 else f"{t:.0f}" for t in times]
+            access = ACCESS.get(str(name), ACCESS["f2f"])
+            rows.append((str(name), f"{size:.3f}", f"{size / floor:.3f}", *shown, access))
+        lines += (
+            f"{first['tensors']}, {first['weights'] / 1e6:.1f} M weights, {dtype.upper()}, "
+            f"S = {sparsity}:\n\n"
+        )
+        header = ("format", "bits/weight", "/ floor", "encode ns", "decode ns", "load ns", "reads")
+        lines += table(header, rows, "lrrrrrl") + "\n"
+    return lines + "Times are per weight of the tensor, one thread, medians.\n"
+
+
+def scale_table(reference: Path) -> str:
+    """Speed over workers, and the estimate for large models."""
+    folder = reference / "benchmarks" / "scale"
+    rows = []
+    samples = results.read_csv(folder / "scale.csv")
+    for (backend, jobs), part in samples.groupby(["backend", "jobs"], sort=False):
+        speeds = [
+            f"{(part['weights'] / part[name]).median() / 1e6:.3g} M weights/s"
+            for name in ("compress_s", "decompress_s")
+        ]
+        rows.append((f"{backend}, {jobs} workers", *speeds, ""))
+    for row in results.read_csv(folder / "estimates.csv").itertuples():
+        hours = [f"{h:.2g} h" for h in (row.compress_hours, row.decompress_hours)]
+        name = f"estimate: {row.model} weights on {row.cores} cores"
+        rows.append((name, *hours, f"{row.size_gigabytes:.3g} GB"))
+    return table(("", "compress", "decompress", "stored"), rows, "lrrr")
+
+
 def module_table(reference: Path) -> str:
     """Every module of the package with the first line of its docstring."""
     package = Path(__file__).parent
@@ -93,6 +149,8 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "summary": summary_table,
     "conditions": conditions,
     "modules": module_table,
+    "formats": formats_table,
+    "scale": scale_table,
 }
 
 

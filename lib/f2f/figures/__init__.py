@@ -3,6 +3,7 @@
 Importing this package needs matplotlib and pandas (the `notebooks` extra).
 """
 
+from f2f.figures.benchmarks import *
 from f2f.figures.beyond import *
 from f2f.figures.models import *
 from f2f.figures.overview import *
