@@ -1,0 +1,309 @@
+"""The matrix product from encoded weights on a GPU: compiles, caches and launches `encoded.cu`.
+
+A tensor is laid out and copied to the device once (`prepare`), then multiplied as often as wanted:
+
+    matrix = prepare(tensor)
+    y = spmv(matrix, x)
+
+Device memory: 8*groups bytes a block of n_out weights for the payload, 1.25 bytes an unpruned
+weight for its place (32 steps and 8 bytes of header a group), one bit a weight and flip plane, 8
+bytes an exception; `DeviceMatrix.nbytes` is the exact sum. The mask is expanded to that list on
+the host; it is not kept in its coded form on the device.
+
+Sums are made by atomic additions in no fixed order: integers are exact, floats may differ between
+runs within the bound |error| <= (m + 2) * 2**-24 * sum |w_j * x_j| for a row of m unpruned weights
+(to first order in 2**-24), plus the rounding of x to float32.
+
+Importing this module needs neither CuPy nor a GPU; a product without one raises `RuntimeError`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ml_dtypes
+import numpy as np
+
+from f2f.codec import decompress
+from f2f.orders import matrix_shape
+from f2f.spmv import gpu
+from f2f.spmv.device_layout import CHUNK, VECTORS, DeviceLayout, build_layout, walk_fields
+from f2f.tensor import CompressedTensor
+
+if TYPE_CHECKING:
+    import cupy
+
+THREADS = 1024
+MAX_COLUMNS = 8  # of x in one launch; more columns take more launches
+KERNEL = "encoded_product"
+
+_DTYPE_CODE = {"int8": 0, "uint8": 1, "int16": 2, "float16": 3, "bfloat16": 4, "float32": 5}
+_SUM_CODE = {"float32": 0, "int32": 1, "int64": 2, "float64": 3}
+_ORDER_CODE = {"row": 0, "golden": 0, "column": 1, "diagonal": 2}
+_LARGEST = {"int8": 128, "uint8": 255, "int16": 32768}  # magnitude of a weight
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One compiled variant and its geometry. defines: the -D options of `encoded.cu`; columns: of x
+    that it multiplies; chunk: groups a thread block takes at a time."""
+
+    defines: tuple[tuple[str, int], ...]
+    columns: int
+    blocks: int
+    chunk: int
+    shared_bytes: int
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """As NVRTC takes them."""
+        return ("--std=c++17", *(f"-D{name}={value}" for name, value in self.defines))
+
+
+class DeviceMatrix:
+    """A compressed matrix in device memory; make one with `prepare`.
+
+    layout: the host description, None for a tensor stored as it is (then `dense` is the matrix).
+    """
+
+    def __init__(self, tensor: CompressedTensor, mask: np.ndarray | None = None) -> None:
+        xp = gpu.require()
+        self.shape = matrix_shape(tensor.shape)
+        self.dtype = tensor.dtype
+        self.layout: DeviceLayout | None = None
+        self.dense: cupy.ndarray | None = None
+        self.arrays: dict[str, cupy.ndarray] = {}
+        if tensor.kind == "dense":
+            self.dense = xp.asarray(_plain(tensor).reshape(self.shape))
+        else:
+            self.layout = build_layout(tensor, mask)
+            self.arrays = {name: xp.asarray(part) for name, part in self.layout.arrays().items()}
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of device memory."""
+        return (
+            sum(a.nbytes for a in self.arrays.values())
+            if self.dense is None
+            else (int(self.dense.nbytes))
+        )
+
+
+def prepare(tensor: CompressedTensor, mask: np.ndarray | None = None) -> DeviceMatrix:
+    """The tensor in device memory. mask: as for `f2f.decompress`. Raises `RuntimeError` without a
+    GPU, `ValueError` for 2**31 weights or more."""
+    return DeviceMatrix(tensor, mask)
+
+
+def spmv(
+    matrix: CompressedTensor | DeviceMatrix, x: Any, scale: Any = None, decode: str = "auto"
+) -> Any:
+    """y = W x. matrix: (rows, cols), a tensor or, for more than one product, a `DeviceMatrix`.
+
+    x: (cols,), NumPy or CuPy. scale: float32 (rows,) or None, multiplies the rows of y. decode:
+    "bmma" (tensor cores), "parity" (AND and POPC) or "auto". Returns y (rows,), of x's library:
+    float64 for float64 x, int64 for integers times integers without scale, float32 otherwise.
+    Raises `ValueError` for a wrong shape or dtype, `RuntimeError` without a GPU.
+    """
+    if np.ndim(x) != 1:
+        raise ValueError(f"x must be one-dimensional, got shape {np.shape(x)}")
+    return spmm(matrix, x[:, None], scale, decode)[:, 0]
+
+
+def spmm(
+    matrix: CompressedTensor | DeviceMatrix, x: Any, scale: Any = None, decode: str = "auto"
+) -> Any:
+    """Y = W X with X (cols, m): as `spmv`, a column each; the weights are decoded once for every
+    `Launch.columns` columns (as many as fit into shared memory, at most 8)."""
+    xp = gpu.require()
+    device = matrix if isinstance(matrix, DeviceMatrix) else prepare(matrix)
+    rows, cols = device.shape
+    if np.ndim(x) != 2 or x.shape[0] != cols:
+        raise ValueError(f"x must have shape ({cols}, m), got {np.shape(x)}")
+    on_host = not isinstance(x, xp.ndarray)
+    x_type, sum_type = accumulation(device.dtype, x.dtype, cols)
+    x = xp.asarray(x)
+    if x.dtype == np.int64 and x.size and int(abs(x).max()) >= 2**31:
+        raise ValueError(f"x must fit into int32, got values up to {int(abs(x).max())}")
+    x = xp.ascontiguousarray(x, dtype=x_type)
+    y_type = sum_type
+    if scale is not None:
+        if np.shape(scale) != (rows,):
+            raise ValueError(f"scale must have shape ({rows},), got {np.shape(scale)}")
+        scale = xp.ascontiguousarray(xp.asarray(scale), dtype=xp.float32)
+        y_type = np.dtype(np.float64 if sum_type == np.float64 else np.float32)
+    y = xp.zeros((rows, x.shape[1]), dtype=y_type)
+    if device.dense is not None:
+        product = device.dense.astype(sum_type) @ x.astype(sum_type)
+        y[...] = product if scale is None else product * scale[:, None]
+    else:
+        multiply(device, x, y, sum_type, scale, decode)
+    if y_type == np.int32:
+        y = y.astype(np.int64)
+    return y.get() if on_host else y
+
+
+def multiply(
+    device: DeviceMatrix,
+    x: cupy.ndarray,
+    y: cupy.ndarray,
+    sum_type: np.dtype,
+    scale: cupy.ndarray | None = None,
+    decode: str = "auto",
+) -> None:
+    """y += W x on the current stream, without checks, allocations or synchronisation.
+
+    x: (cols, m) and sum_type as `accumulation` gives them; y: (rows, m) of sum_type, or float32
+    (float64 for float64 sums) with a scale; both C-contiguous.
+    """
+    layout = device.layout
+    assert layout is not None
+    if layout.weights == 0:
+        return
+    found = gpu.probe()
+    at = 0
+    while at < x.shape[1]:
+        launch = plan(
+            layout,
+            x.shape[1] - at,
+            sum_type,
+            scale is not None,
+            decode,
+            found.multiprocessors,
+            found.shared_bytes,
+        )
+        kernel = _compiled(launch)
+        args = arguments(launch, layout, device.arrays, x[:, at:], y[:, at:], scale)
+        kernel((launch.blocks,), (THREADS,), tuple(args), shared_mem=launch.shared_bytes)
+        at += launch.columns
+
+
+def accumulation(dtype: str, x_dtype: Any, cols: int) -> tuple[np.dtype, np.dtype]:
+    """(dtype of x on the device, dtype of the sums) for weights of `dtype` times x.
+
+    Sums of integers are int32 where no x of its dtype can make them overflow, else int64.
+    Raises `ValueError` where x is neither an integer of up to 64 bits (uint32 and uint64 excepted)
+    nor float16, bfloat16, float32 or float64.
+    """
+    x_dtype = np.dtype(x_dtype)
+    integer = x_dtype.kind in "iu" and np.can_cast(x_dtype, np.int64) and x_dtype != np.uint32
+    if x_dtype == np.float64:
+        return x_dtype, x_dtype
+    if not integer and x_dtype not in (np.float16, np.float32, ml_dtypes.bfloat16):
+        raise ValueError(f"x must be of an integer or floating dtype, not wide, got {x_dtype}")
+    if dtype not in _LARGEST or not integer:
+        return np.dtype(np.float32), np.dtype(np.float32)
+    info = np.iinfo(x_dtype)
+    bound = _LARGEST[dtype] * max(-info.min, info.max) * cols
+    return np.dtype(np.int32), np.dtype(np.int32 if bound < 2**31 else np.int64)
+
+
+def plan(
+    layout: DeviceLayout,
+    columns: int,
+    sum_type: np.dtype,
+    scaled: bool,
+    decode: str = "auto",
+    multiprocessors: int = 132,
+    shared_limit: int = 232448,
+    threads: int = THREADS,
+) -> Launch:
+    """The variant of the kernel for these sizes, and how to launch it (pure arithmetic)."""
+    if decode not in ("auto", "bmma", "parity"):
+        raise ValueError(f"decode must be auto, bmma or parity, got {decode!r}")
+    rows, cols = layout.shape
+    tables = 1024 * layout.groups if len(layout.luts) else 0
+    matrix = 16 * (VECTORS - layout.n_s) * layout.n_out
+    use_bmma = decode == "bmma" or (decode == "auto" and tables + matrix <= shared_limit // 4)
+    fixed = tables + (matrix if use_bmma else 0)
+    if not layout.n_groups:  # nothing to decode: exceptions only
+        use_bmma, fixed = False, tables
+    if fixed > shared_limit:
+        raise ValueError(f"decode must be 'parity' for n_out = {layout.n_out}, got {decode!r}")
+    a_column = rows * sum_type.itemsize + cols * (8 if sum_type == np.float64 else 4)
+    columns = min(columns, MAX_COLUMNS)
+    fit = (shared_limit - fixed) // a_column
+    in_shared = fit >= 1
+    if in_shared:
+        columns = min(columns, fit)
+    unroll = 4 if layout.groups == 1 else 2
+    chunk = threads // 32 * unroll
+    assert CHUNK % chunk == 0
+    work = max(-(-layout.n_groups // chunk), -(-len(layout.exception_word) // threads))
+    defines = {
+        "DTYPE": _DTYPE_CODE[layout.dtype],
+        "ACC": _SUM_CODE[sum_type.name],
+        "ORDER": _ORDER_CODE[layout.order.name],
+        "GROUPS": layout.groups,
+        "FLIPS": len(layout.flip_words),
+        "LUT": int(len(layout.luts) > 0),
+        "COLUMNS": columns,
+        "IN_SHARED": int(in_shared),
+        "SCALED": int(scaled),
+        "N_S": layout.n_s,
+        "DECODE_BMMA": int(use_bmma),
+        "THREADS": threads,
+        "UNROLL": unroll,
+    }
+    return Launch(
+        tuple(defines.items()),
+        columns,
+        max(1, min(multiprocessors, work)),
+        chunk,
+        fixed + (a_column * columns if in_shared else 0),
+    )
+
+
+def arguments(
+    launch: Launch, layout: DeviceLayout, arrays: dict[str, Any], x: Any, y: Any, scale: Any
+) -> list[Any]:
+    """The kernel's arguments in order: arrays (NumPy or CuPy) and NumPy scalars."""
+    fraction, column_fraction, turn_fraction, *counts = walk_fields(layout.order)
+    magic = min((1 << 32) // layout.n_out, (1 << 32) - 1)
+    return [
+        arrays["heads"],
+        arrays["steps"],
+        np.uint32(-(-layout.n_groups // launch.chunk)),
+        arrays["payload"],
+        arrays["rows"],
+        np.uint32(layout.n_out),
+        np.uint32(magic),
+        arrays["luts"],
+        arrays["flips"],
+        arrays["flip_words"],
+        np.uint32(layout.offset),
+        arrays["exception_index"],
+        arrays["exception_word"],
+        np.uint32(len(layout.exception_word)),
+        *(np.uint64(f) for f in (fraction, column_fraction, turn_fraction)),
+        *(np.uint32(count) for count in counts),
+        x,
+        np.uint32(x.strides[0] // x.itemsize),
+        y,
+        np.uint32(y.strides[0] // y.itemsize),
+        scale if scale is not None else arrays["flip_words"],
+    ]
+
+
+def source(name: str) -> str:
+    """The text of a .cu file beside this module."""
+    return (Path(__file__).parent / name).read_text(encoding="utf-8")
+
+
+@cache
+def _compiled(launch: Launch) -> Any:
+    xp = gpu.require()
+    kernel = xp.RawModule(code=source("encoded.cu"), options=launch.options).get_function(KERNEL)
+    kernel.max_dynamic_shared_size_bytes = launch.shared_bytes
+    return kernel
+
+
+def _plain(tensor: CompressedTensor) -> np.ndarray:
+    values: Any = decompress(tensor)
+    if tensor.library == "torch":
+        values = values.float().numpy()
+    array = np.asarray(values)
+    return array.astype(np.float32) if array.dtype == ml_dtypes.bfloat16 else array
