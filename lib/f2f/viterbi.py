@@ -12,7 +12,7 @@ a state and block, are enough to trace the best path back. If all fit into `TABL
 4093 blocks at n_in*n_s = 16) they are kept. Otherwise every K-th is kept, and those between two of
 them are computed again when the trace gets there: twice the time, and K + l/K tables, with K the
 larger of sqrt(l) and what fits into half of `TABLE_MEMORY`. A plane of 4 million bits at
-n_out = 80, n_s = 2 (50000 blocks) takes 136 MB where back pointers would take 3.3 GB.
+n_out = 80, n_s = 2 (50000 blocks) takes some 0.15 GB where back pointers would take 3.3 GB.
 
 Ties are broken towards the smallest oldest vector, and towards the smallest final state with the
 newest vector in its low bits, so the result is deterministic. `encode_reference` may pick another
@@ -22,6 +22,8 @@ Paper symbols: N_in = `n_in`, N_out = `n_out`, N_s = `n_s`, x_t = ``inputs[t + n
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numba import njit, types
@@ -35,6 +37,56 @@ MAX_REFERENCE_WINDOW = 16
 TABLE_MEMORY = 1 << 28  # bytes of cost tables kept at a time
 
 
+@dataclass(frozen=True, eq=False)
+class Trellis:
+    """All that Algorithm 3 computes for a plane of l blocks.
+
+    A state is the last n_s vectors, a window those and the new one, both with the oldest vector in
+    the low bits: window W leads from state W mod 2**(n_in*n_s) to state W >> n_in.
+    unmatched: int64 (l, 2**window), wrong care bits of block t if its window is W. cost: int64
+    (l+1, states), fewest unmatched care bits of any way into a state before block t. oldest: int64
+    (l, states), the back pointer: x_{t-n_s} on the best way into a state after block t.
+    """
+
+    unmatched: np.ndarray
+    cost: np.ndarray
+    oldest: np.ndarray
+
+    def trace(self, n_in: int, n_s: int) -> np.ndarray:
+        """The inputs on the best way into the cheapest last state, uint8 (l + n_s,)."""
+        state = int(self.cost[-1].argmin())
+        vectors = [state >> n_in * j & ((1 << n_in) - 1) for j in range(n_s)]
+        for oldest in self.oldest[::-1]:
+            vectors.insert(0, int(oldest[state]))
+            state = (state << n_in | vectors[0]) & ((1 << n_in * n_s) - 1)
+        return np.array(vectors, dtype=np.uint8)
+
+
+def reference_trellis(target: np.ndarray, care: np.ndarray, decoder: Decoder) -> Trellis:
+    """The forward pass of Algorithm 3; arguments and errors as `encode_reference`."""
+    target, care = _check_plane(target, care)
+    if decoder.window > MAX_REFERENCE_WINDOW:
+        raise ValueError(
+            "decoder must have a window (n_s+1)*n_in of at most "
+            f"{MAX_REFERENCE_WINDOW} bits for the reference, got {decoder.window}"
+        )
+    blocks, states = decoder.n_blocks(len(target)), 1 << decoder.n_in * decoder.n_s
+    windows = np.arange(1 << decoder.window)
+    outputs = np.bitwise_count(windows.astype(np.uint64)[:, None] & decoder.rows) & 1
+    unmatched = np.empty((blocks, len(windows)), dtype=np.int64)
+    cost = np.zeros((blocks + 1, states), dtype=np.int64)
+    oldest = np.empty((blocks, states), dtype=np.int64)
+    for t in range(blocks):
+        block = slice(t * decoder.n_out, (t + 1) * decoder.n_out)
+        wanted, cared = target[block], care[block] == 1
+        unmatched[t] = ((outputs[:, : len(wanted)] != wanted) & cared).sum(1)
+        through = cost[t, windows % states] + unmatched[t]
+        # Row s: the 2**n_in windows that lead into state s, by their oldest vector.
+        into = through.reshape(states, 1 << decoder.n_in)
+        oldest[t], cost[t + 1] = into.argmin(1), into.min(1)
+    return Trellis(unmatched, cost, oldest)
+
+
 def encode_reference(target: np.ndarray, care: np.ndarray, decoder: Decoder) -> np.ndarray:
     """Algorithm 3 as written, for any n_s and windows of at most 16 bits.
 
@@ -42,36 +94,10 @@ def encode_reference(target: np.ndarray, care: np.ndarray, decoder: Decoder) -> 
     (l + n_s,), oldest first; none if n = 0. Raises `ValueError` for other values, unequal lengths
     or a wider window. Takes O(l · 2^(n_in(n_s+1)) · n_out) time.
     """
-    target, care = _check_plane(target, care)
-    if decoder.window > MAX_REFERENCE_WINDOW:
-        raise ValueError(
-            "decoder must have a window (n_s+1)*n_in of at most "
-            f"{MAX_REFERENCE_WINDOW} bits for the reference, got {decoder.window}"
-        )
-    n, n_in, n_s, n_out = len(target), decoder.n_in, decoder.n_s, decoder.n_out
-    # Output of every window W = x_{t-n_s} + … + x_t · 2^(n_in·n_s), oldest vector lowest.
-    windows = np.arange(1 << decoder.window, dtype=np.uint64)
-    outputs = np.bitwise_count(windows[:, None] & decoder.rows) & 1  # (windows, n_out)
-    states = 1 << n_in * n_s
-    cost = np.zeros(states, dtype=np.int64)  # fewest unmatched care bits so far, by state
-    oldest = []  # oldest[t][s] = x_{t-n_s} on the best way into state s: the back pointer
-    for start in range(0, n, n_out):
-        wanted, cared = target[start : start + n_out], care[start : start + n_out]
-        unmatched = ((outputs[:, : len(wanted)] != wanted) & (cared == 1)).sum(1)
-        # The low n_in·n_s bits of W are the state before the step, the high ones that after it.
-        through = (cost[windows & np.uint64(states - 1)] + unmatched).reshape(states, 1 << n_in)
-        oldest.append(through.argmin(1))
-        cost = through.min(1)
-    # Trace the best final state back.
-    state = int(cost.argmin())
-    inputs = np.zeros(decoder.n_vectors(n), dtype=np.uint8)
-    for t in range(len(inputs)):
-        if t >= len(oldest):  # the vectors that never get old
-            inputs[t] = state >> n_in * (t - len(oldest)) & ((1 << n_in) - 1)
-    for t in reversed(range(len(oldest))):
-        inputs[t] = oldest[t][state]
-        state = (state << n_in | int(inputs[t])) & (states - 1)
-    return inputs
+    trellis = reference_trellis(target, care, decoder)
+    if not len(trellis.oldest):
+        return np.zeros(0, dtype=np.uint8)
+    return trellis.trace(decoder.n_in, decoder.n_s)
 
 
 def encode_viterbi(target: np.ndarray, care: np.ndarray, decoder: Decoder) -> np.ndarray:

@@ -1,0 +1,174 @@
+"""Random planes of the synthetic study, and one measurement on them.
+
+The plane of the paper's synthetic data: every bit is pruned with probability S, every care bit is a
+fair coin. Two things can be turned: how much n_u, the unpruned weights of a block, varies, and how
+many care bits are ones.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from f2f import entropy, validate
+from f2f.correction import paper_bits
+from f2f.decoder import Decoder
+from f2f.plane import encode_plane
+
+
+@dataclass(frozen=True)
+class SyntheticRow:
+    """One encoded random plane.
+
+    sparsity: probability of pruning. ones: probability that a care bit is 1. inverted: the plane
+    was complemented before encoding. seed: of both the data and the decoder matrix. variation,
+    variation_binomial: coefficient of variation of n_u, measured and for independent pruning.
+    payload_bits: n_in a vector; correction_bits: by the paper's accounting; stored_bits: payload
+    and the Elias-Fano code of the errors. memory_reduction_percent, stored_reduction_percent: from
+    either, without the mask; bound_percent: the most that entropy allows without the mask.
+    """
+
+    n_in: int
+    n_s: int
+    n_out: int
+    sparsity: float
+    ones: float
+    inverted: bool
+    blocks: int
+    seed: int
+    variation: float
+    variation_binomial: float
+    care_bits: int
+    wrong_bits: int
+    efficiency_percent: float
+    payload_bits: int
+    correction_bits: int
+    stored_bits: int
+    memory_reduction_percent: float
+    stored_reduction_percent: float
+    bound_percent: float
+
+
+@dataclass(frozen=True)
+class BlockShare:
+    """Share of blocks with n_u unpruned weights, drawn and by the binomial law."""
+
+    n_out: int
+    sparsity: float
+    blocks: int
+    n_u: int
+    share_percent: float
+    binomial_percent: float
+
+
+def ideal_n_out(n_in: int, sparsity: float, factor: float = 1.0) -> int:
+    """The block length nearest factor·n_in/(1-S), the rate at which inputs and care bits balance.
+
+    >>> ideal_n_out(8, 0.9)
+    80
+    """
+    return max(1, round(factor * n_in / (1 - sparsity)))
+
+
+def random_care(
+    blocks: int, n_out: int, sparsity: float, seed: int, variation: float | None = None
+) -> np.ndarray:
+    """A care mask of `blocks` blocks, uint8 (blocks·n_out,).
+
+    variation None: every bit independently. Else n_u of each block is a gamma variate of mean
+    n_out·(1-S) and that coefficient of variation, rounded up or down at random and at most n_out,
+    at random places of the block; 0 makes all blocks as equal as whole numbers allow.
+    """
+    blocks, n_out = validate.integer("blocks", blocks, 1), validate.integer("n_out", n_out, 1)
+    if not 0 <= sparsity <= 1:
+        raise ValueError(f"sparsity must be in 0..1, got {sparsity!r}")
+    rng = np.random.default_rng((seed, 1))
+    if variation is None:
+        return (rng.random(blocks * n_out) >= sparsity).astype(np.uint8)
+    if not variation >= 0:
+        raise ValueError(f"variation must be at least 0, got {variation!r}")
+    mean = n_out * (1 - sparsity)
+    shape = 1 / variation**2 if variation else np.inf
+    n_u = rng.gamma(shape, mean / shape, blocks) if variation else np.full(blocks, mean)
+    n_u = np.minimum(np.floor(n_u + rng.random(blocks)), n_out)
+    ranks = rng.random((blocks, n_out)).argsort(1).argsort(1)
+    return (ranks < n_u[:, None]).astype(np.uint8).reshape(-1)
+
+
+def random_bits(n: int, seed: int, ones: float = 0.5) -> np.ndarray:
+    """Bits uint8 (n,), each 1 with probability `ones`."""
+    if not 0 <= ones <= 1:
+        raise ValueError(f"ones must be in 0..1, got {ones!r}")
+    return (np.random.default_rng((seed, 2)).random(n) < ones).astype(np.uint8)
+
+
+def measure(
+    n_in: int,
+    n_s: int,
+    n_out: int,
+    sparsity: float,
+    blocks: int,
+    seed: int,
+    *,
+    variation: float | None = None,
+    ones: float = 0.5,
+    inverted: bool = False,
+    method: str = "viterbi",
+) -> SyntheticRow:
+    """Encode one random plane for one random matrix; the errors are counted after decoding.
+
+    Arguments are the columns of `SyntheticRow` and those of `random_care`; method as in
+    `f2f.encode_plane`. The same seed gives the same data and rows of the same matrix for every n_s.
+    """
+    care = random_care(blocks, n_out, sparsity, seed, variation)
+    bits = random_bits(len(care), seed, ones)
+    plane = encode_plane(bits ^ np.uint8(inverted), care, Decoder(n_in, n_out, n_s, seed), method)
+    n, wrong = len(care), len(plane.errors)
+    payload, correction = n_in * len(plane.inputs), paper_bits(n, wrong)
+    drawn = entropy.spread(care, n_out)
+    return SyntheticRow(
+        n_in,
+        n_s,
+        n_out,
+        sparsity,
+        ones,
+        inverted,
+        blocks,
+        seed,
+        drawn.variation,
+        drawn.binomial,
+        plane.n_care,
+        wrong,
+        plane.efficiency,
+        payload,
+        correction,
+        plane.nbits,
+        entropy.memory_reduction(payload + correction, n),
+        entropy.memory_reduction(plane.nbits, n),
+        entropy.memory_reduction_bound(sparsity, 1, with_mask=False),
+    )
+
+
+def measure_all(cases: Iterable[dict[str, Any]]) -> list[SyntheticRow]:
+    """`measure` of every case (its arguments by name), in order, on all cores."""
+    # The encoders release the lock, so threads run side by side.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(lambda case: measure(**case), cases))
+
+
+def block_shares(n_out: int, sparsity: float, blocks: int, seed: int) -> list[BlockShare]:
+    """The distribution of n_u in an independently drawn mask beside the binomial law."""
+    from scipy.stats import binom
+
+    n_u = entropy.unpruned_per_block(random_care(blocks, n_out, sparsity, seed), n_out)
+    drawn = 100 * np.bincount(n_u) / blocks
+    expected = 100 * binom.pmf(np.arange(len(drawn)), n_out, 1 - sparsity)
+    return [
+        BlockShare(n_out, sparsity, blocks, n, float(a), float(b))
+        for n, (a, b) in enumerate(zip(drawn, expected, strict=True))
+    ]
