@@ -6,7 +6,7 @@ things live.
 """
 
 from f2f.codec import compress, decompress
-from f2f.container import load, save
+from f2f.container import load, open_file, save
 from f2f.decoder import Decoder
 from f2f.errors import FormatError
 from f2f.plane import EncodedPlane, decode_plane, encode_plane
@@ -24,5 +24,6 @@ __all__ = [
     "decompress",
     "encode_plane",
     "load",
+    "open_file",
     "save",
 ]
