@@ -258,7 +258,8 @@ def _cascade(mask: np.ndarray, n_in: int, n_s: int, beam: int, seed: int) -> Mas
         last = len(plan) == 1 or len(streams) == MAX_STREAMS - 1
         n_outs.append(plan[-1] if last else plan[0])
         if last and left.any():
-            n_outs[-1] = min(n, MAX_N_OUT, choose_n_out(left, n_in, n_s, beam)[0])
+            best, _ = choose_n_out(left, n_in, n_s, beam, universe=n)
+            n_outs[-1] = min(n, MAX_N_OUT, best)
         decoder = stream_decoder(n_in, n_outs[-1], n_s, seed, len(streams))
         if last:
             care = np.flatnonzero(left)

@@ -70,12 +70,18 @@ def error_rate(care_prefix: np.ndarray, n_out: int, n_in: int, n_s: int, beam: i
 
 
 def choose_n_out(
-    care: np.ndarray, n_in: int, n_s: int, beam: int, n_out: int | None = None
+    care: np.ndarray,
+    n_in: int,
+    n_s: int,
+    beam: int,
+    n_out: int | None = None,
+    universe: int | None = None,
 ) -> tuple[int, float]:
     """The n_out with the fewest modelled stored bits, and those bits, of one plane.
 
     care: bool (n,) in encoding order, at least one of them set. Returns n_out in 1…65535 (the
-    given one, if not None) and payload plus correction bits.
+    given one, if not None) and payload plus correction bits. universe: places among which a
+    correction names one; None: the care bits.
     """
     n = len(care)
     prefix = np.zeros(n + 1, dtype=np.int64)
@@ -88,7 +94,9 @@ def choose_n_out(
 
     def stored_bits(n_out: int) -> float:
         payload = n_in * (-(-n // n_out) + n_s)
-        return payload + k * correction_cost(error_rate(prefix, n_out, n_in, n_s, beam))
+        places = universe or k
+        wrong = k * error_rate(prefix, n_out, n_in, n_s, beam)
+        return payload + places * correction_cost(wrong / places)
 
     best = n_out or min(candidates.tolist(), key=stored_bits)
     return best, stored_bits(best)
