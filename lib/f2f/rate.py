@@ -17,6 +17,7 @@ falling as more are kept) and is calibrated in benchmarks/rate.py.
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 
@@ -26,6 +27,7 @@ from f2f.decoder import MAX_N_OUT
 _KAPPA = ((1, 0.50), (4, 0.37), (16, 0.27), (64, 0.22), (256, 0.20), (1024, 0.18), (4096, 0.16))
 
 
+@cache
 def kappa(beam: int) -> float:
     """Share of dependent equations that end as errors, interpolated in log(beam)."""
     beams, values = zip(*_KAPPA, strict=True)
