@@ -181,7 +181,7 @@ def test_random_edits_are_noticed(small, tmp_path):
     damaged = tmp_path / "edited.safetensors"
     rng = random.Random(1)
     noticed = 0
-    for _ in range(3000):
+    for _ in range(2000):
         copy = edited(raw, rng)
         if copy == raw:
             continue
@@ -189,7 +189,7 @@ def test_random_edits_are_noticed(small, tmp_path):
         with pytest.raises(FormatError):
             f2f.load(damaged)
         noticed += 1
-    assert noticed > 2500
+    assert noticed > 1800
 
 
 def seal(header, data=b""):

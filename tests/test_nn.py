@@ -233,9 +233,9 @@ def test_a_whole_resnet_from_a_file(tmp_path, make):
     with torch.inference_mode():
         wanted = model(x)
     path = tmp_path / "resnet.safetensors"
-    f2f.save(path, compress_state_dict(model.state_dict(), beam=1))
+    f2f.save(path, compress_state_dict(model.state_dict(), beam=1, mask_codec="bitmap"))
     dense = sum(t.numel() * t.element_size() for t in model.state_dict().values())
-    assert path.stat().st_size < 0.12 * dense
+    assert path.stat().st_size < 0.15 * dense
 
     loaded = make().eval()
     loaded.load_state_dict(load_state_dict(path))
