@@ -1,8 +1,15 @@
 """Whole models: many tensors compressed and decompressed side by side, by joblib.
 
-The parallel back end is the caller's choice and no concern of this module: inside
-``joblib.parallel_config(backend="dask")`` the tensors of a model are spread over a Dask cluster,
-with ``backend="threading"`` over threads, and by default over processes.
+The parallel back end is the caller's choice and no concern of this module. Over all cores of this
+machine, and over a Dask cluster:
+
+    model = compress_model(tensors, n_jobs=-1, progress=True)
+
+    with dask.distributed.Client("scheduler:8786"), joblib.parallel_config(backend="dask"):
+        model = compress_model(tensors, progress=True)
+
+Both give the same bytes. A tensor is one task, so more workers than tensors gain nothing; inside a
+task ``threads=`` (an option of `f2f.compress`) spreads its planes.
 """
 
 from __future__ import annotations
