@@ -3,6 +3,7 @@
 
 import ctypes
 import hashlib
+import re
 import shutil
 import subprocess
 from functools import cache
@@ -11,15 +12,13 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import f2f
-from f2f.spmv import cupy_backend, device_layout, gpu
+from f2f.spmv import bench_gpu, cupy_backend, device_layout, gpu
+from f2f.tensor import CompressedTensor
 
 HERE = Path(__file__).parent
 THREADS = 64  # two warps a block are enough to go wrong
-DTYPES = ("int8", "uint8", "int16", "float16", "bfloat16", "float32")
 EMULATED_SHARED = 1 << 18
 
 needs_compiler = pytest.mark.skipif(
@@ -75,6 +74,7 @@ def call(run, blocks, threads, arguments, reverse=False):
 def emulate(tensor, x, folder, scale=None, decode="bmma", reverse=False, shared=EMULATED_SHARED):
     """W X by the kernel on the CPU, with the plan, layout and arguments a GPU would get."""
     layout = device_layout.build_layout(tensor)
+    arrays = layout.arrays()
     x_type, sum_type = cupy_backend.accumulation(layout.dtype, x.dtype, layout.shape[1])
     x = np.ascontiguousarray(x, dtype=x_type)
     y_type = sum_type if scale is None else np.float64 if x.dtype == np.float64 else np.float32
@@ -85,9 +85,8 @@ def emulate(tensor, x, folder, scale=None, decode="bmma", reverse=False, shared=
             layout, x.shape[1] - at, sum_type, scale is not None, decode, 3, shared, THREADS
         )
         run = shim("encoded.cu", cupy_backend.KERNEL, launch.options, folder)
-        arguments = cupy_backend.arguments(
-            launch, layout, layout.arrays(), x[:, at:], y[:, at:], scale
-        )
+        arguments = cupy_backend.fixed_arguments(launch, layout, arrays)
+        arguments += cupy_backend.vector_arguments(x[:, at:], y[:, at:], scale, arrays["rows"])
         call(run, launch.blocks, THREADS, arguments, reverse)
         at += launch.columns
     return y
@@ -129,20 +128,217 @@ CASES = [
     (11, 55, 0.30, "int16", "int32", 1, "column", 2, "bmma"),
     (7, 96, 0.50, "float16", "float32", 2, "row", 3, "bmma"),
     (55, 11, 0.10, "bfloat16", "float32", 1, "diagonal", 5, "parity"),
+    (64, 120, 0.20, "bfloat16", "float32", 1, "golden", 7, "bmma"),
     (48, 130, 0.10, "float32", "float32", 1, "golden", 7, "bmma"),
     (48, 130, 0.10, "float32", "float64", 1, "diagonal", 0, "bmma"),
     (40, 70, 0.02, "uint8", "int8", 1, "golden", 7, "bmma"),
 ]
 
 
-@needs_compiler
-@pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(map(str, case)))
-def test_kernel_equals_dense_product(case, folder):
-    rows, cols, density, dtype, x_dtype, columns, order, n_s, decode = case
+def name(case):
+    return "-".join(map(str, case))
+
+
+def case_tensor(case):
+    rows, cols, density, dtype, x_dtype, columns, order, n_s, _ = case
     rng = np.random.default_rng(1)
     matrix = weights(rows, cols, density, dtype, rng)
     tensor = f2f.compress(matrix, order=order, n_s=n_s, beam=4)
     assert tensor.kind == "encoded"
-    x = vectors(x_dtype, cols, columns, rng)
-    check(emulate(tensor, x, folder, decode=decode), tensor, x)
-    check(emulate(tensor, x, folder, decode=decode, reverse=True), tensor, x)
+    return tensor, vectors(x_dtype, cols, columns, rng)
+
+
+@needs_compiler
+@pytest.mark.parametrize("case", CASES, ids=name)
+def test_kernel_equals_dense_product(case, folder):
+    tensor, x = case_tensor(case)
+    check(emulate(tensor, x, folder, decode=case[-1]), tensor, x)
+    check(emulate(tensor, x, folder, decode=case[-1], reverse=True), tensor, x)
+
+
+def test_cases_cover_every_path_of_the_layout():
+    layouts = [device_layout.build_layout(case_tensor(case)[0]) for case in CASES]
+    assert {layout.groups for layout in layouts} == {1, 2, 4}
+    assert any(len(layout.luts) for layout in layouts)
+    assert any(len(layout.flip_words) for layout in layouts)
+    assert any(len(layout.exception_word) for layout in layouts)
+    assert any(layout.n_groups > 2 * 4 * THREADS // 32 for layout in layouts)  # several rounds
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("shape", "density", "order", "n_out"),
+    [
+        ((1, 1), 1.0, "golden", None),
+        ((1, 300), 0.1, "diagonal", None),
+        ((300, 1), 0.1, "diagonal", None),
+        ((5, 7), 0.0, "golden", None),
+        ((7, 96), 1.0, "golden", 8),
+        ((31, 33), 0.9, "diagonal", 7),
+        ((20, 50), 0.3, "golden", 1),
+        ((3, 1000), 0.003, "row", 3000),
+        ((100, 300), 0.001, "golden", 20000),  # n_out beyond the kernel's: all exceptions
+        ((6, 2, 3, 5), 0.5, "golden", 16),
+    ],
+)
+def test_extreme_shapes_and_densities(shape, density, order, n_out, folder, monkeypatch):
+    # Whether encoding pays is not the question here.
+    monkeypatch.setattr(CompressedTensor, "nbytes", property(lambda t: int(t.kind == "dense")))
+    rng = np.random.default_rng(2)
+    flat = rng.integers(1, 128, (shape[0], int(np.prod(shape[1:]))), dtype=np.int8)
+    flat[rng.random(flat.shape) >= density] = 0
+    tensor = f2f.compress(flat.reshape(shape), order=order, n_out=n_out, beam=4)
+    assert tensor.kind == "encoded"
+    x = vectors("int8", flat.shape[1], 1, rng)
+    check(emulate(tensor, x, folder, decode="auto"), tensor, x)
+    check(emulate(tensor, x, folder, decode="parity"), tensor, x)
+
+
+@needs_compiler
+def test_vectors_that_do_not_fit_in_shared_memory(folder):
+    tensor, x = case_tensor(CASES[2])
+    check(emulate(tensor, x, folder, decode="parity", shared=100), tensor, x)
+
+
+@needs_compiler
+@pytest.mark.parametrize("shared", [EMULATED_SHARED, 100])
+def test_scale_per_row(shared, folder):
+    tensor, x = case_tensor(CASES[1])
+    scale = np.random.default_rng(3).random(tensor.shape[0], dtype=np.float32)
+    check(emulate(tensor, x, folder, scale, "parity", shared=shared), tensor, x, scale)
+
+
+@needs_compiler
+def test_many_columns_take_several_launches(folder):
+    tensor, _ = case_tensor(CASES[0])
+    x = vectors("int8", tensor.shape[1], 11, np.random.default_rng(4))
+    check(emulate(tensor, x, folder), tensor, x)
+
+
+@needs_compiler
+@pytest.mark.parametrize("form", ["delta_csr", "bitmap"])
+@pytest.mark.parametrize(("dtype", "columns"), [("int8", 1), ("float16", 3), ("float32", 1)])
+@pytest.mark.parametrize("shape", [(9, 700), (7, 96), (40, 33)])
+def test_other_formats_equal_dense_product(form, dtype, columns, shape, folder):
+    rng = np.random.default_rng(5)
+    matrix = weights(*shape, 0.1, dtype, rng)
+    x = vectors("float32", shape[1], columns, rng)
+    before, values = bench_gpu.pack_for_gpu(form, matrix)
+    run = shim("formats.cu", form, bench_gpu.format_options(dtype, columns, THREADS), folder)
+    y = np.full((shape[0], columns), np.nan, dtype=np.float32)
+    padded = np.concatenate([x, np.zeros((8, columns), dtype=np.float32)])
+    scale = np.ones(shape[0], dtype=np.float32)
+    blocks = -(-32 * shape[0] // THREADS)
+    call(run, blocks, THREADS, [*before, values, np.uint32(shape[0]), padded, y, scale])
+    exact = matrix.astype(np.float64) @ x.astype(np.float64)
+    bound = (shape[1] + 4) * 2.0**-24 * (abs(matrix.astype(np.float64)) @ abs(x))
+    assert (abs(y - exact) <= bound).all()
+
+
+def variants():
+    """(file, options) as a GPU would get them: every case, and some with the rarer defines."""
+    found = {}
+    most = cupy_backend.MAX_COLUMNS
+    rare = ((0, most, True, "bmma", 232448), (5, 1, True, "parity", 4200))
+    for number, columns, scaled, decode, limit in (
+        *((number, 1, False, case[-1], 232448) for number, case in enumerate(CASES)),
+        *rare,
+    ):
+        layout = device_layout.build_layout(case_tensor(CASES[number])[0])
+        _, sums = cupy_backend.accumulation(layout.dtype, CASES[number][4], layout.shape[1])
+        launch = cupy_backend.plan(layout, columns, sums, scaled, decode, 132, limit)
+        found["encoded.cu", launch.options] = None
+    for dtype, columns in (("int8", 1), ("float16", 1), ("float32", 64)):
+        found["formats.cu", bench_gpu.format_options(dtype, columns)] = None
+    return list(found)
+
+
+@pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
+def test_every_variant_compiles_without_spilling(architecture):
+    nvrtc = pytest.importorskip("cupy.cuda", reason="CuPy is not installed").nvrtc
+    try:
+        nvrtc.getVersion()
+    except RuntimeError as error:
+        pytest.skip(f"NVRTC (wheel nvidia-cuda-nvrtc) is not installed: {error}")
+    for file, options in variants():
+        program = nvrtc.createProgram(cupy_backend.source(file), file, (), ())
+        flags = (*options, f"--gpu-architecture={architecture}", "--ptxas-options=-v")
+        try:
+            nvrtc.compileProgram(program, flags)
+        except nvrtc.NVRTCError:
+            pytest.fail(f"{file} {options}: {nvrtc.getProgramLog(program)}")
+        log = nvrtc.getProgramLog(program)
+        assert nvrtc.getCUBIN(program)[:4] == b"\x7fELF"
+        spills = re.findall(r"(\d+) bytes spill", log)
+        assert spills and not any(map(int, spills)), f"{file} {options}: {log}"
+
+
+def test_bytes_and_instructions_are_counted():
+    tensor, _ = case_tensor(CASES[0])
+    layout = device_layout.build_layout(tensor)
+    assert layout.nbytes == sum(array.nbytes for array in layout.arrays().values())
+    assert layout.bytes_moved(2) == layout.nbytes + 8 * (37 + 91)
+    assert layout.instructions() == 82 * layout.n_groups
+    times = layout.floor_us(bytes_per_s=1e12, instructions_per_s=1e11)
+    assert times["bytes"] == pytest.approx(layout.bytes_moved() / 1e6)
+    # Each weight is listed once, with few lanes idle.
+    counts = layout.heads[:, 1] >> 24
+    assert counts.sum() + len(layout.exception_word) == tensor.k
+    assert layout.n_groups == np.count_nonzero(counts) <= 1.1 * tensor.k / 32 + 1
+
+
+def test_bad_arguments_are_named():
+    tensor, _ = case_tensor(CASES[0])
+    with pytest.raises(ValueError, match="x must be of an integer or floating dtype.*complex128"):
+        cupy_backend.accumulation("int8", np.complex128, 10)
+    with pytest.raises(ValueError, match="decode must be auto, bmma or parity, got 'fast'"):
+        cupy_backend.plan(device_layout.build_layout(tensor), 1, np.dtype("f4"), False, "fast")
+    with pytest.raises(ValueError, match="tensor must be of kind 'encoded', got 'dense'"):
+        device_layout.build_layout(f2f.compress(np.ones(3, dtype=np.float64)))
+
+
+def test_sums_of_integers_cannot_overflow():
+    assert cupy_backend.accumulation("int8", np.int8, 8192)[1] == np.int32
+    assert cupy_backend.accumulation("int8", np.int32, 8)[1] == np.int64
+    assert cupy_backend.accumulation("int16", np.int16, 2)[1] == np.int64
+    assert cupy_backend.accumulation("float32", np.int8, 2)[1] == np.float32
+
+
+@pytest.mark.skipif(bool(gpu.probe()), reason="there is a GPU")
+def test_without_a_gpu_products_say_why():
+    tensor, x = case_tensor(CASES[0])
+    reason = re.escape(gpu.probe().reason)
+    assert len(gpu.probe().reason) > 20
+    for attempt in (
+        lambda: cupy_backend.spmv(tensor, x[:, 0]),
+        lambda: cupy_backend.spmm(tensor, x),
+        lambda: cupy_backend.prepare(tensor),
+        lambda: next(bench_gpu.measure()),
+    ):
+        with pytest.raises(RuntimeError, match=f"needs a CUDA GPU: {reason}"):
+            attempt()
+    assert bench_gpu.status() == f"GPU: not measured, {gpu.probe().reason}"
+
+
+needs_gpu = pytest.mark.skipif(not gpu.probe(), reason=f"no GPU: {gpu.probe().reason}")
+
+
+@pytest.mark.gpu
+@needs_gpu
+@pytest.mark.parametrize("case", CASES, ids=name)
+def test_gpu_equals_dense_product(case):
+    tensor, x = case_tensor(case)
+    check(cupy_backend.spmm(tensor, x, decode=case[-1]), tensor, x)
+    matrix = cupy_backend.prepare(tensor)
+    scale = np.random.default_rng(3).random(tensor.shape[0], dtype=np.float32)
+    check(cupy_backend.spmm(matrix, x, scale), tensor, x, scale)
+    check(cupy_backend.spmv(matrix, x[:, 0])[:, None], tensor, x[:, :1])
+
+
+@pytest.mark.gpu
+@needs_gpu
+def test_gpu_benchmark_runs_small():
+    cases = [bench_gpu.Case(256, 512, 0.9), bench_gpu.Case(256, 512, 0.9, 4, "float16")]
+    rows = list(bench_gpu.measure(cases, repeats=2))
+    assert {row.format for row in rows} == set(bench_gpu.FORMATS)
+    assert all(row.time_us > 0 for row in rows)

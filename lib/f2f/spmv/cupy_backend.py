@@ -19,6 +19,7 @@ Importing this module needs neither CuPy nor a GPU; a product without one raises
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -76,6 +77,7 @@ class DeviceMatrix:
         self.layout: DeviceLayout | None = None
         self.dense: cupy.ndarray | None = None
         self.arrays: dict[str, cupy.ndarray] = {}
+        self.launches: dict[tuple[int, str, bool, str], list[Any]] = {}
         if tensor.kind == "dense":
             self.dense = xp.asarray(_plain(tensor).reshape(self.shape))
         else:
@@ -90,6 +92,13 @@ class DeviceMatrix:
             if self.dense is None
             else (int(self.dense.nbytes))
         )
+
+    def copy(self) -> DeviceMatrix:
+        """Another matrix with arrays of its own on the device."""
+        twin = copy(self)
+        twin.arrays = {name: array.copy() for name, array in self.arrays.items()}
+        twin.launches = {}
+        return twin
 
 
 def prepare(tensor: CompressedTensor, mask: np.ndarray | None = None) -> DeviceMatrix:
@@ -159,26 +168,33 @@ def multiply(
     x: (cols, m) and sum_type as `accumulation` gives them; y: (rows, m) of sum_type, or float32
     (float64 for float64 sums) with a scale; both C-contiguous.
     """
+    key = (x.shape[1], sum_type.name, scale is not None, decode)
+    launches = device.launches.get(key)
+    if launches is None:
+        launches = device.launches[key] = _prepare_launches(device, sum_type, key)
+    for at, launch, kernel, fixed in launches:
+        left, out = (x[:, at:], y[:, at:]) if at else (x, y)
+        args = (*fixed, *vector_arguments(left, out, scale, device.arrays["flip_words"]))
+        kernel((launch.blocks,), (THREADS,), args, shared_mem=launch.shared_bytes)
+
+
+def _prepare_launches(
+    device: DeviceMatrix, sum_type: np.dtype, key: tuple[int, str, bool, str]
+) -> list[tuple[int, Launch, Any, list[Any]]]:
+    """(first column, launch, kernel, its fixed arguments) of every launch of a product."""
     layout = device.layout
     assert layout is not None
-    if layout.weights == 0:
-        return
+    columns, _, scaled, decode = key
     found = gpu.probe()
+    limits = (found.multiprocessors, found.shared_bytes)
+    launches: list[tuple[int, Launch, Any, list[Any]]] = []
     at = 0
-    while at < x.shape[1]:
-        launch = plan(
-            layout,
-            x.shape[1] - at,
-            sum_type,
-            scale is not None,
-            decode,
-            found.multiprocessors,
-            found.shared_bytes,
-        )
-        kernel = _compiled(launch)
-        args = arguments(launch, layout, device.arrays, x[:, at:], y[:, at:], scale)
-        kernel((launch.blocks,), (THREADS,), tuple(args), shared_mem=launch.shared_bytes)
+    while layout.weights and at < columns:
+        launch = plan(layout, columns - at, sum_type, scaled, decode, *limits)
+        fixed = fixed_arguments(launch, layout, device.arrays)
+        launches.append((at, launch, _compiled(launch), fixed))
         at += launch.columns
+    return launches
 
 
 def accumulation(dtype: str, x_dtype: Any, cols: int) -> tuple[np.dtype, np.dtype]:
@@ -217,13 +233,13 @@ def plan(
     rows, cols = layout.shape
     tables = 1024 * layout.groups if len(layout.luts) else 0
     matrix = 16 * (VECTORS - layout.n_s) * layout.n_out
-    use_bmma = decode == "bmma" or (decode == "auto" and tables + matrix <= shared_limit // 4)
+    a_column = rows * sum_type.itemsize + cols * (8 if sum_type == np.float64 else 4)
+    # Shifted decoder rows are worth their shared memory where the vectors still fit beside them.
+    small = tables + matrix <= shared_limit // 4 or tables + matrix + a_column <= shared_limit
+    use_bmma = layout.n_groups > 0 and (decode == "bmma" or (decode == "auto" and small))
     fixed = tables + (matrix if use_bmma else 0)
-    if not layout.n_groups:  # nothing to decode: exceptions only
-        use_bmma, fixed = False, tables
     if fixed > shared_limit:
         raise ValueError(f"decode must be 'parity' for n_out = {layout.n_out}, got {decode!r}")
-    a_column = rows * sum_type.itemsize + cols * (8 if sum_type == np.float64 else 4)
     columns = min(columns, MAX_COLUMNS)
     fit = (shared_limit - fixed) // a_column
     in_shared = fit >= 1
@@ -257,10 +273,8 @@ def plan(
     )
 
 
-def arguments(
-    launch: Launch, layout: DeviceLayout, arrays: dict[str, Any], x: Any, y: Any, scale: Any
-) -> list[Any]:
-    """The kernel's arguments in order: arrays (NumPy or CuPy) and NumPy scalars."""
+def fixed_arguments(launch: Launch, layout: DeviceLayout, arrays: dict[str, Any]) -> list[Any]:
+    """The kernel's first arguments: the arrays of the layout (NumPy or CuPy) and NumPy scalars."""
     fraction, column_fraction, turn_fraction, *counts = walk_fields(layout.order)
     magic = min((1 << 32) // layout.n_out, (1 << 32) - 1)
     return [
@@ -280,11 +294,17 @@ def arguments(
         np.uint32(len(layout.exception_word)),
         *(np.uint64(f) for f in (fraction, column_fraction, turn_fraction)),
         *(np.uint32(count) for count in counts),
+    ]
+
+
+def vector_arguments(x: Any, y: Any, scale: Any, unused: Any) -> list[Any]:
+    """The kernel's last arguments; `unused`: any array, passed where there is no scale."""
+    return [
         x,
         np.uint32(x.strides[0] // x.itemsize),
         y,
         np.uint32(y.strides[0] // y.itemsize),
-        scale if scale is not None else arrays["flip_words"],
+        unused if scale is None else scale,
     ]
 
 

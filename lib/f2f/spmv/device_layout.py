@@ -32,7 +32,14 @@ VECTORS = 16  # input vectors in the 128 bits of a tensor-core operand
 MAX_N_OUT = (1 << 14) - 1  # limit of the kernel's division; sparser tensors become exceptions
 MAX_WEIGHTS = (1 << 31) - 1
 FLIP_SHARE = 1 / 64  # a plane flipped more often than this gets a bit a weight
-EXCEPTION_BYTES = 8
+# Instructions per group of 32 weights in the main loop of `encoded.cu`, by groups of 8 planes:
+# compiled by NVRTC 13.0 for sm_90, row or golden order, float sums, one column, no tables or flips.
+INSTRUCTIONS = {1: 82, 2: 102, 3: 129, 4: 146}
+
+_ARRAYS = (
+    *("heads", "steps", "payload", "rows", "luts", "flips", "flip_words"),
+    *("exception_index", "exception_word"),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,24 +77,36 @@ class DeviceLayout:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Every array that goes to the device, by name."""
-        names = ("heads", "steps", "payload", "rows", "luts", "flips", "flip_words")
-        names = (*names, "exception_index", "exception_word")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in _ARRAYS}
 
     @property
     def nbytes(self) -> int:
         """Bytes of device memory that the matrix takes."""
         return sum(array.nbytes for array in self.arrays().values())
 
-    def bytes_moved(self, columns: int = 1, blocks: int = 1) -> int:
-        """Fewest bytes that a product must move through device memory.
+    def bytes_moved(self, columns: int = 1) -> int:
+        """Fewest bytes that a product moves through device memory: every array and `columns`
+        columns of x read once, as many of y written once, four bytes an element."""
+        return self.nbytes + 4 * columns * sum(self.shape)
 
-        Every array once, `columns` columns of x read and of y written once, four bytes an element;
-        what the caches of `blocks` thread blocks read again is not counted, only their partial
-        sums beyond the first.
+    def instructions(self) -> int:
+        """Instructions that all warps together issue to decode and multiply, one column of x,
+        by tensor cores; counted in compiled code, see `INSTRUCTIONS`."""
+        return self.n_groups * INSTRUCTIONS[self.groups]
+
+    def floor_us(
+        self, bytes_per_s: float, instructions_per_s: float, columns: int = 1
+    ) -> dict[str, float]:
+        """The two times that no product of this layout can beat, in microseconds.
+
+        bytes_per_s: of device memory. instructions_per_s: of all warp schedulers together, that is
+        four times multiprocessors times clock. "bytes": `bytes_moved` at the one; "instructions":
+        `instructions` at the other (one column of x). The larger counts.
         """
-        rows, cols = self.shape
-        return self.nbytes + 4 * columns * (cols + rows * (2 * blocks - 1))
+        return {
+            "bytes": 1e6 * self.bytes_moved(columns) / bytes_per_s,
+            "instructions": 1e6 * self.instructions() / instructions_per_s,
+        }
 
 
 def build_layout(tensor: CompressedTensor, mask: np.ndarray | None = None) -> DeviceLayout:

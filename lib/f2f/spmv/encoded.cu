@@ -316,7 +316,7 @@ encoded_product(const uint2 *__restrict__ heads, const u8 *__restrict__ steps, u
 #else
       word ^= stored;
 #endif
-#pragma unroll
+#pragma unroll 4
       for (int f = 0; f < FLIPS; ++f)
         if ((__ldg(flips + (u64)(index + u * warps) * FLIPS + f) >> lane & 1))
           word ^= __ldg(flip_words + f);
