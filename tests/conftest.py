@@ -1,0 +1,15 @@
+"""Settings of the whole suite."""
+
+import os
+
+# Two test processes share the cores: libraries under torch and NumPy take one thread each. Numba's
+# threads stay, since the tests ask for different numbers of them.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from hypothesis import settings
+
+# The first call of a kernel compiles it, so no deadline; continuous integration draws the same
+# examples every time.
+settings.register_profile("f2f", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("f2f")
