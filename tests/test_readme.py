@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from f2f import readme, results
+from f2f import readme, reproduce, results
 
 ROOT = results.repository_root()
 PAGE = (ROOT / "README.md").read_text()
@@ -16,6 +16,10 @@ PAGES = [path for path in [*ROOT.glob("*.md"), *ROOT.glob("*/*.md")] if path.par
 def test_the_tables_are_those_of_the_reference_run(name):
     page = (ROOT / name).read_text()
     assert readme.fill(page, ROOT / "runs" / "reference") == page, f"{name} is stale: make readme"
+
+
+def test_every_notebook_has_its_row():
+    assert set(readme.NOTEBOOKS) == {path.stem for path in reproduce.find_notebooks()}
 
 
 def test_the_quick_start_runs(tmp_path, monkeypatch):

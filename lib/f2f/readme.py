@@ -24,6 +24,7 @@ PAGES = ("README.md", "docs/architecture.md")
 
 # What of the paper a notebook is about, and what it reads.
 NOTEBOOKS = {
+    "00_train_standins": ("the small models that stand in for the paper's, trained", "nothing"),
     "01_walkthrough": ("the code itself: one tiny block by hand", "nothing"),
     "02_synthetic": ("synthetic data: E and memory reduction over S, n_in, n_out, n_s", "nothing"),
     "03_beyond_algorithm3": ("beyond Algorithm 3: wide windows, beam, orders, rate", "nothing"),
