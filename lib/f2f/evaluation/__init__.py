@@ -8,6 +8,12 @@ tensor and skewed planes recoded. Both work on the same weights and masks.
 
 from f2f.evaluation.package import package_rows as package_rows
 from f2f.evaluation.paper import paper_rows as paper_rows
+from f2f.evaluation.quality import Translator as Translator
+from f2f.evaluation.quality import imagenet_quality as imagenet_quality
+from f2f.evaluation.quality import newstest2014 as newstest2014
+from f2f.evaluation.quality import standin_quality as standin_quality
+from f2f.evaluation.quality import standin_row as standin_row
+from f2f.evaluation.quality import translation_quality as translation_quality
 from f2f.evaluation.rows import TOTAL as TOTAL
 from f2f.evaluation.rows import HistogramRow as HistogramRow
 from f2f.evaluation.rows import PackageRow as PackageRow
@@ -15,6 +21,7 @@ from f2f.evaluation.rows import PaperRow as PaperRow
 from f2f.evaluation.rows import QualityRow as QualityRow
 from f2f.evaluation.rows import SpreadEfficiencyRow as SpreadEfficiencyRow
 from f2f.evaluation.rows import SpreadRow as SpreadRow
+from f2f.evaluation.rows import StandinRow as StandinRow
 from f2f.evaluation.spread import DTYPES as DTYPES
 from f2f.evaluation.spread import histogram_rows as histogram_rows
 from f2f.evaluation.spread import layer_weights as layer_weights
@@ -22,3 +29,5 @@ from f2f.evaluation.spread import paper_n_out as paper_n_out
 from f2f.evaluation.spread import spread_efficiency_rows as spread_efficiency_rows
 from f2f.evaluation.spread import spread_rows as spread_rows
 from f2f.evaluation.spread import totals as totals
+from f2f.evaluation.summary import falls_with_spread as falls_with_spread
+from f2f.evaluation.summary import summary as summary

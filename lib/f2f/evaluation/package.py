@@ -8,6 +8,7 @@ from dataclasses import fields
 import numpy as np
 
 from f2f.codec import compress, decompress
+from f2f.entropy import floor_bits
 from f2f.evaluation.rows import TOTAL, PackageRow
 from f2f.evaluation.spread import identity, layer_weights
 from f2f.models.layers import PrunedModel
@@ -42,14 +43,15 @@ def package_rows(
         wrong = sum(tensor.corrections[p].count for p in tensor.encoded)
         word = f"u{weights.itemsize}"
         same = np.array_equal(decoded[name].reshape(-1).view(word), weights.reshape(-1).view(word))
+        floor = floor_bits(layer.size, layer.unpruned, 8 * weights.itemsize)
         payload, header = bits["payload"] + bits["raw"], bits["header"]
         row = PackageRow(
             *identity(model), dtype, name, tensor.order, tensor.n_s, tensor.n_out, beam,
             layer.size, layer.unpruned, len(tensor.encoded), len(tensor.encoded) * tensor.k, wrong,
             tensor.efficiency, 8 * weights.nbytes, payload, bits["corrections"], bits["mask"],
-            header, 8 * tensor.nbytes, tensor.floor, *_ratios(
+            header, 8 * tensor.nbytes, floor, *_ratios(
                 layer.size, 8 * weights.nbytes, 8 * tensor.nbytes, bits["mask"], header,
-                tensor.floor,
+                floor,
             ), same, middle - started, ended - middle,
         )  # fmt: skip
         rows.append(row)

@@ -14,17 +14,28 @@ from f2f.evaluation.rows import TOTAL, PaperRow
 from f2f.evaluation.spread import N_IN, identity, layer_weights, paper_n_out
 from f2f.models.layers import PrunedModel
 
-_SEGMENTS = 8  # pieces a sampled tensor is measured in
+_PIECES = 4  # of a sampled tensor
+_MARGIN = 12  # blocks encoded at either end of a piece and not judged
 
 
-def _segments(n: int, n_out: int, max_blocks: int) -> list[tuple[int, int]]:
-    """Evenly spaced pieces (start, stop) of at most max_blocks blocks together; 0 = all."""
+def _segments(n: int, n_out: int, max_blocks: int) -> list[tuple[int, int, int, int]]:
+    """Evenly spaced pieces of at most max_blocks blocks together; 0 = the whole plane.
+
+    A piece is encoded from `start` to `stop` and judged from `first` to `last`: the blocks at its
+    cut ends are easier than those of a long plane, as their state is free.
+    """
     blocks = -(-n // n_out)
-    if not max_blocks or blocks <= max_blocks:
-        return [(0, n)]
-    each = max(1, max_blocks // _SEGMENTS)
-    starts = np.linspace(0, blocks - each, min(_SEGMENTS, max_blocks)).astype(int)
-    return [(s * n_out, min(n, (s + each) * n_out)) for s in np.unique(starts).tolist()]
+    if not max_blocks or blocks <= max_blocks + _PIECES * 2 * _MARGIN:
+        return [(0, 0, n, n)]
+    each = max(1, max_blocks // _PIECES)
+    firsts = np.linspace(0, blocks - each, _PIECES).astype(int).tolist()
+    return [
+        tuple(
+            min(n, max(0, block) * n_out)
+            for block in (first - _MARGIN, first, first + each, first + each + _MARGIN)
+        )
+        for first in firsts
+    ]
 
 
 def _wrong_bits(
@@ -41,19 +52,20 @@ def _wrong_bits(
     flipped = 2 * ones > care_words.size
     plain, inverted = np.zeros(n_w, np.int64), np.zeros(n_w, np.int64)
     positions = sampled = 0
-    for start, stop in _segments(words.size, decoder.n_out, max_blocks):
+    for start, first_judged, last_judged, stop in _segments(words.size, decoder.n_out, max_blocks):
         ranks = np.flatnonzero(care[start:stop]).astype(np.int64)
         part = words[start:stop][ranks]
-        positions += len(ranks)
-        sampled += stop - start
+        judged = (ranks >= first_judged - start) & (ranks < last_judged - start)
+        positions += int(np.count_nonzero(judged))
+        sampled += last_judged - first_judged
         for first in range(0, n_w, 8):
             byte = (part >> words.dtype.type(first)).astype(np.uint8)
             group = slice(first, first + 8)
-            plain[group] += _errors(ranks, byte, stop - start, decoder, beam)
+            plain[group] += _errors(ranks, byte, judged, stop - start, decoder, beam)
             if flipped[group].any():
                 which = np.flatnonzero(flipped[group])
                 again = _pick(~byte, which)
-                errors = _errors(ranks, again, stop - start, decoder, beam, len(which))
+                errors = _errors(ranks, again, judged, stop - start, decoder, beam, len(which))
                 inverted[first + which] += errors
     return plain, np.where(flipped, inverted, plain), positions, sampled
 
@@ -67,11 +79,17 @@ def _pick(byte: np.ndarray, planes: np.ndarray) -> np.ndarray:
 
 
 def _errors(
-    ranks: np.ndarray, target: np.ndarray, n: int, decoder: Decoder, beam: int, planes: int = 8
+    ranks: np.ndarray,
+    target: np.ndarray,
+    judged: np.ndarray,
+    n: int,
+    decoder: Decoder,
+    beam: int,
+    planes: int = 8,
 ) -> np.ndarray:
-    """Wrong care bits of every plane after encoding, by decoding; int64 (planes,)."""
+    """Wrong ones of the judged care bits per plane after encoding, by decoding; int64 (planes,)."""
     inputs = encode_beam(ranks, target, n, decoder, planes, beam)
-    wrong = decoder.decode(inputs, n)[ranks] ^ target
+    wrong = (decoder.decode(inputs, n)[ranks] ^ target)[judged]
     return np.array([np.count_nonzero(wrong >> q & 1) for q in range(planes)], dtype=np.int64)
 
 

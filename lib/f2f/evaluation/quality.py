@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from f2f.evaluation.rows import QualityRow
+from f2f.evaluation.rows import QualityRow, StandinRow
 from f2f.evaluation.spread import identity, layer_weights
 from f2f.models.download import ModelUnavailable
 from f2f.models.layers import PrunedModel
@@ -199,3 +199,29 @@ def translation_quality(
     metric = f"BLEU of {len(sources)} sentences"
     same = first == second
     return QualityRow(*identity(model), "float32", metric, math.nan, before, after, same)
+
+
+def standin_row(model: PrunedModel, trained: PrunedModel | None, seconds: float) -> StandinRow:
+    """A committed stand-in, judged again, beside one trained in this run (or None)."""
+    from f2f import standin
+
+    def percent(words: str) -> float:
+        return float(words.split()[0])
+
+    layers = model.layers.values()
+    shares = [1 - layer.unpruned / layer.size for layer in layers] or [0.0]
+    again = standin.quality(standin.load(model.network, model.state()))
+    return StandinRow(
+        model.network,
+        model.method,
+        model.sparsity,
+        model.size,
+        model.unpruned,
+        min(shares),
+        max(shares),
+        standin.QUALITIES[model.network],
+        percent(model.quality),
+        again,
+        percent(trained.quality) if trained else math.nan,
+        seconds if trained else math.nan,
+    )

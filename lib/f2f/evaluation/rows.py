@@ -13,6 +13,8 @@ class SpreadRow:
 
     variation: standard deviation of n_u over its mean. variation_binomial: the same for
     independent pruning at the layer's own sparsity; for the total, at the model's.
+    excess_percent: unpruned weights beyond the first n_in = 8 of their block, of all of them; more
+    than a block's input vector can serve by itself.
     """
 
     source: str
@@ -26,6 +28,7 @@ class SpreadRow:
     mean_n_u: float
     variation: float
     variation_binomial: float
+    excess_percent: float
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,7 @@ class SpreadEfficiencyRow:
     layer: str
     weights: int
     variation: float
+    excess_percent: float
     paper_percent: float
     package_percent: float
 
@@ -150,3 +154,25 @@ class QualityRow:
     before: float
     after: float
     same_outputs: bool
+
+
+@dataclass(frozen=True)
+class StandinRow:
+    """A committed stand-in: recorded quality, the same recomputed, and that of a fresh training.
+
+    lowest_sparsity, highest_sparsity: of its pruned tensors. trained_percent, train_s: of the
+    training in this run, NaN where there was none.
+    """
+
+    network: str
+    method: str
+    sparsity: float
+    weights: int
+    unpruned: int
+    lowest_sparsity: float
+    highest_sparsity: float
+    metric: str
+    recorded_percent: float
+    recomputed_percent: float
+    trained_percent: float
+    train_s: float

@@ -8,6 +8,7 @@ from typing import TypeVar
 import numpy as np
 
 from f2f import validate
+from f2f.entropy import binomial_variation, unpruned_per_block
 from f2f.evaluation.rows import (
     TOTAL,
     HistogramRow,
@@ -57,16 +58,12 @@ def identity(model: PrunedModel) -> tuple[str, str, str, float]:
     return model.source, model.network, model.method, model.sparsity
 
 
-def _block_counts(mask: np.ndarray, n_out: int) -> np.ndarray:
-    """n_u of every whole block of n_out weights in row order, int64."""
-    flat = mask.reshape(-1)
-    whole = flat.size // n_out * n_out
-    return np.count_nonzero(flat[:whole].reshape(-1, n_out), axis=1)
-
-
 def spread_rows(model: PrunedModel, n_out: int) -> list[SpreadRow]:
     """Spread of n_u per layer and, pooled over all blocks, in total."""
-    counts = {name: _block_counts(layer.mask, n_out) for name, layer in model.layers.items()}
+    counts = {
+        name: unpruned_per_block(layer.mask.reshape(-1), n_out)
+        for name, layer in model.layers.items()
+    }
     rows = []
     pooled = np.concatenate(list(counts.values()))
     every = [(name, counts[name], la.size, la.unpruned) for name, la in model.layers.items()]
@@ -82,7 +79,8 @@ def spread_rows(model: PrunedModel, n_out: int) -> list[SpreadRow]:
                 n_out,
                 mean,
                 float(n_u.std()) / mean if mean else 0.0,
-                float(np.sqrt((1 - kept) / (n_out * kept))) if kept else 0.0,
+                binomial_variation(1 - kept, n_out) if kept else 0.0,
+                100 * float(np.maximum(n_u - N_IN, 0).sum()) / max(int(n_u.sum()), 1),
             )
         )
     return rows
@@ -92,7 +90,9 @@ def histogram_rows(model: PrunedModel, n_out: int) -> list[HistogramRow]:
     """Distribution of n_u over all blocks of the model, beside the binomial of its sparsity."""
     from scipy.stats import binom
 
-    counts = np.concatenate([_block_counts(la.mask, n_out) for la in model.layers.values()])
+    counts = np.concatenate(
+        [unpruned_per_block(la.mask.reshape(-1), n_out) for la in model.layers.values()]
+    )
     share = np.bincount(counts, minlength=n_out + 1) / max(counts.size, 1)
     binomial = binom.pmf(np.arange(n_out + 1), n_out, model.unpruned / model.size)
     return [
@@ -126,6 +126,7 @@ def spread_efficiency_rows(
                     r.layer,
                     r.weights,
                     n_u.variation,
+                    n_u.excess_percent,
                     best[key].efficiency_percent,
                     r.efficiency_percent,
                 )

@@ -15,6 +15,7 @@ __all__ = [
     "efficiency_by_spread",
     "n_u_histogram",
     "paper_efficiency",
+    "standin_quality",
 ]
 
 METHODS = ("random", "magnitude", "l0", "variational_dropout")
@@ -51,7 +52,6 @@ def n_u_histogram(rows: pd.DataFrame) -> Figure:
         part = rows[rows.sparsity == sparsity]
         for i, method in enumerate(_methods(part)):
             one = part[part.method == method]
-            # Up to where every method has all but a hundredth of a percent of its blocks.
             axes.plot(
                 one.n_u, one.share_percent, label=_WORDS[method], **series(i), markevery=(i, 4)
             )
@@ -101,7 +101,7 @@ def paper_efficiency(rows: pd.DataFrame) -> Figure:
         axes.set_xticks(sorted(whole.n_s.unique()))
         axes.set_xlabel("shift registers, n_s   (+ with inverting)")
     panels[0][1].set_ylabel("encoding efficiency E, %")
-    panels[-1][1].legend(fontsize=7, loc="lower right")
+    figure.legend(*panels[0][1].get_legend_handles_labels(), loc="outside right center", fontsize=8)
     return figure
 
 
@@ -114,14 +114,14 @@ def efficiency_by_layer(rows: pd.DataFrame) -> Figure:
         here = part[part.sparsity == sparsity]
         for i, method in enumerate(_methods(here)):
             one = here[here.method == method].reset_index()
+            look = series(i) | {"linestyle": "none", "markersize": 4}
             axes.plot(
-                one.index + 1, one.efficiency_percent, label=_WORDS[method],
-                **series(i) | {"linewidth": 0.8, "markersize": 4},
-            )  # fmt: skip
+                one.index + 0.7 + 0.2 * i, one.efficiency_percent, label=_WORDS[method], **look
+            )
         axes.set_title(f"S = {sparsity:g}, {part.dtype.iloc[0]}")
         axes.set_xlabel("layer, in order of name")
     panels[0][1].set_ylabel("encoding efficiency E, %")
-    panels[-1][1].legend(fontsize=8)
+    figure.legend(*panels[0][1].get_legend_handles_labels(), loc="outside right center", fontsize=8)
     return figure
 
 
@@ -157,17 +157,38 @@ def bits_by_part(rows: pd.DataFrame) -> Figure:
 
 @draws("efficiency_by_spread.csv")
 def efficiency_by_spread(rows: pd.DataFrame) -> Figure:
-    """E of every layer against the spread of its n_u, in both settings."""
+    """E of every layer against its care bits beyond n_in per block, in both settings."""
     figure, panels = _panels(rows)
     for sparsity, axes in panels:
         here = rows[rows.sparsity == sparsity]
         for i, method in enumerate(_methods(here)):
             one = here[here.method == method]
             look = series(i) | {"linestyle": "none", "markersize": 4}
-            axes.plot(one.variation, one.paper_percent, label=_WORDS[method], **look)
-            axes.plot(one.variation, one.package_percent, **look | {"fillstyle": "none"})
+            axes.plot(one.excess_percent, one.paper_percent, label=_WORDS[method], **look)
+            axes.plot(one.excess_percent, one.package_percent, **look | {"fillstyle": "none"})
         axes.set_title(f"S = {sparsity:g}")
-        axes.set_xlabel("standard deviation of n_u / mean, row order")
+        axes.set_xlabel("care bits beyond n_in in their block, row order, %")
     panels[0][1].set_ylabel("E of a layer, %\n(filled: paper's setting, open: this package's)")
     panels[0][1].legend(fontsize=8)
+    return figure
+
+
+@draws("standins.csv")
+def standin_quality(rows: pd.DataFrame) -> Figure:
+    """Quality of the committed stand-ins, per network, method and sparsity."""
+    networks = list(rows.network.unique())
+    figure, grid = canvas(1, len(networks), width=4.4 * len(networks), height=3.4)
+    for name, axes in zip(networks, np.atleast_1d(grid), strict=True):
+        part = rows[rows.network == name].reset_index()
+        for i, (sparsity, one) in enumerate(part.groupby("sparsity")):
+            label = "dense" if sparsity == 0 else f"S = {sparsity:g}"
+            axes.bar(one.index, one.recomputed_percent, label=label, width=0.7, **bars(i))
+        words = [_WORDS.get(method, method) for method in part.method]
+        axes.set_xticks(part.index, words, rotation=60, ha="right", rotation_mode="anchor")
+        lowest = np.floor(part.recomputed_percent.min()) - 1
+        axes.set_ylim(max(lowest, 0), 100)
+        axes.set_title(name)
+        axes.set_ylabel(part.metric.iloc[0], fontsize=8)
+        axes.grid(axis="x", visible=False)
+    np.atleast_1d(grid)[-1].legend(fontsize=8, loc="lower left")
     return figure

@@ -23,6 +23,9 @@ from f2f.models.sources import SOURCES as SOURCES
 from f2f.models.sources import available as available
 from f2f.models.sources import from_tensors as from_tensors
 from f2f.models.sources import open_model as open_model
+from f2f.models.sources import open_models as open_models
+from f2f.models.sources import open_standin as open_standin
+from f2f.models.sources import standin_folder as standin_folder
 
 __all__ = [
     "METHODS",
@@ -35,4 +38,7 @@ __all__ = [
     "data_dir",
     "from_tensors",
     "open_model",
+    "open_models",
+    "open_standin",
+    "standin_folder",
 ]

@@ -61,7 +61,7 @@ def open_model(
     if not 0 <= sparsity < 1:
         raise ValueError(f"sparsity must be at least 0 and below 1, got {sparsity!r}")
     if source == "standin":
-        return load_packed(_standin_path(network, method, sparsity))
+        return open_standin(network, method, sparsity)
     if source == "dlmc":
         return dlmc.load(network, method, sparsity, values, seed, download)
     if source == "checkpoint":
@@ -98,9 +98,34 @@ def available(source: str, network: str) -> list[tuple[str, float]]:
     return [(method, sparsity) for sparsity in (0.7, 0.9) for method in ("random", "magnitude")]
 
 
+def open_models(
+    source: str, network: str, methods: str, sparsities: str, **options: Any
+) -> list[PrunedModel]:
+    """Every model of a source that is there, by sparsity and method.
+
+    methods, sparsities: separated by commas, e.g. "random,magnitude" and "0.7,0.9". options: as
+    `open_model`. Pairs that are not on this machine are left out, unless all are or
+    ``download=True``; then `open_model` says how to get them, or fetches them.
+    """
+    wanted = [
+        (method.strip(), float(sparsity))
+        for sparsity in sparsities.split(",")
+        for method in methods.split(",")
+    ]
+    there = available(source, network)
+    found = [pair for pair in wanted if pair in there]
+    pairs = wanted if options.get("download") or not found else found
+    return [open_model(source, network, *pair, **options) for pair in pairs]
+
+
 def standin_folder() -> Path:
     """Where the committed stand-ins lie."""
     return repository_root() / "data" / "standin"
+
+
+def open_standin(network: str, method: str = "dense", sparsity: float = 0.0) -> PrunedModel:
+    """A committed stand-in; also the dense one, which has no pruned layers."""
+    return load_packed(_standin_path(network, method, sparsity))
 
 
 def _standin_place(network: str, method: str, sparsity: float) -> Path:
