@@ -2,7 +2,8 @@
 PYTHON  ?= python3
 PROFILE ?= default
 JOBS    ?= 1
-RUN     ?= $(shell ls -td runs/*/provenance.json 2>/dev/null | head -n 1 | xargs -r dirname)
+NEWEST   = $(shell ls -td runs/*/provenance.json 2>/dev/null | grep -v '^runs/reference/' | head -n 1)
+RUN     ?= $(or $(patsubst %/provenance.json,%,$(NEWEST)),runs/reference)
 
 VENV  := .venv
 PY    := $(VENV)/bin/python

@@ -367,6 +367,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"\nStopped. {error}", file=sys.stderr)
         print(f"The executed notebook is in {_shown(target)}.failed", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\nInterrupted; nothing was added to the run", file=sys.stderr)
+        return 130
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
