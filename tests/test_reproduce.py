@@ -105,6 +105,16 @@ def test_a_failing_cell_stops_with_its_message_and_leaves_the_notebook(checkout,
     assert "negative seed" in (checkout / "runs" / "a.failed" / "01_one.ipynb").read_text()
 
 
+def test_an_interrupt_leaves_no_run(checkout, monkeypatch, capsys):
+    def interrupted(job, folder):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(reproduce, "execute", interrupted)
+    assert reproduce.main(["--run-dir", "runs/a"]) == 130
+    assert "Interrupted" in capsys.readouterr().err
+    assert [p.name for p in (checkout / "runs").iterdir()] == ["a.failed"]
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
