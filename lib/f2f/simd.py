@@ -134,6 +134,7 @@ def decode_blocks(inputs, start, blocks, sizes, index, out, out_at, work, portab
     work: uint8 (work_bytes(n_s),), best at a cache line.
     """
     n_in, n_out, n_s = sizes
+    inputs, index, out, work = borrowed(inputs), borrowed(index), borrowed(out), borrowed(work)
     vectors = work[TABLES * (BATCH + max(n_s, 7) + 4) :]
     if n_in == 8:
         for first in range(0, blocks, BATCH):
@@ -268,6 +269,24 @@ def _permute(builder: Any, a: Any, b: Any, lanes: list[int]) -> Any:
 def _byte_shuffle(builder: Any) -> Any:
     kind = ir.FunctionType(_V32, [_V32, _V32])
     return cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx2.pshuf.b")
+
+
+@intrinsic
+def borrowed(typingctx, array):
+    """The same array without a claim on its memory, which the caller must keep.
+
+    Passing it on costs no (atomic) reference counting, which numba otherwise does at every call.
+    """
+    if not isinstance(array, types.Array):
+        return None
+
+    def codegen(context, builder, signature, arguments):
+        view = context.make_array(signature.args[0])(context, builder, arguments[0])
+        view.meminfo = cgutils.get_null_value(view.meminfo.type)
+        view.parent = cgutils.get_null_value(view.parent.type)
+        return view._getvalue()
+
+    return array(array), codegen
 
 
 @intrinsic

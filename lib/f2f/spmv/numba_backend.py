@@ -1,0 +1,453 @@
+"""Backend "numba": decode and multiply fused, chunk by chunk, in threads.
+
+No weight matrix is formed. Each thread walks its own share of the encoding positions and adds to
+its own copy of the result, so the extra memory is O(threads*rows + cols) and a few buffers that
+stay in the first-level cache. There are two ways through a chunk:
+
+* *dense*, for one-byte weights and few columns: every decoded byte is masked and multiplied.
+  Where a segment of positions advances by one row and one column at a time (order "diagonal" in
+  permuted coordinates, "column", and "row" as dot products), this is a plain vector loop. Four
+  segments are walked side by side, so that the result is loaded and stored once for four of them.
+* *sparse*, for everything else: the care positions of the chunk are listed, their bytes looked up
+  in tables (one for each group of planes) and every product added where it belongs.
+
+Floats are summed in the precision of the vector, in an order that depends on the thread count:
+``|error| <= (cols + threads) * eps * sum_j |w_ij x_j|``. Integers are exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numba import get_num_threads, njit
+
+from f2f.simd import SLACK, aligned_zeros, borrowed, copy_bytes, work_bytes
+from f2f.spmv.operands import COLUMN, DIAGONAL, GOLDEN, ROW, Operands, operands
+from f2f.spmv.stages import (
+    CHUNK,
+    advance,
+    bits_at,
+    flip_words,
+    list_positions,
+    mask_words,
+    read_mask,
+    read_planes,
+)
+from f2f.tensor import CompressedTensor
+
+SIDE_BY_SIDE = 4  # segments that the dense way walks together
+DENSE_COLUMNS = 3  # more columns of the dense operand than this go the sparse way
+SHORTEST_SEGMENT = 64  # shorter segments go the sparse way
+
+
+@njit(nogil=True, cache=True)
+def chunk_bytes(n_out):
+    """Bytes of the buffer of a chunk and of what is decoded beyond it, in cache lines."""
+    return (CHUNK + 2 * n_out + SLACK + 63) // 64 * 64
+
+
+# Multiply and add may contract to one instruction: one rounding less, and integers stay exact.
+CONTRACT = {"contract"}
+
+
+@njit(nogil=True, cache=True, fastmath=CONTRACT)
+def _add_segments(y, values, at, stride, x, columns, step, count):
+    """y[v] += sum over s of values[at + s*stride + v] * x[columns[s] + step*v], v < count."""
+    y = y[:count]
+    if step == 1 and len(columns) == 4:
+        b0 = values[at : at + count]
+        b1 = values[at + stride : at + stride + count]
+        b2 = values[at + 2 * stride : at + 2 * stride + count]
+        b3 = values[at + 3 * stride : at + 3 * stride + count]
+        x0 = x[columns[0] : columns[0] + count]
+        x1 = x[columns[1] : columns[1] + count]
+        x2 = x[columns[2] : columns[2] + count]
+        x3 = x[columns[3] : columns[3] + count]
+        for v in range(count):
+            total = y[v] + y.dtype.type(b0[v]) * x0[v] + y.dtype.type(b1[v]) * x1[v]
+            y[v] = total + y.dtype.type(b2[v]) * x2[v] + y.dtype.type(b3[v]) * x3[v]
+        return
+    for s in range(len(columns)):
+        b = values[at + s * stride : at + s * stride + count]
+        if step == 1:
+            part = x[columns[s] : columns[s] + count]
+            for v in range(count):
+                y[v] += y.dtype.type(b[v]) * part[v]
+        else:
+            factor = x[columns[s]]
+            for v in range(count):
+                y[v] += y.dtype.type(b[v]) * factor
+
+
+@njit(nogil=True, cache=True, fastmath={"contract", "reassoc"})
+def _dot(values, at, x, column, count):
+    """Sum over v < count of values[at + v] * x[column + v]."""
+    b, part = values[at : at + count], x[column : column + count]
+    total = x.dtype.type(0)
+    for v in range(count):
+        total += x.dtype.type(b[v]) * part[v]
+    return total
+
+
+@njit(nogil=True, cache=True)
+def _dense(fixed, mask, lists, flips, table, walk, share, start, x, y, scratch):
+    """Add the product of a share of the segments to y, the dense way.
+
+    fixed: (sizes, index, group). mask: (kind, inverted, bitmap, streams). table: (uint8 (256,),
+    offset, whether they change anything). walk: (kind, segment, cols, column step). share: (first
+    segment, segments): of each of the walkers in turn. start: their (care ranks, cursors). x: (m,
+    cols and CHUNK more), y: (m, rows), permuted. scratch: of `_dense_jobs`.
+    """
+    sizes, index, group = fixed[0], borrowed(fixed[1]), borrowed(fixed[2])
+    mask_kind, inverted, bitmap, streams = mask[0], mask[1], mask[2], borrowed(mask[3])
+    lists, flips, byte_table = borrowed(lists), borrowed(flips), borrowed(table[0])
+    ranks, cursors, x, y = borrowed(start[0]), borrowed(start[1]), borrowed(x), borrowed(y)
+    buffer, values, words = borrowed(scratch[0]), borrowed(scratch[1]), borrowed(scratch[2])
+    before, windows, columns = borrowed(scratch[3]), borrowed(scratch[4]), borrowed(scratch[5])
+    kind, segment, cols, column_step = walk
+    first, segments = share
+    walkers = len(ranks)
+    stride = chunk_bytes(sizes[1])
+    work = buffer[walkers * stride :]
+    behind = len(buffer) - 32
+    for u in range(segments):
+        for begin in range(0, segment, CHUNK):
+            count = min(CHUNK, segment - begin)
+            for s in range(walkers):
+                number = first + s * segments + u
+                lo = number * segment + begin
+                cursor = cursors[s]
+                care = read_mask(
+                    mask_kind, inverted, bitmap, streams, lists, cursor, lo, count, words, before
+                )
+                at = s * stride
+                read_planes(group, sizes, index, work, windows[s], lo, count, buffer, at)
+                # Masking in place writes whole vectors; behind the chunk the next one begins.
+                if count & 31:
+                    copy_bytes(buffer, at + count, buffer, behind, 32)
+                mask_words(buffer, at, words, count, byte_table, table[1], table[2])
+                if count & 31:
+                    copy_bytes(buffer, behind, buffer, at + count, 32)
+                flip_words(lists, flips, cursor, words, before, ranks[s], care, buffer, at)
+                ranks[s] += care
+                if kind == DIAGONAL:
+                    columns[s] = (number * column_step + begin) % cols
+                else:
+                    columns[s] = number if kind == COLUMN else begin
+            for c in range(len(x)):
+                if kind == ROW:
+                    y[c, first + u] += _dot(values, 0, x[c], begin, count)
+                else:
+                    step = 1 if kind == DIAGONAL else 0
+                    _add_segments(y[c, begin:], values, 0, stride, x[c], columns, step, count)
+
+
+@njit(nogil=True, cache=True)
+def _sparse(
+    fixed, groups, tables, offset, raw, mask, lists, flips, walk, share, start, x, y, scratch
+):
+    """Add the product of positions share[0] … share[1]-1 to y, the sparse way.
+
+    fixed: (sizes, index, code of the dtype). raw: (where, bits) of the raw planes. walk: (kind,
+    segment, cols, step, index of the first position). start: (rank, cursors). x: (cols, m),
+    y: (rows, m), permuted. scratch: of `_sparse_jobs`.
+    """
+    sizes, index, code = fixed[0], borrowed(fixed[1]), fixed[2]
+    groups, tables, raw_bits = borrowed(groups), borrowed(tables), borrowed(raw[1])
+    raw_planes, lists, flips = borrowed(raw[0]), borrowed(lists), borrowed(flips)
+    mask_kind, inverted, bitmap, streams = mask[0], mask[1], mask[2], borrowed(mask[3])
+    rank, cursor, x, y = start[0], borrowed(start[1]), borrowed(x), borrowed(y)
+    buffer, weights, words = borrowed(scratch[0]), borrowed(scratch[1]), borrowed(scratch[2])
+    before, windows, positions = borrowed(scratch[3]), borrowed(scratch[4]), borrowed(scratch[5])
+    places, bits, floats = borrowed(scratch[6]), borrowed(scratch[7]), borrowed(scratch[8])
+    steps = borrowed(scratch[9])
+    kind, segment, cols, step, walk_index = walk
+    stride = chunk_bytes(sizes[1])
+    work = buffer[len(groups) * stride :]
+    if kind == GOLDEN:
+        for i in range(64):
+            steps[i] = step * i % segment
+    for lo in range(share[0], share[1], CHUNK):
+        count = min(CHUNK, share[1] - lo)
+        read_mask(mask_kind, inverted, bitmap, streams, lists, cursor, lo, count, words, before)
+        care = list_positions(words, count, positions)
+        for c in range(care):
+            bits[c] = offset
+        for g in range(len(groups)):
+            at = g * stride
+            read_planes(groups[g], sizes, index, work, windows[g], lo, count, buffer, at)
+            for c in range(care):
+                bits[c] ^= tables[g, buffer[at + positions[c]]]
+        for r in range(len(raw_planes)):
+            for c in range(care):
+                bit = bits_at(raw_planes[r, 0], raw_planes[r, 1], lo + positions[c])
+                bits[c] ^= raw_bits[r] * np.uint32(bit & np.uint64(1))
+        for p in range(len(flips)):
+            while cursor[2, p] < rank + care:
+                bits[cursor[2, p] - rank] ^= flips[p]
+                advance(lists, p, cursor)
+        rank += care
+        _numbers(code, bits, floats, care, weights)
+        if kind == GOLDEN:
+            walk_index = _golden_places(
+                steps, walk_index, segment, cols, positions, care, count, places
+            )
+        else:
+            _segment_places(kind, segment, cols, step, lo, positions, care, places)
+        if x.shape[1] == 1:
+            for c in range(care):
+                y[places[0, c], 0] += weights[c] * x[places[1, c], 0]
+        else:
+            for c in range(care):
+                _add_row(y[places[0, c]], weights[c], x[places[1, c]])
+
+
+@njit(nogil=True, cache=True, fastmath=CONTRACT)
+def _add_row(y, weight, x):
+    for m in range(len(y)):
+        y[m] += weight * x[m]
+
+
+@njit(nogil=True, cache=True)
+def _golden_places(steps, walk_index, n, cols, positions, care, count, places):
+    """Rows and columns of care positions of a golden walk; returns the index of the next chunk."""
+    inverse = 1.0 / cols
+    word, base = 0, walk_index
+    jump = (steps[63] + steps[1]) % n
+    for c in range(care):
+        while word < positions[c] >> 6:
+            base += jump
+            if base >= n:
+                base -= n
+            word += 1
+        index = base + steps[positions[c] & 63]
+        if index >= n:
+            index -= n
+        row = np.int64(index * inverse)  # one too small or too large at most
+        if row * cols > index:
+            row -= 1
+        elif (row + 1) * cols <= index:
+            row += 1
+        places[0, c] = row
+        places[1, c] = index - row * cols
+    while word < count >> 6:
+        base += jump
+        if base >= n:
+            base -= n
+        word += 1
+    return base
+
+
+@njit(nogil=True, cache=True)
+def _segment_places(kind, segment, cols, step, lo, positions, care, places):
+    """Rows and columns (permuted) of care positions where segments advance by constant steps."""
+    number = lo // segment
+    begin = number * segment - lo
+    column = number * step % cols
+    for c in range(care):
+        while positions[c] >= begin + segment:
+            begin += segment
+            number += 1
+            column = (column + step) % cols
+        along = positions[c] - begin
+        if kind == ROW:
+            places[0, c], places[1, c] = number, along
+        elif kind == COLUMN:
+            places[0, c], places[1, c] = along, number
+        else:
+            place = column + along
+            places[0, c], places[1, c] = along, place if place < cols else place % cols
+
+
+INT8, UINT8, INT16, FLOAT16, BFLOAT16, FLOAT32 = range(6)
+CODES = {
+    "int8": INT8,
+    "uint8": UINT8,
+    "int16": INT16,
+    "float16": FLOAT16,
+    "bfloat16": BFLOAT16,
+    "float32": FLOAT32,
+}
+
+
+@njit(nogil=True, cache=True)
+def _numbers(code, bits, floats, care, weights):
+    """The numbers that the weights' bits stand for; `floats` is the memory of `bits`."""
+    if code == INT8:
+        for c in range(care):
+            weights[c] = np.int8(bits[c])
+    elif code == UINT8:
+        for c in range(care):
+            weights[c] = np.uint8(bits[c])
+    elif code == INT16:
+        for c in range(care):
+            weights[c] = np.int16(bits[c])
+    else:
+        if code == FLOAT16:
+            for c in range(care):
+                bits[c] = _single(bits[c])
+        elif code == BFLOAT16:
+            for c in range(care):
+                bits[c] <<= np.uint32(16)
+        for c in range(care):
+            weights[c] = floats[c]
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _single(half):
+    """The float32 bits of float16 bits, exact; NaN stays NaN."""
+    sign = (half & np.uint32(0x8000)) << np.uint32(16)
+    exponent = (half >> np.uint32(10)) & np.uint32(31)
+    fraction = (half & np.uint32(0x3FF)) << np.uint32(13)
+    if exponent == 31:
+        return sign | np.uint32(0x7F800000) | fraction
+    if exponent:
+        return sign | ((exponent + np.uint32(112)) << np.uint32(23)) | fraction
+    if fraction == 0:
+        return sign
+    exponent = np.uint32(113)
+    while not fraction & np.uint32(0x800000):
+        fraction <<= np.uint32(1)
+        exponent -= np.uint32(1)
+    return sign | (exponent << np.uint32(23)) | (fraction & np.uint32(0x7FFFFF))
+
+
+def product(tensor: CompressedTensor, x: np.ndarray, threads: int | None = None) -> np.ndarray:
+    """The product of a tensor of kind "encoded", n > 0, and x (cols, m), m > 0.
+
+    x: int64, float32 or float64, the dtype of the sums and of the result (rows, m); floats if the
+    weights are. threads: None takes numba's number of threads.
+    """
+    op = operands(tensor)
+    threads = threads or get_num_threads()
+    dense = (
+        tensor.dtype in ("int8", "uint8")
+        and op.walk != GOLDEN
+        and op.segment >= SHORTEST_SEGMENT
+        and x.shape[1] <= DENSE_COLUMNS
+        and len(op.groups) == 1
+    )
+    if dense:
+        jobs, results = _dense_jobs(op, tensor.dtype, x, threads)
+    else:
+        jobs, results = _sparse_jobs(op, tensor.dtype, x, threads)
+    if len(jobs) == 1:
+        jobs[0]()
+    else:
+        with ThreadPoolExecutor(len(jobs)) as pool:
+            for done in [pool.submit(job) for job in jobs]:
+                done.result()
+    permuted = results[0]
+    for other in results[1:]:
+        permuted += other
+    out = np.empty((op.rows, x.shape[1]), dtype=x.dtype)
+    out[op.row_order] = permuted.T if dense else permuted
+    return out
+
+
+Jobs = tuple[list[Callable[[], None]], list[np.ndarray]]
+
+
+def _dense_jobs(op: Operands, dtype: str, x: np.ndarray, threads: int) -> Jobs:
+    reach = op.cols + (CHUNK if op.walk == DIAGONAL else 0)
+    permuted = np.ascontiguousarray(x[op.column_order[np.arange(reach) % op.cols]].T)
+    mask = (op.mask_kind, op.inverted, op.bitmap, op.streams)
+    table = op.tables[0].astype(np.uint8)
+    changes = bool(op.offset) or not np.array_equal(table, np.arange(256))
+    maps = (table, np.uint8(op.offset), changes)
+    walk = (op.walk, op.segment, op.cols, op.column_step)
+    fixed = (op.sizes, op.index, op.groups[0])
+    flips = op.flips.astype(np.uint8)
+    stride = chunk_bytes(op.sizes[1])
+    side = 1 if op.walk == ROW else SIDE_BY_SIDE
+    results = [np.zeros((x.shape[1], op.rows), dtype=x.dtype) for _ in range(threads)]
+
+    def job(number: int) -> None:
+        buffer = aligned_zeros(side * stride + work_bytes(op.sizes[2]) + 32)
+        windows = np.full((side, 2), -1, dtype=np.int64)
+        columns = np.empty(side, dtype=np.int64)
+        scratch = (buffer, buffer.view(dtype), *_mask_scratch(), windows, columns)
+        for first, segments, ranks, cursors in _segment_shares(op, threads, side)[number]:
+            _dense(
+                fixed, mask, op.lists, flips, maps, walk, (first, segments),
+                (ranks.copy(), cursors.copy()), permuted, results[number], scratch,
+            )  # fmt: skip
+            windows[:] = -1
+
+    return [partial(job, number) for number in range(threads)], results
+
+
+def _mask_scratch() -> tuple[np.ndarray, np.ndarray]:
+    words = CHUNK // 64 + 2
+    return np.empty(words, dtype=np.uint64), np.empty(words, dtype=np.int32)
+
+
+def _segment_shares(op: Operands, threads: int, side: int) -> list[list[Any]]:
+    """For each thread its calls of `_dense`: first segment, segments, care ranks, cursors."""
+    key = (threads, side)
+    if key not in op.shares:
+        bounds = [op.segments * t // threads for t in range(threads + 1)]
+        calls = []
+        for first, end in pairwise(bounds):
+            each = (end - first) // side
+            calls.append([(first, each, side), (first + each * side, (end - first) % side, 1)])
+        starts = [
+            (first + s * each) * op.segment
+            for thread in calls
+            for first, each, walkers in thread
+            for s in range(walkers)
+        ]
+        ranks, cursors = op.start(np.array(starts, dtype=np.int64))
+        op.shares[key] = []
+        at = 0
+        for thread in calls:
+            ready = []
+            for first, each, walkers in thread:
+                ready.append((first, each, ranks[at : at + walkers], cursors[at : at + walkers]))
+                at += walkers
+            op.shares[key].append(ready)
+    return op.shares[key]
+
+
+def _sparse_jobs(op: Operands, dtype: str, x: np.ndarray, threads: int) -> Jobs:
+    n = op.rows * op.cols
+    bounds = [n * t // threads for t in range(threads)] + [n]
+    key = (threads, 0)
+    if key not in op.shares:
+        op.shares[key] = [op.start(np.array(bounds[:-1], dtype=np.int64))]
+    ranks, cursors = op.shares[key][0]
+    permuted = np.ascontiguousarray(x[op.column_order])
+    mask = (op.mask_kind, op.inverted, op.bitmap, op.streams)
+    fixed = (op.sizes, op.index, CODES[dtype])
+    stride = chunk_bytes(op.sizes[1])
+    results = [np.zeros((op.rows, x.shape[1]), dtype=x.dtype) for _ in range(threads)]
+
+    def job(number: int) -> None:
+        buffer = aligned_zeros(len(op.groups) * stride + work_bytes(op.sizes[2]))
+        bits = np.empty(CHUNK, dtype=np.uint32)
+        scratch = (
+            buffer,
+            np.empty(CHUNK, dtype=x.dtype),  # weights
+            *_mask_scratch(),
+            np.full((len(op.groups), 2), -1, dtype=np.int64),  # windows
+            np.empty(CHUNK, dtype=np.int64),  # positions
+            np.empty((2, CHUNK), dtype=np.int64),  # places
+            bits,
+            bits.view(np.float32),
+            np.empty(64, dtype=np.int64),  # steps
+        )
+        lo, hi = bounds[number], bounds[number + 1]
+        step = op.stride if op.walk == GOLDEN else op.column_step
+        walk = (op.walk, op.segment, op.cols, step, lo * op.stride % n)
+        _sparse(
+            fixed, op.groups, op.tables, np.uint32(op.offset), (op.raw, op.raw_bits), mask,
+            op.lists, op.flips, walk, (lo, hi), (ranks[number], cursors[number].copy()),
+            permuted, results[number], scratch,
+        )  # fmt: skip
+
+    return [partial(job, number) for number in range(threads)], results

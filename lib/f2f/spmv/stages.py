@@ -1,0 +1,371 @@
+"""What the fused product does to a chunk of encoding positions, stage by stage, in numba.
+
+A chunk is a few thousand consecutive positions. Its mask becomes 64-bit words, its planes decoded
+bytes, both in buffers that stay in the first-level cache; wrong bits are flipped; what the chunk
+then adds to the product is the business of `f2f.spmv.numba_backend`. Everything reads the stored
+arrays in place, given as addresses (`Operands`), and moves forward only: an Elias-Fano list has a
+cursor, which stands at the next position to be used.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import llvmlite.binding as llvm
+import numpy as np
+from llvmlite import ir
+from numba import carray, njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from f2f.correction import popcount, trailing_zeros
+from f2f.maskcode import and_stream
+from f2f.simd import (
+    AVX2,
+    _byte_shuffle,
+    _is_bytes,
+    _load,
+    _pointer,
+    _store,
+    copy_bytes,
+    decode_blocks,
+)
+
+CHUNK = 2048  # positions of a chunk at most; a power of two
+END = 1 << 62  # the position of a cursor whose list is used up
+LIST_FIELDS = 5  # address, bytes, low bits, upper bits, count
+CURSOR_FIELDS = 3  # upper bit to read on from, index of the next position, that position
+STREAM_FIELDS = 9  # address, vectors, address and three sizes of tables, n_out, words, stride
+
+BMI2 = AVX2 and bool(llvm.get_host_cpu_features().get("bmi2", False))
+
+FULL, BITMAP, STREAMS = 0, 1, 2  # kinds of masks, as in `f2f.maskcode`
+
+_V32 = ir.VectorType(ir.IntType(8), 32)
+_I32 = ir.IntType(32)
+_I64 = ir.IntType(64)
+
+
+@intrinsic
+def _at(typingctx, address):
+    """An address as a pointer to bytes, for `carray`."""
+
+    def codegen(context, builder, signature, arguments):
+        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+    return types.CPointer(types.uint8)(types.int64), codegen
+
+
+@intrinsic
+def _words_at(typingctx, address):
+    def codegen(context, builder, signature, arguments):
+        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+    return types.CPointer(types.uint64)(types.int64), codegen
+
+
+@intrinsic
+def _load_word(typingctx, address):
+    """The little-endian 64-bit word at an address, which need not be aligned."""
+
+    def codegen(context, builder, signature, arguments):
+        return _load(builder, _I64, builder.inttoptr(arguments[0], ir.IntType(8).as_pointer()))
+
+    return types.uint64(types.int64), codegen
+
+
+@njit(nogil=True, cache=True)
+def _last_word(address, n_bytes, byte):
+    """As `_load_word` from `byte` on, with zeros behind the last of n_bytes."""
+    word = np.uint64(0)
+    data = carray(_at(address), (n_bytes,), np.uint8)
+    for i in range(byte, min(byte + 8, n_bytes)):
+        word |= np.uint64(data[i]) << np.uint64(8 * (i - byte))
+    return word
+
+
+@njit(nogil=True, cache=True, inline="always")
+def bits_at(address, n_bytes, bit):
+    """Packed bits from bit `bit` on: 57 at least, then zeros."""
+    byte = bit >> 3
+    if byte + 8 <= n_bytes:
+        return _load_word(address + byte) >> np.uint64(bit & 7)
+    return _last_word(address, n_bytes, byte) >> np.uint64(bit & 7)
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _low_bits(count):
+    return (np.uint64(1) << np.uint64(count)) - np.uint64(1)
+
+
+@njit(nogil=True, cache=True)
+def advance(lists, which, cursor):
+    """Move cursor[:, which] to the next position of its Elias-Fano list (format: `f2f.correction`)."""
+    address, n_bytes = lists[which, 0], lists[which, 1]
+    low, upper_bits = lists[which, 2], lists[which, 3]
+    index = cursor[1, which]
+    if index >= lists[which, 4]:
+        cursor[2, which] = END
+        return
+    bit = cursor[0, which]
+    word = bits_at(address, n_bytes, bit)
+    while word == 0:
+        bit += 64 - (bit & 7)
+        word = bits_at(address, n_bytes, bit)
+    bit += np.int64(trailing_zeros(word))
+    position = (bit - index) << low
+    part = bits_at(address, n_bytes, upper_bits + index * low)  # low < 57: lists are shorter
+    position |= np.int64(part & _low_bits(low))
+    cursor[0, which] = bit + 1
+    cursor[1, which] = index + 1
+    cursor[2, which] = position
+
+
+@njit(nogil=True, cache=True)
+def find_cursors(lists, which, starts, cursors):
+    """cursors[s, :, which] = where list `which` reaches starts[s]; starts in rising order."""
+    running = np.zeros((CURSOR_FIELDS, len(lists)), dtype=np.int64)
+    advance(lists, which, running)
+    for s in range(len(starts)):
+        while running[2, which] < starts[s]:
+            advance(lists, which, running)
+        cursors[s, :, which] = running[:, which]
+
+
+@njit(nogil=True, cache=True)
+def read_mask(kind, inverted, bitmap, streams, lists, cursor, lo, count, words, before):
+    """The mask of positions lo … lo+count-1, bit i%64 of words[i//64]; returns the care positions.
+
+    kind: FULL, BITMAP or STREAMS. bitmap: (address, bytes). streams: int64 (streams,
+    STREAM_FIELDS). The last list is the mask's corrections, cursor the cursors of this thread.
+    words: uint64, at least count/64 + 2 of them; zero behind the last position. before: int32, as
+    many, the care positions before each word, and in all behind the last.
+    """
+    n_words = (count + 63) >> 6
+    if kind == BITMAP:
+        byte, shift = lo >> 3, np.uint64(lo & 7)
+        if byte + 8 * n_words + 8 <= bitmap[1]:
+            for w in range(n_words):
+                word = _load_word(bitmap[0] + byte + 8 * w) >> shift
+                # Two shifts: one by 64 would be undefined.
+                next_byte = _load_word(bitmap[0] + byte + 8 * w + 8)
+                words[w] = word | (next_byte << np.uint64(1) << (np.uint64(63) - shift))
+        else:
+            for w in range(n_words):
+                word = _last_word(bitmap[0], bitmap[1], byte + 8 * w) >> shift
+                next_byte = _last_word(bitmap[0], bitmap[1], byte + 8 * w + 8)
+                words[w] = word | (next_byte << np.uint64(1) << (np.uint64(63) - shift))
+    else:
+        words[: n_words + 1] = ~np.uint64(0)
+    if kind == STREAMS:
+        for s in range(len(streams)):
+            inputs = carray(_at(streams[s, 0]), (streams[s, 1],), np.uint8)
+            shape = (streams[s, 3], streams[s, 4], streams[s, 5])
+            tables = carray(_words_at(streams[s, 2]), shape, np.uint64)
+            n_out, shuffled, stride = streams[s, 6], streams[s, 7], streams[s, 8]
+            and_stream(inputs, tables, n_out, shuffled, stride, lo, lo + count, words)
+        if inverted:
+            for w in range(n_words):
+                words[w] = ~words[w]
+        last = len(lists) - 1
+        while cursor[2, last] < lo + count:
+            at = cursor[2, last] - lo
+            words[at >> 6] ^= np.uint64(1) << np.uint64(at & 63)
+            advance(lists, last, cursor)
+    if count & 63:
+        words[n_words - 1] &= _low_bits(count & 63)
+    total = 0
+    for w in range(n_words):
+        before[w] = total
+        total += np.int64(popcount(words[w]))
+    before[n_words:] = total
+    return total
+
+
+@njit(nogil=True, cache=True)
+def count_care(kind, inverted, bitmap, streams, lists, positions):
+    """Care ranks, int64, of rising positions (s,): unpruned places before each."""
+    ranks = np.zeros(len(positions), dtype=np.int64)
+    cursor = np.zeros((CURSOR_FIELDS, len(lists)), dtype=np.int64)
+    advance(lists, len(lists) - 1, cursor)
+    words = np.empty(CHUNK // 64 + 2, dtype=np.uint64)
+    before = np.empty(CHUNK // 64 + 2, dtype=np.int32)
+    lo, rank = 0, 0
+    for s in range(len(positions)):
+        while lo < positions[s]:
+            count = min(CHUNK, positions[s] - lo)
+            rank += read_mask(
+                kind, inverted, bitmap, streams, lists, cursor, lo, count, words, before
+            )
+            lo += count
+        ranks[s] = rank
+    return ranks
+
+
+@njit(nogil=True, cache=True)
+def read_planes(group, sizes, index, work, window, lo, count, buffer, at):
+    """Decoded words of positions lo … lo+count-1 of a group of planes into buffer[at:].
+
+    group: (address, vectors, planes) of its inputs. sizes: (n_in, n_out, n_s). window: int64
+    [first, end), the positions that lie in buffer[at:] already; what was decoded beyond the
+    last chunk is kept.
+    """
+    inputs = carray(_at(group[0]), (group[1], group[2]), np.uint8)
+    n_out = sizes[1]
+    if not window[0] <= lo <= window[1]:
+        first = lo // n_out
+        decode_blocks(inputs, first, 1, sizes, index, buffer, at, work, False)
+        window[0], window[1] = first * n_out, (first + 1) * n_out
+    kept = window[1] - lo
+    copy_bytes(buffer, at + lo - window[0], buffer, at, kept)
+    window[0] = lo
+    if kept < count:
+        blocks = (count - kept + n_out - 1) // n_out
+        decode_blocks(
+            inputs, window[1] // n_out, blocks, sizes, index, buffer, at + kept, work, False
+        )
+        window[1] += blocks * n_out
+
+
+@njit(nogil=True, cache=True)
+def flip_words(lists, flips, cursor, words, before, rank, care, buffer, at):
+    """Flip the wrong bits of a chunk of one-byte words.
+
+    lists: the planes' corrections; flips[p]: what a wrong bit of plane p flips. words, before,
+    care: of `read_mask`. rank: care rank of the chunk's first care position.
+    """
+    end = rank + care
+    while True:
+        # Few planes have an error here, but which is anybody's guess: no branch on each of them.
+        due = np.uint64(0)
+        for p in range(len(flips)):
+            due |= np.uint64(cursor[2, p] < end) << np.uint64(p)
+        if due == 0:
+            return
+        while due:
+            p = np.int64(trailing_zeros(due))
+            due &= due - np.uint64(1)
+            which = cursor[2, p] - rank
+            w, step = 0, CHUNK // 128
+            while step:  # binary search without a branch to mispredict
+                w += step * np.int64(before[w + step] <= which)
+                step >>= 1
+            bit = select_bit(words[w], which - before[w])
+            buffer[at + 64 * w + bit] ^= flips[p]
+            advance(lists, p, cursor)
+
+
+@intrinsic
+def _deposit(typingctx, value, mask):
+    """BMI2 `pdep`: the bits of value, in turn, at the set bits of mask."""
+
+    def codegen(context, builder, signature, arguments):
+        if not BMI2:  # never called there, but compiled
+            return arguments[0]
+        kind = ir.FunctionType(_I64, [_I64, _I64])
+        name = "llvm.x86.bmi.pdep.64"
+        deposit = cgutils.get_or_insert_function(builder.module, kind, name)
+        return builder.call(deposit, arguments)
+
+    return types.uint64(types.uint64, types.uint64), codegen
+
+
+@njit(nogil=True, cache=True)
+def select_bit(word, rank):
+    """The index of the rank-th set bit (from 0) of a word."""
+    if BMI2:
+        return np.int64(trailing_zeros(_deposit(np.uint64(1) << np.uint64(rank), word)))
+    for _ in range(rank):
+        word &= word - np.uint64(1)
+    return np.int64(trailing_zeros(word))
+
+
+@njit(nogil=True, cache=True)
+def list_positions(words, count, positions):
+    """The set bits of the mask words of `count` positions, into positions; returns their number."""
+    found = 0
+    for w in range((count + 63) >> 6):
+        word = words[w]
+        while word:
+            positions[found] = 64 * w + np.int64(trailing_zeros(word))
+            found += 1
+            word &= word - np.uint64(1)
+    return found
+
+
+@njit(nogil=True, cache=True)
+def mask_words(buffer, at, words, count, table, offset, mapped):
+    """Zero the pruned bytes of buffer[at:at+count], after ``x -> table(x) ^ offset`` if `mapped`.
+
+    table: uint8 (256,), a linear map over GF(2); whole groups of 32 bytes are written.
+    """
+    if not mapped:
+        _mask_bytes(buffer, at, words, count)
+    elif AVX2:
+        _map_and_mask_bytes(buffer, at, words, count, table, offset)
+    else:
+        for i in range(count):
+            buffer[at + i] = table[buffer[at + i]] ^ offset
+        _mask_bytes(buffer, at, words, count)
+
+
+def _make_mask_kernel(mapped: bool) -> Any:
+    def codegen(context, builder, signature, arguments):
+        if mapped and not AVX2:
+            return context.get_dummy_value()
+        kinds = signature.args
+        zero = _I64(0)
+        target = _pointer(context, builder, kinds[0], arguments[0], arguments[1])
+        masks = _pointer(context, builder, kinds[2], arguments[2], zero)
+        groups = builder.udiv(builder.add(arguments[3], _I64(31)), _I64(32))
+        if mapped:
+            shuffle = _byte_shuffle(builder)
+            table = _pointer(context, builder, kinds[4], arguments[4], zero)
+            halves = []
+            for step in (1, 16):
+                entries = ir.Constant(_V32, ir.Undefined)
+                for lane in range(32):
+                    place = builder.gep(table, [_I64(step * (lane % 16))])
+                    entries = builder.insert_element(entries, builder.load(place), _I32(lane))
+                halves.append(entries)
+            offset = builder.insert_element(ir.Constant(_V32, ir.Undefined), arguments[5], _I32(0))
+            lanes = ir.Constant(ir.VectorType(_I32, 32), [0] * 32)
+            offset = builder.shuffle_vector(offset, offset, lanes)
+        with cgutils.for_range(builder, groups) as loop:
+            place = builder.gep(target, [builder.mul(loop.index, _I64(32))])
+            value = _load(builder, _V32, place)
+            if mapped:
+                low = builder.and_(value, _V32([15] * 32))
+                high = builder.lshr(value, _V32([4] * 32))
+                value = builder.xor(
+                    builder.call(shuffle, [halves[0], low]),
+                    builder.call(shuffle, [halves[1], high]),
+                )
+                value = builder.xor(value, offset)
+            bits = _load(builder, _I32, builder.gep(masks, [builder.mul(loop.index, _I64(4))]))
+            lanes = builder.sext(builder.bitcast(bits, ir.VectorType(ir.IntType(1), 32)), _V32)
+            _store(builder, builder.and_(value, lanes), place)
+        return context.get_dummy_value()
+
+    if mapped:
+
+        @intrinsic
+        def kernel(typingctx, buffer, at, words, count, table, offset):
+            if not (_is_bytes(buffer) and _is_bytes(table)):
+                return None
+            signature = types.void(buffer, types.intp, words, types.intp, table, types.uint8)
+            return signature, codegen
+
+        return kernel
+
+    @intrinsic
+    def plain_kernel(typingctx, buffer, at, words, count):
+        if not _is_bytes(buffer):
+            return None
+        return types.void(buffer, types.intp, words, types.intp), codegen
+
+    return plain_kernel
+
+
+_mask_bytes = _make_mask_kernel(mapped=False)
+_map_and_mask_bytes = _make_mask_kernel(mapped=True)
