@@ -2,8 +2,9 @@
 //
 // Every thread of a block is a fibre (ucontext); fibres switch only where CUDA threads wait for
 // each other: __syncthreads, __syncwarp and the warp collectives. Warps run in the order or the
-// reverse order of their numbers, blocks one after another, so atomics are plain additions. A collective that
-// not all 32 lanes reach, or a barrier that not all threads reach, is reported, not waited for.
+// reverse order of their numbers, blocks one after another, so atomics are plain additions. A
+// collective that not all 32 lanes reach, or a barrier that not all threads reach, is reported, not
+// waited for.
 #pragma once
 #include <cstdint>
 #include <cstring>

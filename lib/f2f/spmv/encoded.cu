@@ -1,36 +1,38 @@
 // y = W x straight from fixed-to-fixed code (Algorithm 2 for a GPU); one kernel, for SpMV and SpMM.
 //
-// Only unpruned weights are decoded. `f2f.spmv.device_layout` lists them once per tensor as *steps*:
-// one byte each, the low byte of the weight's distance from its group's first block, 32 to a group, one
-// group for each pass of a warp. A weight whose gap to the one before exceeds 255, or that leaves the
-// 16 input vectors which the group's first block begins, starts a new group. Corrected weights are
-// not in the list; they are the *exceptions*, (index, word) pairs, multiplied at the end.
+// Only unpruned weights are decoded. `f2f.spmv.device_layout` lists them once per tensor as
+// *steps*: one byte each, the low byte of the weight's distance from the first weight of its group.
+// A group is 32 weights, one for each lane of a warp. A weight more than 255 positions behind the
+// one before, or one whose window leaves the group's 16 input vectors, starts a new group.
+// Corrected weights are not in the list; they are the *exceptions*, (index, word) pairs, multiplied
+// at the end.
 //
-// Decoding 32 weights of P = 8*GROUPS planes is a GF(2) product: 32 rows of the decoder matrix by the
-// windows of their blocks. All windows of a group lie in the same 16 input vectors = 128 bits, so row r
-// shifted by 8 * (block - first block) bits meets the *same* 128 x 8 operand for every weight:
-// two binary tensor-core products m16n8k128 (AND, count) a group and 8 planes; the low bit of each
-// count is the decoded bit. DECODE_BMMA = 0 does the same with AND and POPC per thread, for decoders
-// whose shifted rows do not fit in shared memory.
+// Decoding 32 weights of P = 8*GROUPS planes is a GF(2) product: 32 rows of the decoder matrix by
+// the windows of their blocks. All windows of a group lie in the same 16 input vectors = 128 bits,
+// so row r shifted by 8 * (block - first block) bits meets the *same* 128 x 8 operand for every
+// weight: two binary tensor-core products m16n8k128 (AND, count) a group and 8 planes; the low bit
+// of each count is the decoded bit. The shifted rows are kept in shared memory, 16 bytes for each
+// row and block, from where one ldmatrix gathers the 32 that are wanted. DECODE_BMMA = 0 does the
+// same with AND and POPC per thread, for decoders whose shifted rows do not fit in shared memory.
 //
-// Bytes read (k unpruned weights, n_out weights a block, g groups, g >= k/32):
-//   payload 8*GROUPS * n/n_out (about GROUPS * k), steps 32 g, headers 8 g, flips 4*FLIPS * g,
-//   exceptions 8 each, x and y once per thread block.       `device_layout.DeviceLayout.bytes_moved`
-// At n_in = 8 and n_out = 8/(1-S) and one group of planes this is 2.25 bytes per unpruned weight,
-// where CSR with 32-bit indices and INT8 values takes 5 and dense FP16 takes 2/(1-S).
+// Bytes read (k unpruned weights, n_out weights a block, g >= k/32 groups):
+//   payload 8 GROUPS n/n_out (GROUPS k at the ideal rate), steps 32 g, heads 8 g, flips 4 FLIPS g,
+//   exceptions 8 each, x and y once.                      `DeviceLayout.bytes_moved` counts them.
+// With one group of planes that is 2.25 bytes an unpruned weight and the exceptions, against 5 of
+// CSR with 32-bit indices and INT8 values and 2/(1-S) of dense FP16.
 //
-// Operations per 32 weights and thread, counted from this source (GROUPS = 1, golden order):
-//   step to position 10, position to row and column 14, A operands 4 SHFL + 8, B operand 1 load,
-//   2 BMMA, counts to bytes 13 + 2 SHFL, product and sum 1 load + 3 + atomic: about 60, against
-//   16 AND/XOR + 8 POPC + 16 funnel shifts + 16 to insert bits = 56 for decoding alone without BMMA.
-// `device_layout.instruction_floor` turns the count of compiled instructions into a time.
+// Operations a weight, if decoded one by one: per plane 2 AND (with XOR), POPC, 2 to insert the
+// bit, 2 to align the window: some 56 for 8 planes. With tensor cores a warp issues, for 32 weights
+// and everything (compiled for sm_90, float sums): 82 instructions for 8 planes, 102 / 129 / 146
+// for 16 / 24 / 32, of which the ten that turn counts into bytes, three shuffles and the products
+// repeat. So it is the issue of instructions, not the memory, that bounds this kernel: 82/32 = 2.6
+// a weight.
 //
-// Defines: DTYPE 0 int8, 1 uint8, 2 int16, 3 float16, 4 bfloat16, 5 float32. ACC 0 float, 1 int,
-// 2 long long, 3 double. ORDER 0 row and
-// golden, 1 column, 2 diagonal. GROUPS 1..4 (8 planes each).
+// Defines: DTYPE 0 int8, 1 uint8, 2 int16, 3 float16, 4 bfloat16, 5 float32. ACC 0 float, 1 int, 2
+// long long, 3 double. ORDER 0 row and golden, 1 column, 2 diagonal. GROUPS 1..4 (8 planes each).
 // FLIPS planes stored one bit a weight beside the steps. LUT 1: stored bytes go through tables.
-// COLUMNS of x per launch. IN_SHARED 1: x and y live in shared memory. SCALED 1: y float, times a
-// scale per row. N_S, DECODE_BMMA, THREADS (multiple of 32), UNROLL groups in flight per warp.
+// COLUMNS of x per launch. IN_SHARED 1: x and y live in shared memory. SCALED 1: y times a scale
+// per row. N_S, DECODE_BMMA, THREADS (multiple of 32), UNROLL groups in flight per warp.
 
 typedef unsigned char u8;
 typedef unsigned int u32;
@@ -66,8 +68,8 @@ static __device__ __forceinline__ void bmma(u32 d[4], u32 a_low, u32 a_high, u32
       : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
       : "r"(a_low), "r"(a_high), "r"(b), "r"(0));
 }
-// Four 8 x 128 bit matrices from shared memory: lane 8s + g names row g of matrix s, and lane 4g + c
-// gets word c of row g of each.
+// Four 8 x 128 bit matrices from shared memory: lane 8s + g names row g of matrix s, and lane 4g +
+// c gets word c of row g of each.
 static __device__ __forceinline__ void load_rows(u32 a[4], u32 row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(a[0]), "=r"(a[1]), "=r"(a[2]), "=r"(a[3])
@@ -105,12 +107,12 @@ static __device__ __forceinline__ void add(long long *sum, long long term) {
 
 // Where an encoding position lies. In diagonal order i and j number the *walked* rows and columns
 // (row = g_row * i mod rows, column = g_col * j mod columns), so that neighbours stay neighbours.
-// Fractions are 2^64 * a / b rounded down, a < b < 2^31: `scaled` multiplies by an integer modulo 1,
-// and its error, below 2^32, is made up for by adding 2^33, which is still less than 2^64 / b.
+// Fractions are 2^64 * a / b rounded down, a < b < 2^31: `scaled` multiplies by an integer modulo
+// 1, and its error, below 2^32, is made up for by adding 2^33, which is still less than 2^64 / b.
 struct Walk {
   u64 fraction;         // of the matrix that one position steps over: stride / n
   u64 column_fraction;  // diagonal: 1 / n_cols
-  u64 turn_fraction;    // diagonal: walked columns that the next diagonal starts further on / n_cols
+  u64 turn_fraction;    // diagonal: walked columns from one diagonal's start to the next's / n_cols
   u32 n_rows, n_cols, g_row, g_col;
 };
 
@@ -176,8 +178,8 @@ static __device__ __forceinline__ void accumulate(const Walk &walk, u32 i, u32 j
 }
 
 #if DECODE_BMMA
-// The stored word of this lane's weight. row: shared address of its matrix row, shifted to its block.
-// Lane 8s + g owns row g (s even) or g + 8 (s odd) of product s / 2.
+// The stored word of this lane's weight. row: shared address of its matrix row, shifted to its
+// block. Lane 8s + g owns row g (s even) or g + 8 (s odd) of product s / 2.
 static __device__ __forceinline__ u32 decode(u32 row, const u32 b[GROUPS], u32 lane) {
   u32 a[4];
   const u32 c = lane & 3;
@@ -226,8 +228,8 @@ encoded_product(const uint2 *__restrict__ heads, const u8 *__restrict__ steps, u
                 const u32 *__restrict__ flip_words,  // what a flip changes in the word
                 u32 offset, const u32 *__restrict__ exception_index,
                 const u32 *__restrict__ exception_word, u32 n_exceptions, u64 fraction,
-                u64 column_fraction, u64 turn_fraction, u32 n_rows, u32 n_cols, u32 g_row, u32 g_col,
-                const x_t *__restrict__ x, u32 x_pitch, y_t *__restrict__ y, u32 y_pitch,
+                u64 column_fraction, u64 turn_fraction, u32 n_rows, u32 n_cols, u32 g_row,
+                u32 g_col, const x_t *__restrict__ x, u32 x_pitch, y_t *__restrict__ y, u32 y_pitch,
                 const float *__restrict__ scale) {
   extern __shared__ uint4 shared[];
   const Walk walk = {fraction, column_fraction, turn_fraction, n_rows, n_cols, g_row, g_col};
@@ -323,7 +325,8 @@ encoded_product(const uint2 *__restrict__ heads, const u8 *__restrict__ steps, u
       if (lane < count) {
         u32 i, j;
         locate(walk, now[u].head.x * 4 * n_out + distance, &i, &j);
-        accumulate(walk, i, j, weight_value(word), x, x_pitch, x_shared, y, y_pitch, y_shared, scale);
+        accumulate(walk, i, j, weight_value(word), x, x_pitch, x_shared, y, y_pitch, y_shared,
+                   scale);
       }
     }
   }

@@ -2,8 +2,8 @@
 //
 // delta_csr: the column steps of a row in 4 bits each (1..16; a longer gap is bridged by entries of
 // value 0) beside the values; a lane takes 8 entries, a warp 256. Bytes: (0.5 + value) an entry.
-// bitmap: one bit a weight and the unpruned values packed; a lane takes a 32-bit word of the bitmap.
-// Bytes: 1/8 a weight and the values.
+// bitmap: one bit a weight and the unpruned values packed; a lane takes a 32-bit word of the
+// bitmap. Bytes: 1/8 a weight and the values.
 // Both gather x through the caches. Packed by `f2f.spmv.bench_gpu`.
 //
 // Defines: VALUE 0 int8, 3 float16, 5 float32. COLUMNS of x (row-major, COLUMNS a row). THREADS.
@@ -95,7 +95,8 @@ delta_csr(const u32 *__restrict__ starts, const u32 *__restrict__ steps,
   store(sum, y, row, lane, scale);
 }
 
-// starts: (rows,) first value of each row. bitmap: words_per_row words a row, bit b = column 32w + b.
+// starts: (rows,) first value of each row. bitmap: words_per_row words a row, bit b = column 32w +
+// b.
 extern "C" __global__ void __launch_bounds__(THREADS)
 bitmap(const u32 *__restrict__ starts, const u32 *__restrict__ words, u32 words_per_row,
        const value_t *__restrict__ values, u32 n_rows, const float *__restrict__ x,
