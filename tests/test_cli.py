@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 import torch
 
+import f2f
 from f2f import model as model_module
 from f2f.__main__ import main
 from f2f.errors import FormatError
+from f2f.model import decompress_model
 from f2f.tensorfile import read_tensors, write_tensors
 
 
@@ -136,6 +138,17 @@ def test_inspect_compares_with_other_formats(folder, capsys):
     assert csr == pytest.approx(40 * share + 32 * 49 / 3840, abs=1e-3)
     assert floor < stored and ratio == pytest.approx(stored / floor, abs=2e-3)
     assert table["fc.bias"][3] == "dense" and "all" in table
+
+
+def test_a_tensor_stored_without_its_mask(folder, capsys):
+    weight = weights()["fc.weight"]
+    f2f.save("m.safetensors", {"fc.weight": f2f.compress(weight, mask_codec="none")})
+    code, out, _ = run(capsys, "inspect", "m.safetensors")
+    assert code == 0 and "nan" in out
+    code, _, err = run(capsys, "decompress", "m.safetensors", "x.npz")
+    assert code == 2 and err.startswith("f2f: tensor 'fc.weight': mask must be given")
+    (back,) = decompress_model(f2f.load("m.safetensors"), masks={"fc.weight": weight != 0}).values()
+    assert np.array_equal(back, weight)
 
 
 def test_verify_names_what_differs(folder, capsys):

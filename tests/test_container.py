@@ -1,5 +1,6 @@
 """One safe file: it comes back bit for bit, and damage is always noticed and named."""
 
+import copy
 import json
 import random
 import tracemalloc
@@ -275,7 +276,7 @@ def change(node, rng):
         elif type(node[key]) is int and rng.random() < 0.5:
             node[key] += rng.choice([-64, -2, -1, 1, 2, 8, 1000])
         else:
-            node[key] = rng.choice(STRANGE)
+            node[key] = copy.deepcopy(rng.choice(STRANGE))
         return
 
 

@@ -9,6 +9,7 @@ standard error; 130: interrupted. A file is written whole or not at all.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 import time
@@ -186,7 +187,7 @@ def _inspect(arguments: argparse.Namespace) -> int:
                 rows.append([name, shape, tensor.dtype, "dense", "", "", bits])
                 continue
             sizes = _sizes(tensor)
-            total = {key: total[key] + sizes[key] for key in total}
+            total = {key: total[key] + sizes.get(key, math.nan) for key in total}
             share = [f"{tensor.sparsity:.3f}", f"{tensor.efficiency:.2f}"]
             rows.append([name, shape, tensor.dtype, tensor.kind, *share, *_per_weight(sizes)])
     if total["weights"]:
@@ -202,8 +203,10 @@ def _inspect(arguments: argparse.Namespace) -> int:
 
 def _sizes(tensor: CompressedTensor) -> dict[str, float]:
     """Bits of a tensor as it is stored, at the entropy floor, and in every other format."""
-    array = decompress_numpy(tensor)
     sizes = {"weights": float(tensor.n), "stored": 8.0 * tensor.nbytes, "floor": tensor.floor}
+    if tensor.mask is None:  # its zeros are not in this file
+        return sizes
+    array = decompress_numpy(tensor)
     for peer in PEERS:
         sizes[peer] = 8.0 * baselines.packed_bytes(baselines.pack(peer, array))
     return sizes
@@ -214,7 +217,7 @@ def _per_weight(sizes: dict[str, float]) -> list[str]:
     weights, floor = max(sizes["weights"], 1), sizes["floor"]
     ratio = f"{sizes['stored'] / floor:.3f}" if floor else ""
     columns = [f"{sizes[key] / weights:.3f}" for key in ("stored", "floor")]
-    return [*columns, ratio, *(f"{sizes[peer] / weights:.3f}" for peer in PEERS)]
+    return [*columns, ratio, *(f"{sizes.get(peer, math.nan) / weights:.3f}" for peer in PEERS)]
 
 
 def _print_table(rows: list[list[str]]) -> None:

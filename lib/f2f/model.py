@@ -23,6 +23,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from f2f.codec import compress, decompress
+from f2f.errors import FormatError
 from f2f.tensor import DTYPES, CompressedTensor
 
 
@@ -68,25 +69,32 @@ def compress_model(
 
 
 def decompress_model(
-    tensors: Mapping[str, CompressedTensor], *, n_jobs: int | None = None, progress: bool = False
+    tensors: Mapping[str, CompressedTensor],
+    *,
+    masks: Mapping[str, np.ndarray] | None = None,
+    n_jobs: int | None = None,
+    progress: bool = False,
 ) -> dict[str, np.ndarray]:
     """Decompress every tensor of a model: {name: NumPy array}, in the order given.
 
-    Names that share a `CompressedTensor` share the array. n_jobs, progress: as `compress_model`.
+    Names that share a `CompressedTensor` share the array. masks: of the tensors that were
+    compressed without theirs (mask_codec "none"). n_jobs, progress: as `compress_model`. Raises
+    `ValueError`, naming the tensor, for a mask that is missing or too many.
     """
+    masks = dict(masks or {})
     loaded = dict(tensors)  # a `ModelFile` reads anew on every access
     names = {id(tensor): name for name, tensor in reversed(loaded.items())}
     tasks = [
-        (joblib.delayed(_decompress)(name, loaded[name]), loaded[name].nbytes)
+        (joblib.delayed(_decompress)(name, loaded[name], masks.get(name)), loaded[name].nbytes)
         for name in names.values()
     ]
     done = _run(tasks, n_jobs, progress, "decompress")
     return {name: done[names[id(tensor)]] for name, tensor in loaded.items()}
 
 
-def decompress_numpy(tensor: CompressedTensor) -> np.ndarray:
+def decompress_numpy(tensor: CompressedTensor, mask: np.ndarray | None = None) -> np.ndarray:
     """As `f2f.decompress`, but a NumPy array whatever library the tensor came from."""
-    return np.asarray(decompress(dataclasses.replace(tensor, library="numpy")))
+    return np.asarray(decompress(dataclasses.replace(tensor, library="numpy"), mask))
 
 
 def _run(
@@ -121,5 +129,12 @@ def _store(name: str, array: np.ndarray) -> tuple[str, CompressedTensor, int]:
     return name, tensor, array.nbytes
 
 
-def _decompress(name: str, tensor: CompressedTensor) -> tuple[str, np.ndarray, int]:
-    return name, decompress_numpy(tensor), tensor.nbytes
+def _decompress(
+    name: str, tensor: CompressedTensor, mask: np.ndarray | None
+) -> tuple[str, np.ndarray, int]:
+    try:
+        return name, decompress_numpy(tensor, mask), tensor.nbytes
+    except FormatError as error:
+        raise FormatError(f"tensor {name!r}: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"tensor {name!r}: {error}") from error
