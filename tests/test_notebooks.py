@@ -18,6 +18,28 @@ def rows(folder, name):
     return results.read_csv(folder / name)
 
 
+def check_standins(folder):
+    """Every committed network is as good as its file says, and one was trained here."""
+    found = rows(folder, "standins.csv")
+    assert len(found) == 18
+    assert (found["recorded_percent"] - found["recomputed_percent"]).abs().max() <= 0.5
+    assert found["trained_percent"].notna().sum() == 2
+
+
+def check_models(folder):
+    """Lossless; better than the paper's setting for every method; L0 spreads more than random."""
+    package, paper = rows(folder, "package_setting.csv"), rows(folder, "paper_setting.csv")
+    assert package["lossless"].all()
+    best = package[package["layer"] == "total"].set_index(["method", "dtype"])
+    beaten = paper[(paper["layer"] == "total") & (paper["n_s"] <= 1)]
+    for row in beaten.itertuples():
+        assert best.efficiency_percent[row.method, row.dtype] > row.efficiency_percent
+    spread = rows(folder, "n_u_spread.csv")
+    total = spread[spread["layer"] == "total"].set_index("method")
+    assert total.variation["l0"] > 1.3 * total.variation["random"]
+    assert rows(folder, "quality.csv")["same_outputs"].all()
+
+
 def check_overview(folder):
     """The reference shown beside itself: every quantity of every notebook, no deviation."""
     shown = rows(folder, "overview.csv")
@@ -28,7 +50,12 @@ def check_overview(folder):
 
 
 # What the CSV files of a notebook must show, whatever the sizes: name -> check of its folder.
-CHECKS: dict[str, Callable[[Path], None]] = {"07_overview": check_overview}
+CHECKS: dict[str, Callable[[Path], None]] = {
+    "00_train_standins": check_standins,
+    "04_transformer_wmt14": check_models,
+    "05_resnet50_imagenet": check_models,
+    "07_overview": check_overview,
+}
 
 
 def test_there_are_notebooks():

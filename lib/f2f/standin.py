@@ -295,6 +295,22 @@ RECIPES = {
 }
 
 
+def scaled(network: str, percent: float, seed: int = 0) -> Recipe:
+    """The recipe of a network with a share of its steps, in %, and another seed."""
+    whole = RECIPES[network]
+
+    def steps(count: int) -> int:
+        return max(2, round(count * percent / 100))
+
+    return replace(
+        whole,
+        dense_steps=steps(whole.dense_steps),
+        prune_steps=steps(whole.prune_steps),
+        tune_steps=steps(whole.tune_steps),
+        seed=seed,
+    )
+
+
 def build(network: str, seed: int = 0) -> nn.Module:
     """A freshly initialised stand-in.
 
@@ -421,11 +437,13 @@ def train_pruned(
     torch.manual_seed(recipe.seed)
     start = recipe.l0_strength if method == "l0" else recipe.variational_strength
     control = PenaltyControl(start, rate=1.1)
+    # L0 stops short, so that the last gates are closed by the threshold and none is opened again.
+    margin = 0.03 if method == "l0" else 0.0
 
     def after(step: int) -> None:
         pruner.step(step)
         if step % 5 == 0 and method in ("l0", "variational_dropout"):
-            control.update(pruner.sparsity(), schedule.sparsity(step))
+            control.update(pruner.sparsity(), schedule.sparsity(step) - margin)
 
     batches = _batches(network, recipe.batch, recipe.seed + 1)
     groups = pruner.parameter_groups(recipe.lr / 2, recipe.gate_lr)

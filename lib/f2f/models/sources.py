@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -223,8 +224,8 @@ def _torchvision(name: str, download: bool) -> tuple[dict[str, np.ndarray], str]
             f"{file} is not in the data folder. Pass download=True, or get {url} and place it in "
             f"data/raw (or the folder that F2F_DATA names); see data/README.md"
         )
-    digits = file.removesuffix(".pth").rsplit("-", 1)[-1]  # sha256 in the name, by convention
-    path = fetch(url, file, digits if len(digits) == 8 else "")
+    digits = re.search(r"[-_]([0-9a-f]{8})\.pth$", file)  # of the sha256, by convention
+    path = fetch(url, file, digits[1] if digits else "")
     return read_state(path), f"trained, torchvision {name}"
 
 
