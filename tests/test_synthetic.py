@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from f2f import entropy, synthetic
+from f2f.decoder import Decoder
 
 
 def test_independent_care_bits_have_their_density():
@@ -28,7 +29,7 @@ def test_ones_are_as_frequent_as_asked():
 
 
 def test_a_measurement_adds_up():
-    row = synthetic.measure(8, 1, synthetic.ideal_n_out(8, 0.9), 0.9, blocks=200, seed=5)
+    row = synthetic.measure(n_in=8, n_s=1, sparsity=0.9, blocks=200, seed=5)
     assert (row.n_out, row.payload_bits) == (80, 8 * 201)
     assert row.efficiency_percent == pytest.approx(100 * (1 - row.wrong_bits / row.care_bits))
     original = 200 * 80
@@ -40,20 +41,43 @@ def test_a_measurement_adds_up():
 
 def test_zeros_are_the_cheap_symbol():
     # As it is, a plane of ones is as hard as a random one; complemented, zeros decode to it.
-    as_it_is, inverted = (
-        synthetic.measure(8, 0, 80, 0.9, 300, 0, ones=1.0, inverted=i) for i in (False, True)
+    cases = synthetic.combinations(
+        n_in=8, n_s=0, sparsity=0.9, blocks=300, seed=0, ones=1.0, inverted=(False, True)
     )
+    as_it_is, inverted = synthetic.measure_all(cases)
     assert as_it_is.efficiency_percent < 95
     assert inverted.wrong_bits == 0
 
 
 def test_many_measurements_keep_their_order():
-    cases = [
-        dict(n_in=8, n_s=n_s, n_out=80, sparsity=0.9, blocks=50, seed=seed)
-        for n_s in (0, 1)
-        for seed in (0, 1)
-    ]
-    assert synthetic.measure_all(cases) == [synthetic.measure(**case) for case in cases]
+    cases = synthetic.combinations(n_in=8, n_s=(0, 1), sparsity=0.9, blocks=50, seed=range(2))
+    assert [(case["n_s"], case["seed"]) for case in cases] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    one_by_one = [synthetic.measure(**case) for case in cases]
+    assert [repr(row) for row in synthetic.measure_all(cases)] == [repr(r) for r in one_by_one]
+
+
+def test_what_a_mask_costs():
+    cases = synthetic.combinations(n_in=8, n_s=0, sparsity=0.9, blocks=50, seed=range(3))
+    rows = synthetic.measure_all(cases)
+    (row,) = synthetic.mask_rows(rows, n_w=8)
+    mean = np.mean([r.memory_reduction_percent for r in rows])
+    assert row.without_mask_percent == pytest.approx(mean)
+    assert row.with_bitmap_percent == pytest.approx(mean - 12.5)
+    # 1.269 of 8 bits a weight, see test_entropy
+    assert row.bound_with_mask_percent == pytest.approx(100 * (1 - 1.268996 / 8), abs=1e-4)
+
+
+@pytest.mark.parametrize("order", ["row", "golden"])
+def test_a_layer_comes_back(order):
+    rng = np.random.default_rng(2)
+    mask = rng.random((6, 5, 3, 3)) < 0.3
+    weights = rng.integers(-128, 128, mask.shape, dtype=np.int8)
+    decoder = Decoder(n_in=4, n_out=13, n_s=1)
+    rows, decoded = synthetic.measure_layer("a", "drawn", weights, mask, order, decoder)
+    assert decoded.dtype == np.int8
+    assert np.array_equal(decoded, np.where(mask, weights, 0))
+    assert [row.plane for row in rows] == list(range(8))
+    assert {row.care_bits for row in rows} == {np.count_nonzero(mask)}
 
 
 def test_binomial_shares_sum_to_one():

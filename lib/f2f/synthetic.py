@@ -1,4 +1,4 @@
-"""Random planes of the synthetic study, and one measurement on them.
+"""Random planes of the synthetic study and the measurements on them, and a real layer beside them.
 
 The plane of the paper's synthetic data: every bit is pruned with probability S, every care bit is a
 fair coin. Two things can be turned: how much n_u, the unpruned weights of a block, varies, and how
@@ -8,9 +8,10 @@ many care bits are ones.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,8 @@ import numpy as np
 from f2f import entropy, validate
 from f2f.correction import paper_bits
 from f2f.decoder import Decoder
-from f2f.plane import encode_plane
+from f2f.orders import Order
+from f2f.plane import decode_plane, encode_plane
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,9 @@ class SyntheticRow:
     """One encoded random plane.
 
     sparsity: probability of pruning. ones: probability that a care bit is 1. inverted: the plane
-    was complemented before encoding. seed: of both the data and the decoder matrix. variation,
-    variation_binomial: coefficient of variation of n_u, measured and for independent pruning.
+    was complemented before encoding. seed: of the data and of the decoder matrix. variation_wanted,
+    variation, variation_binomial: coefficient of variation of n_u, asked for (nan: independent
+    pruning), measured, and for independent pruning.
     payload_bits: n_in a vector; correction_bits: by the paper's accounting; stored_bits: payload
     and the Elias-Fano code of the errors. memory_reduction_percent, stored_reduction_percent: from
     either, without the mask; bound_percent: the most that entropy allows without the mask.
@@ -41,6 +44,7 @@ class SyntheticRow:
     inverted: bool
     blocks: int
     seed: int
+    variation_wanted: float
     variation: float
     variation_binomial: float
     care_bits: int
@@ -52,6 +56,45 @@ class SyntheticRow:
     memory_reduction_percent: float
     stored_reduction_percent: float
     bound_percent: float
+
+
+@dataclass(frozen=True)
+class MaskRow:
+    """Memory reduction of n_w planes with and without the mask, mean over matrices, and the bounds.
+
+    Corrections as in `SyntheticRow.memory_reduction_percent`; the bitmap is one bit a weight.
+    """
+
+    n_w: int
+    n_s: int
+    n_out: int
+    sparsity: float
+    without_mask_percent: float
+    with_bitmap_percent: float
+    bound_percent: float
+    bound_with_mask_percent: float
+
+
+def mask_rows(rows: Sequence[SyntheticRow], n_w: int) -> list[MaskRow]:
+    """What the mask costs: `rows` grouped by decoder and S, for weights of n_w bits."""
+    groups: dict[tuple[int, int, float], list[float]] = {}
+    for row in rows:
+        key = (row.n_s, row.n_out, row.sparsity)
+        groups.setdefault(key, []).append(row.memory_reduction_percent)
+    bound = entropy.memory_reduction_bound
+    return [
+        MaskRow(
+            n_w,
+            n_s,
+            n_out,
+            sparsity,
+            float(np.mean(found)),
+            float(np.mean(found)) - 100 / n_w,
+            bound(sparsity, n_w, with_mask=False),
+            bound(sparsity, n_w),
+        )
+        for (n_s, n_out, sparsity), found in groups.items()
+    ]
 
 
 @dataclass(frozen=True)
@@ -108,13 +151,13 @@ def random_bits(n: int, seed: int, ones: float = 0.5) -> np.ndarray:
 
 
 def measure(
+    *,
     n_in: int,
     n_s: int,
-    n_out: int,
     sparsity: float,
     blocks: int,
     seed: int,
-    *,
+    n_out: int | None = None,
     variation: float | None = None,
     ones: float = 0.5,
     inverted: bool = False,
@@ -122,9 +165,11 @@ def measure(
 ) -> SyntheticRow:
     """Encode one random plane for one random matrix; the errors are counted after decoding.
 
-    Arguments are the columns of `SyntheticRow` and those of `random_care`; method as in
-    `f2f.encode_plane`. The same seed gives the same data and rows of the same matrix for every n_s.
+    Arguments are the columns of `SyntheticRow` and those of `random_care`; n_out None is
+    `ideal_n_out`; method as in `f2f.encode_plane`. The same seed gives the same data, and rows of
+    the same matrix, for every n_s.
     """
+    n_out = ideal_n_out(n_in, sparsity) if n_out is None else n_out
     care = random_care(blocks, n_out, sparsity, seed, variation)
     bits = random_bits(len(care), seed, ones)
     plane = encode_plane(bits ^ np.uint8(inverted), care, Decoder(n_in, n_out, n_s, seed), method)
@@ -140,6 +185,7 @@ def measure(
         inverted,
         blocks,
         seed,
+        np.nan if variation is None else variation,
         drawn.variation,
         drawn.binomial,
         plane.n_care,
@@ -152,6 +198,16 @@ def measure(
         entropy.memory_reduction(plane.nbits, n),
         entropy.memory_reduction_bound(sparsity, 1, with_mask=False),
     )
+
+
+def combinations(**arguments: Any) -> list[dict[str, Any]]:
+    """Cases for `measure_all`: every combination of the arguments that are sequences.
+
+    >>> combinations(n_s=(0, 1), sparsity=0.9)
+    [{'n_s': 0, 'sparsity': 0.9}, {'n_s': 1, 'sparsity': 0.9}]
+    """
+    axes = [a if isinstance(a, Sequence | range) else [a] for a in arguments.values()]
+    return [dict(zip(arguments, values, strict=True)) for values in product(*axes)]
 
 
 def measure_all(cases: Iterable[dict[str, Any]]) -> list[SyntheticRow]:
@@ -172,3 +228,72 @@ def block_shares(n_out: int, sparsity: float, blocks: int, seed: int) -> list[Bl
         BlockShare(n_out, sparsity, blocks, n, float(a), float(b))
         for n, (a, b) in enumerate(zip(drawn, expected, strict=True))
     ]
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """One bit plane of a real INT8 layer, encoded in an order of its weights.
+
+    variation, variation_binomial: of n_u in that order, and for independent pruning.
+    """
+
+    layer: str
+    values: str
+    order: str
+    n_s: int
+    n_out: int
+    sparsity: float
+    plane: int
+    variation: float
+    variation_binomial: float
+    care_bits: int
+    wrong_bits: int
+    efficiency_percent: float
+    payload_bits: int
+    stored_bits: int
+
+
+def measure_layer(
+    name: str,
+    values: str,
+    weights: np.ndarray,
+    mask: np.ndarray,
+    order: str,
+    decoder: Decoder,
+    method: str = "viterbi",
+) -> tuple[list[LayerRow], np.ndarray]:
+    """Encode the eight bit planes of a layer one by one, and decode them again.
+
+    weights: int8, any shape; mask: bool of that shape, True = unpruned. name, values, order: as in
+    the rows; order is one of `f2f.orders.ORDERS`. Returns the rows and the decoded weights, int8,
+    zero at pruned places.
+    """
+    rows_of_tensor = weights.shape[0] if weights.ndim > 1 else 1
+    walk = Order(order, rows_of_tensor, weights.size // max(rows_of_tensor, 1))
+    words = walk.take(np.where(mask, weights, 0).reshape(-1).view(np.uint8))
+    care = walk.take(mask.reshape(-1).astype(np.uint8))
+    drawn, n = entropy.spread(care, decoder.n_out), len(words)
+    rows, decoded = [], np.zeros(n, dtype=np.uint8)
+    for p in range(8):
+        plane = encode_plane(words >> p & 1, care, decoder, method)
+        decoded |= decode_plane(plane, decoder, n) << p
+        payload = decoder.n_in * len(plane.inputs)
+        facts = (drawn.variation, drawn.binomial, plane.n_care, len(plane.errors))
+        sparsity = 1 - plane.n_care / n
+        rows.append(
+            LayerRow(
+                name,
+                values,
+                order,
+                decoder.n_s,
+                decoder.n_out,
+                sparsity,
+                p,
+                *facts,
+                plane.efficiency,
+                payload,
+                plane.nbits,
+            )
+        )
+    flat = walk.put(decoded * care)
+    return rows, flat.view(np.int8).reshape(weights.shape)
