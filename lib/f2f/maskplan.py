@@ -60,7 +60,7 @@ def _plan(
     n_outs = n_outs[n_in / n_outs > p]
     if not len(n_outs):
         return last[0]
-    errors = [_error_bits(p, int(n_out), n_in, window, 1) for n_out in n_outs]
+    errors = [_error_bits(p, int(n_out), n_in, window, 0.5) for n_out in n_outs]
     rates = n_in / n_outs
     bound = (rates - p) * thinning_law(beam, 1 - p / rates)
     # d by stage and rate, and how many grid steps that is.
@@ -101,16 +101,17 @@ def _last(
     high = min(int(1.08 * balanced) + 1, max_n_out)
     step = max(1, (high - low) // 16)
     best = min(
-        (n_in / n_out + _error_bits(care, n_out, n_in, window, beam), n_out)
+        (n_in / n_out + _error_bits(care, n_out, n_in, window, kappa(beam, window)), n_out)
         for n_out in range(low, max(high, low) + 1, step)
     )
     return (best[1],), best[0]
 
 
-def _error_bits(care: float, n_out: int, n_in: int, window: int, beam: int) -> float:
+def _error_bits(care: float, n_out: int, n_in: int, window: int, share: float) -> float:
+    """Correction bits per place if that share of the dependent equations ends as errors."""
     mean = care * n_out
     dependent = overflow(mean, mean * (1 - care), n_in, window)
-    return correction_cost(min(0.5 * care, kappa(beam) * dependent / n_out))
+    return correction_cost(min(0.5 * care, share * dependent / n_out))
 
 
 _D = np.linspace(0, 0.5, 4097)[1:] ** 2 * 2  # finer near 0

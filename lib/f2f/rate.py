@@ -10,28 +10,21 @@ variance sigma^2 a block, the overflow of such a queue of capacity W is
     mu / (1 - exp(-2 mu W / sigma^2))   bits a block      (sigma^2 / 2W for mu = 0).
 
 sigma^2 is measured on the mask in its encoding order, over stretches as long as the window, so
-that what a poor order costs is seen too. kappa depends on the beam alone (0.5 for one hypothesis,
-falling as more are kept) and is calibrated in benchmarks/rate.py.
+that what a poor order costs is seen too. kappa falls with the beam and the window.
 """
 
 from __future__ import annotations
 
 import math
-from functools import cache
 
 import numpy as np
 
 from f2f.decoder import MAX_N_OUT
 
-# (beam, kappa): share of dependent equations that end as errors, see benchmarks/rate.py.
-_KAPPA = ((1, 0.50), (4, 0.37), (16, 0.27), (64, 0.22), (256, 0.20), (1024, 0.18), (4096, 0.16))
 
-
-@cache
-def kappa(beam: int) -> float:
-    """Share of dependent equations that end as errors, interpolated in log(beam)."""
-    beams, values = zip(*_KAPPA, strict=True)
-    return float(np.interp(math.log(beam), np.log(beams), values))
+def kappa(beam: int, window: int) -> float:
+    """Share of dependent equations that end as errors; a fit, see benchmarks/rate.py."""
+    return min(0.5, 0.07 + 6 * beam**-0.07 / window)
 
 
 def overflow(mean: float, variance: float, n_in: int, window: int) -> float:
@@ -67,8 +60,9 @@ def error_rate(care_prefix: np.ndarray, n_out: int, n_in: int, n_s: int, beam: i
         variance = float(np.var(counts)) / (n_s + 1)
     else:
         variance = mean * (1 - care_prefix[-1] / n)
-    dependent = overflow(mean, variance, n_in, (n_s + 1) * n_in)
-    return min(0.5, kappa(beam) * dependent / mean) if mean else 0.0
+    window = (n_s + 1) * n_in
+    dependent = overflow(mean, variance, n_in, window)
+    return min(0.5, kappa(beam, window) * dependent / mean) if mean else 0.0
 
 
 def choose_n_out(

@@ -25,6 +25,7 @@ from f2f.orders import ORDERS, Order, matrix_shape
 DTYPES = {"int8": 1, "uint8": 1, "int16": 2, "float16": 2, "bfloat16": 2, "float32": 4}
 N_IN = 8
 MAX_N_S = 7
+MAX_WEIGHTS = 2**48
 GROUP = 8  # planes decoded side by side, a byte of a decoded word
 
 
@@ -101,17 +102,22 @@ class CompressedTensor:
         return 100.0 * (1 - errors / bits) if bits else 100.0
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Every stored array by part name, empty ones left out."""
-        parts = {"raw": self.raw}
-        parts |= {f"payload{g}": group for g, group in enumerate(self.payload)}
-        if self.basis:
-            words = np.array((*self.basis, self.offset), dtype=f"<u{DTYPES[self.dtype]}")
-            parts["basis"] = words.view(np.uint8)
-        if self.corrections:
-            parts["corrections"] = np.concatenate([code.data for code in self.corrections])
+        """The one stored array, "data", uint8 (bytes,): all parts end to end; none if empty.
+
+        In this order: basis and offset (words), payload group by group, raw planes, corrections
+        plane by plane, then the parts of the mask that the header names with their sizes. One
+        array, because each named array of a file costs a hundred bytes, which small layers feel.
+        """
+        parts = [self._basis_words().view(np.uint8), *self.payload, self.raw]
+        parts += [code.data for code in self.corrections]
         if self.mask is not None:
-            parts |= {f"mask.{name}": part for name, part in self.mask.arrays().items()}
-        return {name: part for name, part in parts.items() if part.size}
+            parts += self.mask.arrays().values()
+        data = np.concatenate([part.reshape(-1) for part in parts])
+        return {"data": data} if data.size else {}
+
+    def _basis_words(self) -> np.ndarray:
+        words = (*self.basis, self.offset) if self.basis else ()
+        return np.array(words, dtype=f"<u{DTYPES.get(self.dtype, 1)}")
 
     def header(self) -> dict[str, Any]:
         """Everything but the arrays, as JSON-able values."""
@@ -128,8 +134,12 @@ class CompressedTensor:
             "encoded": list(self.encoded),
             "raw_planes": list(self.raw_planes),
             "corrections": [code.count for code in self.corrections],
-            "mask": None if self.mask is None else self.mask.header(),
+            "mask": None if self.mask is None else self._mask_header(self.mask),
         }
+
+    @staticmethod
+    def _mask_header(mask: MaskCode) -> dict[str, Any]:
+        return mask.header() | {"parts": {n: len(part) for n, part in mask.arrays().items()}}
 
     @classmethod
     def from_parts(cls, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> CompressedTensor:
@@ -147,7 +157,7 @@ class CompressedTensor:
             "raw": 8 * self.raw.nbytes,
             "corrections": 8 * sum(code.data.nbytes for code in self.corrections),
             "mask": 8 * self.mask.nbytes if self.mask is not None else 0,
-            "header": 8 * header + (len(self.basis) + 1) * self.n_w * bool(self.basis),
+            "header": 8 * (header + self._basis_words().nbytes),
         }
 
     @property
@@ -194,16 +204,21 @@ class _Parts:
     def __init__(self, header: Any, arrays: dict[str, np.ndarray]) -> None:
         if not isinstance(header, dict):
             raise FormatError(f"header must be a JSON object, got {type(header).__name__}")
-        self.header, self.arrays = header, dict(arrays)
+        data = arrays.get("data", np.zeros(0, dtype=np.uint8))
+        if set(arrays) - {"data"} or data.dtype != np.uint8 or data.ndim != 1:
+            raise FormatError(f"a tensor must have one part, data, uint8, got {sorted(arrays)}")
+        self.header, self.data, self.at = header, data, 0
 
     def tensor(self) -> CompressedTensor:
         kind = self.choice("kind", ("encoded", "dense"))
         library = self.choice("library", ("numpy", "torch"))
-        shape = tuple(self.integers("shape", 0, 2**48))
+        shape = tuple(self.integers("shape", 0, MAX_WEIGHTS))
         dtype = self.header.get("dtype")
         if not isinstance(dtype, str):
             raise FormatError(f"dtype must be a string, got {dtype!r}")
         n = math.prod(shape)
+        if len(shape) > 64 or math.prod(size or 1 for size in shape) > MAX_WEIGHTS:
+            raise FormatError(f"shape is beyond what an array can have: {list(shape)[:8]}")
         if kind == "dense":
             itemsize = dense_itemsize(dtype, library)
             tensor = CompressedTensor(
@@ -213,8 +228,8 @@ class _Parts:
             if dtype not in DTYPES:
                 raise FormatError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
             tensor = self.encoded_tensor(shape, dtype, library, n)
-        if self.arrays:
-            raise FormatError(f"unknown parts {', '.join(sorted(self.arrays))}")
+        if self.at != len(self.data):
+            raise FormatError(f"data must be {self.at} bytes, got {len(self.data)}")
         return tensor
 
     def encoded_tensor(
@@ -230,23 +245,16 @@ class _Parts:
         raw_planes = self.plane_numbers("raw_planes", n_w)
         if set(encoded) & set(raw_planes):
             raise FormatError("a plane is both encoded and raw")
+        words = self.take("basis", ((n_w + 1) * DTYPES[dtype],))
+        basis = words.view(f"<u{DTYPES[dtype]}").tolist()
         vectors = -(-n // n_out) + n_s if n else 0
         payload = tuple(
-            self.take(f"payload{g}", (vectors, len(encoded[GROUP * g : GROUP * (g + 1)])))
+            self.take("payload", (vectors, len(encoded[GROUP * g : GROUP * (g + 1)])))
             for g in range(-(-len(encoded) // GROUP))
         )
         raw = self.take("raw", (len(raw_planes), -(-n // 8)))
-        words = self.take("basis", ((n_w + 1) * DTYPES[dtype],))
-        basis = words.view(f"<u{DTYPES[dtype]}").tolist()
         corrections = self.corrections(n_w, k)
-        mask = None
-        if self.header.get("mask", "") is not None:
-            prefix = "mask."
-            names = [name for name in self.arrays if name.startswith(prefix)]
-            parts = {name.removeprefix(prefix): self.arrays.pop(name) for name in names}
-            mask = MaskCode.from_parts(self.header.get("mask"), parts, n)
-            if mask.k != k:
-                raise FormatError(f"the mask has {mask.k} unpruned weights, the header says {k}")
+        mask = self.mask(n, k)
         return CompressedTensor(
             shape, dtype, library, "encoded", raw, order, n_s, n_out, seed, k, mask,
             encoded, payload, raw_planes, tuple(basis[:-1]), basis[-1], corrections,
@@ -264,17 +272,34 @@ class _Parts:
             for end, size, count in zip(ends, sizes, counts, strict=True)
         )
 
+    def mask(self, n: int, k: int) -> MaskCode | None:
+        header = self.header.get("mask", 0)
+        if header is None:
+            return None
+        sizes = header.get("parts") if isinstance(header, dict) else None
+        if not isinstance(sizes, dict) or not all(
+            type(v) is int and v >= 0 for v in sizes.values()
+        ):
+            raise FormatError(f"mask must be null or name its parts, got {header!r}")
+        parts = {name: self.take(f"mask {name}", (size,)) for name, size in sizes.items()}
+        mask = MaskCode.from_parts(header, parts, n)
+        if mask.k != k:
+            raise FormatError(f"the mask has {mask.k} unpruned weights, the header says {k}")
+        return mask
+
     def take(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
-        """The uint8 part `name` of that many bytes, in that shape; parts of no bytes are absent."""
+        """The next bytes of the data, uint8 in that shape; `FormatError` if there are too few."""
         size = math.prod(shape)
-        part = self.arrays.pop(name, None) if size else None
-        if size == 0:
-            return np.zeros(shape, dtype=np.uint8)
-        if part is None:
-            raise FormatError(f"part {name} is missing")
-        if part.dtype != np.uint8 or part.nbytes != size:
-            raise FormatError(f"part {name} must be {size} bytes, got {part.dtype} {part.shape}")
-        return np.ascontiguousarray(part).reshape(shape)
+        if size > len(self.data) - self.at:
+            left = len(self.data) - self.at
+            raise FormatError(f"{name} must be {size} bytes, only {left} are left")
+        self.at += size
+        # A copy, aligned for the kernels that view it as words.
+        part = self.data[self.at - size : self.at].copy()
+        try:
+            return part.reshape(shape)
+        except ValueError:
+            raise FormatError(f"{name} cannot have the shape {shape}") from None
 
     def integer(self, name: str, low: int, high: int) -> int:
         value = self.header.get(name)
