@@ -10,6 +10,7 @@ from f2f.container import load, open_file, save
 from f2f.decoder import Decoder
 from f2f.errors import FormatError
 from f2f.plane import EncodedPlane, decode_plane, encode_plane
+from f2f.spmv import spmm, spmv
 from f2f.tensor import CompressedTensor
 
 __version__ = "0.1.0"
@@ -26,4 +27,6 @@ __all__ = [
     "load",
     "open_file",
     "save",
+    "spmm",
+    "spmv",
 ]

@@ -42,6 +42,7 @@ from f2f.tensor import CompressedTensor
 
 SIDE_BY_SIDE = 4  # segments that the dense way walks together
 DENSE_COLUMNS = 3  # more columns of the dense operand than this go the sparse way
+THREAD_SHARE = 1 << 18  # positions that are worth another thread
 SHORTEST_SEGMENT = 64  # shorter segments go the sparse way
 
 
@@ -112,6 +113,7 @@ def _dense(fixed, mask, lists, flips, table, walk, share, start, x, y, scratch):
     kind, segment, cols, column_step = walk
     first, segments = share
     walkers = len(ranks)
+    columns = columns[:walkers]
     stride = chunk_bytes(sizes[1])
     work = buffer[walkers * stride :]
     behind = len(buffer) - 32
@@ -324,7 +326,7 @@ def product(tensor: CompressedTensor, x: np.ndarray, threads: int | None = None)
     weights are. threads: None takes numba's number of threads.
     """
     op = operands(tensor)
-    threads = threads or get_num_threads()
+    threads = min(threads or get_num_threads(), 1 + op.rows * op.cols // THREAD_SHARE)
     dense = (
         tensor.dtype in ("int8", "uint8")
         and op.walk != GOLDEN
@@ -336,12 +338,11 @@ def product(tensor: CompressedTensor, x: np.ndarray, threads: int | None = None)
         jobs, results = _dense_jobs(op, tensor.dtype, x, threads)
     else:
         jobs, results = _sparse_jobs(op, tensor.dtype, x, threads)
-    if len(jobs) == 1:
+    with ThreadPoolExecutor(max(len(jobs) - 1, 1)) as pool:
+        others = [pool.submit(job) for job in jobs[1:]]
         jobs[0]()
-    else:
-        with ThreadPoolExecutor(len(jobs)) as pool:
-            for done in [pool.submit(job) for job in jobs]:
-                done.result()
+        for other in others:
+            other.result()
     permuted = results[0]
     for other in results[1:]:
         permuted += other

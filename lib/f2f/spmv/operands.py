@@ -37,11 +37,12 @@ class Operands:
     """A tensor (kind "encoded", n > 0) as a matrix, for the kernels of `f2f.spmv.numba_backend`.
 
     stride, torus: of the order, see `f2f.orders`. sizes: (n_in, n_out, n_s). index:
-    `f2f.simd.shuffle_index`. groups: int64 (groups, 3), address, vectors and planes of the inputs. tables: uint32 (groups, 256), what a decoded byte stands for.
-    raw: int64 (raw planes, 2), address and bytes; raw_bits: uint32, what their bits stand for.
-    flips: uint32 (n_w,), what a wrong bit of a plane flips. lists: int64 (n_w + 1, LIST_FIELDS),
-    the Elias-Fano lists of the planes and, last, of the mask. streams: of a cascade mask. shares:
-    where the threads of a product start, by their number.
+    `f2f.simd.shuffle_index`. groups: int64 (groups, 3), address, vectors and planes of the
+    inputs. tables: uint32 (groups, 256), what a decoded byte stands for. raw: int64 (raw planes,
+    2), address and bytes; raw_bits: uint32, what their bits stand for. flips: uint32 (n_w,), what
+    a wrong bit of a plane flips. lists: int64 (n_w + 1, LIST_FIELDS), the Elias-Fano lists of the
+    planes and, last, of the mask. streams: of a cascade mask. shares: where the threads of a
+    product start, by their number.
     """
 
     rows: int

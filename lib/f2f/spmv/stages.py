@@ -100,7 +100,7 @@ def _low_bits(count):
 
 @njit(nogil=True, cache=True)
 def advance(lists, which, cursor):
-    """Move cursor[:, which] to the next position of its Elias-Fano list (format: `f2f.correction`)."""
+    """Move cursor[:, which] to the next position of its list (format: `f2f.correction`)."""
     address, n_bytes = lists[which, 0], lists[which, 1]
     low, upper_bits = lists[which, 2], lists[which, 3]
     index = cursor[1, which]
@@ -177,7 +177,7 @@ def read_mask(kind, inverted, bitmap, streams, lists, cursor, lo, count, words, 
     total = 0
     for w in range(n_words):
         before[w] = total
-        total += np.int64(popcount(words[w]))
+        total += int(popcount(words[w]))
     before[n_words:] = total
     return total
 
@@ -243,12 +243,12 @@ def flip_words(lists, flips, cursor, words, before, rank, care, buffer, at):
         if due == 0:
             return
         while due:
-            p = np.int64(trailing_zeros(due))
+            p = int(trailing_zeros(due))
             due &= due - np.uint64(1)
             which = cursor[2, p] - rank
             w, step = 0, CHUNK // 128
             while step:  # binary search without a branch to mispredict
-                w += step * np.int64(before[w + step] <= which)
+                w += step * int(before[w + step] <= which)
                 step >>= 1
             bit = select_bit(words[w], which - before[w])
             buffer[at + 64 * w + bit] ^= flips[p]
