@@ -12,12 +12,16 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import f2f
+from f2f.orders import ORDERS, Order
 from f2f.spmv import bench_gpu, cupy_backend, device_layout, gpu
 from f2f.tensor import CompressedTensor
 
 HERE = Path(__file__).parent
+KERNELS = Path(cupy_backend.__file__).parent
 THREADS = 64  # two warps a block are enough to go wrong
 EMULATED_SHARED = 1 << 18
 
@@ -46,7 +50,7 @@ def shim(name, kernel, options, folder):
     """The kernel as a C++ function of the CPU; options as NVRTC gets them."""
     stem = hashlib.sha256(repr((name, kernel, options)).encode()).hexdigest()[:16]
     library = Path(folder) / f"{stem}.so"
-    path = Path(cupy_backend.__file__).parent / name
+    path = KERNELS / name
     subprocess.run(
         [
             *("g++", "-std=c++17", "-O1", "-shared", "-fPIC", "-w"),
@@ -75,9 +79,9 @@ def emulate(tensor, x, folder, scale=None, decode="bmma", reverse=False, shared=
     """W X by the kernel on the CPU, with the plan, layout and arguments a GPU would get."""
     layout = device_layout.build_layout(tensor)
     arrays = layout.arrays()
-    x_type, sum_type = cupy_backend.accumulation(layout.dtype, x.dtype, layout.shape[1])
-    x = np.ascontiguousarray(x, dtype=x_type)
-    y_type = sum_type if scale is None else np.float64 if x.dtype == np.float64 else np.float32
+    sum_type = cupy_backend.accumulation(layout.dtype, x.dtype, layout.shape[1])
+    x = np.ascontiguousarray(x, dtype=sum_type)
+    y_type = sum_type if scale is None else scale.dtype
     y = np.zeros((layout.shape[0], x.shape[1]), dtype=y_type)
     at = 0
     while layout.weights and at < x.shape[1]:
@@ -216,6 +220,60 @@ def test_many_columns_take_several_launches(folder):
 
 
 @needs_compiler
+@pytest.mark.parametrize("order", ORDERS)
+def test_positions_of_large_matrices(order, folder):
+    """`locate` itself, on more weights than one would multiply here."""
+    caller = Path(folder) / "locate.cu"
+    caller.write_text(f"""#include "{KERNELS}/encoded.cu"
+    void locate_all(u64 f, u64 column, u64 turn, u32 rows, u32 cols, u32 g_r, u32 g_c,
+                    const u32 *k, u32 *i, u32 *j, u32 n) {{
+      const Walk walk = {{f, column, turn, rows, cols, g_r, g_c}};
+      for (u32 e = threadIdx.x; e < n; e += THREADS) {{
+        locate(walk, k[e], i + e, j + e);
+        i[e] = row_of(walk, i[e]);
+        j[e] = column_of(walk, j[e]);
+      }}
+    }}""")
+    options = dict.fromkeys(
+        ("DTYPE", "ACC", "FLIPS", "LUT", "IN_SHARED", "SCALED", "DECODE_BMMA"), 0
+    )
+    options |= {"GROUPS": 1, "COLUMNS": 1, "N_S": 7, "UNROLL": 1, "THREADS": THREADS}
+    options["ORDER"] = cupy_backend.order_code(order)
+    flags = tuple(f"-D{key}={value}" for key, value in options.items())
+    run = shim(str(caller), "locate_all", flags, folder)
+    rng = np.random.default_rng(6)
+    for rows, cols in ((8192, 8192), (46340, 46340), (3, 700_000_001), (1_000_003, 2003), (1, 9)):
+        walk = Order(order, rows, cols)
+        edge = np.arange(min(1000, walk.n))
+        k = np.concatenate([edge, walk.n - 1 - edge, rng.integers(0, walk.n, 5000)])
+        k = k.astype(np.uint32)
+        i, j = np.zeros_like(k), np.zeros_like(k)
+        fields = device_layout.walk_fields(walk)
+        scalars = [np.uint64(f) for f in fields[:3]] + [np.uint32(f) for f in fields[3:]]
+        call(run, 1, THREADS, [*scalars, k, i, j, np.uint32(len(k))])
+        np.testing.assert_array_equal(i.astype(np.int64) * cols + j, walk.index(k))
+
+
+@given(
+    gaps=st.lists(st.integers(1, 40) | st.integers(200, 700), max_size=200),
+    n_out=st.integers(1, 300),
+    n_s=st.integers(0, 7),
+)
+@settings(max_examples=60, deadline=None)
+def test_steps_say_where_the_weights_are(gaps, n_out, n_s):
+    positions = np.cumsum(np.array(gaps, dtype=np.int64)) - 1
+    n_groups, steps, heads, members = device_layout._pack_steps(positions, n_out, n_s)
+    count, first = heads[:, 1] >> 24, (heads[:, 1] & 0xFFFFFF).astype(np.int64)
+    assert len(heads) % device_layout.CHUNK == 0 and len(heads) >= n_groups + device_layout.CHUNK
+    carries = np.cumsum(np.diff(steps.astype(int), axis=1, prepend=0) < 0, axis=1)
+    distance = first[:, None] + steps + 256 * carries
+    assert (distance[count > 0] // n_out <= 15 - n_s).all()  # windows in 16 vectors
+    found = 4 * n_out * heads[:, :1].astype(np.int64) + distance
+    np.testing.assert_array_equal(found.reshape(-1)[members], positions)
+    np.testing.assert_array_equal(found[np.arange(32) < count[:, None]], positions)
+
+
+@needs_compiler
 @pytest.mark.parametrize("form", ["delta_csr", "bitmap"])
 @pytest.mark.parametrize(("dtype", "columns"), [("int8", 1), ("float16", 3), ("float32", 1)])
 @pytest.mark.parametrize("shape", [(9, 700), (7, 96), (40, 33)])
@@ -245,7 +303,7 @@ def variants():
         *rare,
     ):
         layout = device_layout.build_layout(case_tensor(CASES[number])[0])
-        _, sums = cupy_backend.accumulation(layout.dtype, CASES[number][4], layout.shape[1])
+        sums = cupy_backend.accumulation(layout.dtype, CASES[number][4], layout.shape[1])
         launch = cupy_backend.plan(layout, columns, sums, scaled, decode, 132, limit)
         found["encoded.cu", launch.options] = None
     for dtype, columns in (("int8", 1), ("float16", 1), ("float32", 64)):
@@ -289,7 +347,7 @@ def test_bytes_and_instructions_are_counted():
 
 def test_bad_arguments_are_named():
     tensor, _ = case_tensor(CASES[0])
-    with pytest.raises(ValueError, match="x must be of an integer or floating dtype.*complex128"):
+    with pytest.raises(ValueError, match="x must hold integers .* or real floats, got complex128"):
         cupy_backend.accumulation("int8", np.complex128, 10)
     with pytest.raises(ValueError, match="decode must be auto, bmma or parity, got 'fast'"):
         cupy_backend.plan(device_layout.build_layout(tensor), 1, np.dtype("f4"), False, "fast")
@@ -298,10 +356,10 @@ def test_bad_arguments_are_named():
 
 
 def test_sums_of_integers_cannot_overflow():
-    assert cupy_backend.accumulation("int8", np.int8, 8192)[1] == np.int32
-    assert cupy_backend.accumulation("int8", np.int32, 8)[1] == np.int64
-    assert cupy_backend.accumulation("int16", np.int16, 2)[1] == np.int64
-    assert cupy_backend.accumulation("float32", np.int8, 2)[1] == np.float32
+    assert cupy_backend.accumulation("int8", np.int8, 8192) == np.int32
+    assert cupy_backend.accumulation("int8", np.int64, 1) == np.int64
+    assert cupy_backend.accumulation("int16", np.int16, 2) == np.int64
+    assert cupy_backend.accumulation("float32", np.int8, 2) == np.float32
 
 
 @pytest.mark.skipif(bool(gpu.probe()), reason="there is a GPU")

@@ -5,6 +5,8 @@ A tensor is laid out and copied to the device once (`prepare`), then multiplied 
     matrix = prepare(tensor)
     y = spmv(matrix, x)
 
+(`spmv(tensor, x)` does both, and keeps the matrix as long as the tensor lives.)
+
 Device memory: 8*groups bytes a block of n_out weights for the payload, 1.25 bytes an unpruned
 weight for its place (32 steps and 8 bytes of header a group), one bit a weight and flip plane, 8
 bytes an exception; `DeviceMatrix.nbytes` is the exact sum. The mask is expanded to that list on
@@ -24,13 +26,12 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
-import ml_dtypes
 import numpy as np
 
-from f2f.codec import decompress
 from f2f.orders import matrix_shape
-from f2f.spmv import gpu
+from f2f.spmv import dense_matrix, gpu, sum_dtype
 from f2f.spmv.device_layout import CHUNK, VECTORS, DeviceLayout, build_layout, walk_fields
 from f2f.tensor import CompressedTensor
 
@@ -79,7 +80,7 @@ class DeviceMatrix:
         self.arrays: dict[str, cupy.ndarray] = {}
         self.launches: dict[tuple[int, str, bool, str], list[Any]] = {}
         if tensor.kind == "dense":
-            self.dense = xp.asarray(_plain(tensor).reshape(self.shape))
+            self.dense = xp.asarray(dense_matrix(tensor))
         else:
             self.layout = build_layout(tensor, mask)
             self.arrays = {name: xp.asarray(part) for name, part in self.layout.arrays().items()}
@@ -110,11 +111,12 @@ def prepare(tensor: CompressedTensor, mask: np.ndarray | None = None) -> DeviceM
 def spmv(
     matrix: CompressedTensor | DeviceMatrix, x: Any, scale: Any = None, decode: str = "auto"
 ) -> Any:
-    """y = W x. matrix: (rows, cols), a tensor or, for more than one product, a `DeviceMatrix`.
+    """y = W x. matrix: (rows, cols), a tensor or a `DeviceMatrix`.
 
-    x: (cols,), NumPy or CuPy. scale: float32 (rows,) or None, multiplies the rows of y. decode:
-    "bmma" (tensor cores), "parity" (AND and POPC) or "auto". Returns y (rows,), of x's library:
-    float64 for float64 x, int64 for integers times integers without scale, float32 otherwise.
+    x: (cols,), NumPy or CuPy. scale: (rows,) or None, multiplies the rows of y. decode: "bmma"
+    (tensor cores), "parity" (AND and POPC) or "auto". Returns y (rows,), of x's library: int64 for
+    integers times integers without scale, float64 for float64 x, float32 otherwise. A tensor is
+    prepared at its first product and kept on the device as long as it lives.
     Raises `ValueError` for a wrong shape or dtype, `RuntimeError` without a GPU.
     """
     if np.ndim(x) != 1:
@@ -128,31 +130,37 @@ def spmm(
     """Y = W X with X (cols, m): as `spmv`, a column each; the weights are decoded once for every
     `Launch.columns` columns (as many as fit into shared memory, at most 8)."""
     xp = gpu.require()
-    device = matrix if isinstance(matrix, DeviceMatrix) else prepare(matrix)
+    device = matrix if isinstance(matrix, DeviceMatrix) else _kept(matrix)
     rows, cols = device.shape
-    if np.ndim(x) != 2 or x.shape[0] != cols:
+    if np.ndim(x) != 2 or np.shape(x)[0] != cols:
         raise ValueError(f"x must have shape ({cols}, m), got {np.shape(x)}")
     on_host = not isinstance(x, xp.ndarray)
-    x_type, sum_type = accumulation(device.dtype, x.dtype, cols)
-    x = xp.asarray(x)
-    if x.dtype == np.int64 and x.size and int(abs(x).max()) >= 2**31:
-        raise ValueError(f"x must fit into int32, got values up to {int(abs(x).max())}")
-    x = xp.ascontiguousarray(x, dtype=x_type)
+    sum_type = accumulation(device.dtype, x.dtype, cols)
+    x = xp.ascontiguousarray(xp.asarray(x), dtype=sum_type)
     y_type = sum_type
     if scale is not None:
         if np.shape(scale) != (rows,):
             raise ValueError(f"scale must have shape ({rows},), got {np.shape(scale)}")
-        scale = xp.ascontiguousarray(xp.asarray(scale), dtype=xp.float32)
         y_type = np.dtype(np.float64 if sum_type == np.float64 else np.float32)
+        scale = xp.ascontiguousarray(xp.asarray(scale), dtype=y_type)
     y = xp.zeros((rows, x.shape[1]), dtype=y_type)
     if device.dense is not None:
-        product = device.dense.astype(sum_type) @ x.astype(sum_type)
+        product = device.dense.astype(sum_type) @ x
         y[...] = product if scale is None else product * scale[:, None]
     else:
         multiply(device, x, y, sum_type, scale, decode)
     if y_type == np.int32:
         y = y.astype(np.int64)
     return y.get() if on_host else y
+
+
+_KEPT: WeakKeyDictionary[CompressedTensor, DeviceMatrix] = WeakKeyDictionary()
+
+
+def _kept(tensor: CompressedTensor) -> DeviceMatrix:
+    if tensor not in _KEPT:
+        _KEPT[tensor] = prepare(tensor)
+    return _KEPT[tensor]
 
 
 def multiply(
@@ -165,8 +173,8 @@ def multiply(
 ) -> None:
     """y += W x on the current stream, without checks, allocations or synchronisation.
 
-    x: (cols, m) and sum_type as `accumulation` gives them; y: (rows, m) of sum_type, or float32
-    (float64 for float64 sums) with a scale; both C-contiguous.
+    x: (cols, m) of sum_type, which is as `accumulation` gives it; y: (rows, m) of sum_type, or with
+    a scale float32 (float64 for float64 sums); both C-contiguous. scale: (rows,), y's dtype.
     """
     key = (x.shape[1], sum_type.name, scale is not None, decode)
     launches = device.launches.get(key)
@@ -197,24 +205,18 @@ def _prepare_launches(
     return launches
 
 
-def accumulation(dtype: str, x_dtype: Any, cols: int) -> tuple[np.dtype, np.dtype]:
-    """(dtype of x on the device, dtype of the sums) for weights of `dtype` times x.
+def accumulation(dtype: str, x_dtype: Any, cols: int) -> np.dtype:
+    """The dtype in which x is taken and products with weights of `dtype` are summed on a GPU.
 
-    Sums of integers are int32 where no x of its dtype can make them overflow, else int64.
-    Raises `ValueError` where x is neither an integer of up to 64 bits (uint32 and uint64 excepted)
-    nor float16, bfloat16, float32 or float64.
+    As `f2f.spmv.sum_dtype`, but int32 where no x of its dtype can make a sum overflow.
     """
     x_dtype = np.dtype(x_dtype)
-    integer = x_dtype.kind in "iu" and np.can_cast(x_dtype, np.int64) and x_dtype != np.uint32
-    if x_dtype == np.float64:
-        return x_dtype, x_dtype
-    if not integer and x_dtype not in (np.float16, np.float32, ml_dtypes.bfloat16):
-        raise ValueError(f"x must be of an integer or floating dtype, not wide, got {x_dtype}")
-    if dtype not in _LARGEST or not integer:
-        return np.dtype(np.float32), np.dtype(np.float32)
+    wide = sum_dtype(dtype, x_dtype)
+    if wide != np.int64:
+        return wide
     info = np.iinfo(x_dtype)
-    bound = _LARGEST[dtype] * max(-info.min, info.max) * cols
-    return np.dtype(np.int32), np.dtype(np.int32 if bound < 2**31 else np.int64)
+    bound = _LARGEST[dtype] * max(-int(info.min), int(info.max)) * max(cols, 1)
+    return np.dtype(np.int32) if bound < 2**31 else wide
 
 
 def plan(
@@ -233,7 +235,7 @@ def plan(
     rows, cols = layout.shape
     tables = 1024 * layout.groups if len(layout.luts) else 0
     matrix = 16 * (VECTORS - layout.n_s) * layout.n_out
-    a_column = rows * sum_type.itemsize + cols * (8 if sum_type == np.float64 else 4)
+    a_column = (rows + cols) * sum_type.itemsize
     # Shifted decoder rows are worth their shared memory where the vectors still fit beside them.
     small = tables + matrix <= shared_limit // 4 or tables + matrix + a_column <= shared_limit
     use_bmma = layout.n_groups > 0 and (decode == "bmma" or (decode == "auto" and small))
@@ -252,7 +254,7 @@ def plan(
     defines = {
         "DTYPE": _DTYPE_CODE[layout.dtype],
         "ACC": _SUM_CODE[sum_type.name],
-        "ORDER": _ORDER_CODE[layout.order.name],
+        "ORDER": order_code(layout.order.name),
         "GROUPS": layout.groups,
         "FLIPS": len(layout.flip_words),
         "LUT": int(len(layout.luts) > 0),
@@ -308,6 +310,11 @@ def vector_arguments(x: Any, y: Any, scale: Any, unused: Any) -> list[Any]:
     ]
 
 
+def order_code(order: str) -> int:
+    """ORDER of `encoded.cu` for an encoding order."""
+    return _ORDER_CODE[order]
+
+
 def source(name: str) -> str:
     """The text of a .cu file beside this module."""
     return (Path(__file__).parent / name).read_text(encoding="utf-8")
@@ -319,11 +326,3 @@ def _compiled(launch: Launch) -> Any:
     kernel = xp.RawModule(code=source("encoded.cu"), options=launch.options).get_function(KERNEL)
     kernel.max_dynamic_shared_size_bytes = launch.shared_bytes
     return kernel
-
-
-def _plain(tensor: CompressedTensor) -> np.ndarray:
-    values: Any = decompress(tensor)
-    if tensor.library == "torch":
-        values = values.float().numpy()
-    array = np.asarray(values)
-    return array.astype(np.float32) if array.dtype == ml_dtypes.bfloat16 else array

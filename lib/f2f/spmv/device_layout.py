@@ -35,6 +35,7 @@ FLIP_SHARE = 1 / 64  # a plane flipped more often than this gets a bit a weight
 # Instructions per group of 32 weights in the main loop of `encoded.cu`, by groups of 8 planes:
 # compiled by NVRTC 13.0 for sm_90, row or golden order, float sums, one column, no tables or flips.
 INSTRUCTIONS = {1: 82, 2: 102, 3: 129, 4: 146}
+DIAGONAL_INSTRUCTIONS = 11  # more for the column of a position in diagonal order
 
 _ARRAYS = (
     *("heads", "steps", "payload", "rows", "luts", "flips", "flip_words"),
@@ -92,7 +93,8 @@ class DeviceLayout:
     def instructions(self) -> int:
         """Instructions that all warps together issue to decode and multiply, one column of x,
         by tensor cores; counted in compiled code, see `INSTRUCTIONS`."""
-        return self.n_groups * INSTRUCTIONS[self.groups]
+        extra = DIAGONAL_INSTRUCTIONS if self.order.name == "diagonal" else 0
+        return self.n_groups * (INSTRUCTIONS[self.groups] + extra)
 
     def floor_us(
         self, bytes_per_s: float, instructions_per_s: float, columns: int = 1

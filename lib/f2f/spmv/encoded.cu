@@ -42,16 +42,12 @@ typedef unsigned long long u64;
 #define BLOCKS (16 - N_S)  // blocks whose windows lie in 16 input vectors
 
 #if ACC == 0
-typedef float x_t;
-typedef float sum_t;
+typedef float sum_t;  // of x, too
 #elif ACC == 1
-typedef int x_t;
 typedef int sum_t;
 #elif ACC == 2
-typedef int x_t;
 typedef long long sum_t;
 #else
-typedef double x_t;
 typedef double sum_t;
 #endif
 #if SCALED && ACC != 3
@@ -156,18 +152,18 @@ static __device__ __forceinline__ Group fetch(const uint2 *heads, const u8 *step
 
 // One weight times x: into y' in shared memory, or into y.
 static __device__ __forceinline__ void accumulate(const Walk &walk, u32 i, u32 j, sum_t weight,
-                                                  const x_t *x, u32 x_pitch, const x_t *x_shared,
+                                                  const sum_t *x, u32 x_pitch, const sum_t *x_shared,
                                                   y_t *y, u32 y_pitch, sum_t *y_shared,
-                                                  const float *scale) {
+                                                  const y_t *scale) {
 #if IN_SHARED
 #pragma unroll
   for (int c = 0; c < COLUMNS; ++c)
-    add(y_shared + (u64)i * COLUMNS + c, weight * (sum_t)x_shared[(u64)j * COLUMNS + c]);
+    add(y_shared + (u64)i * COLUMNS + c, weight * x_shared[(u64)j * COLUMNS + c]);
 #else
   u32 row = row_of(walk, i), column = column_of(walk, j);
 #pragma unroll
   for (int c = 0; c < COLUMNS; ++c) {
-    sum_t term = weight * (sum_t)__ldg(x + (u64)column * x_pitch + c);
+    sum_t term = weight * __ldg(x + (u64)column * x_pitch + c);
 #if SCALED
     add(y + (u64)row * y_pitch + c, (y_t)term * scale[row]);
 #else
@@ -229,8 +225,8 @@ encoded_product(const uint2 *__restrict__ heads, const u8 *__restrict__ steps, u
                 u32 offset, const u32 *__restrict__ exception_index,
                 const u32 *__restrict__ exception_word, u32 n_exceptions, u64 fraction,
                 u64 column_fraction, u64 turn_fraction, u32 n_rows, u32 n_cols, u32 g_row,
-                u32 g_col, const x_t *__restrict__ x, u32 x_pitch, y_t *__restrict__ y, u32 y_pitch,
-                const float *__restrict__ scale) {
+                u32 g_col, const sum_t *__restrict__ x, u32 x_pitch, y_t *__restrict__ y, u32 y_pitch,
+                const y_t *__restrict__ scale) {
   extern __shared__ uint4 shared[];
   const Walk walk = {fraction, column_fraction, turn_fraction, n_rows, n_cols, g_row, g_col};
   const u32 lane = threadIdx.x & 31, warp = threadIdx.x >> 5, warps = THREADS / 32;
@@ -238,7 +234,7 @@ encoded_product(const uint2 *__restrict__ heads, const u8 *__restrict__ steps, u
   u32 *matrix = (u32 *)shared;
   u32 *tables = matrix + (DECODE_BMMA ? n_out * BLOCKS * 4 : 0);
   sum_t *y_shared = (sum_t *)(tables + (LUT ? GROUPS * 256 : 0));
-  x_t *x_shared = (x_t *)(y_shared + (u64)walk.n_rows * COLUMNS);
+  sum_t *x_shared = (sum_t *)(y_shared + (u64)walk.n_rows * COLUMNS);
 #if IN_SHARED
   for (u32 e = threadIdx.x; e < walk.n_rows * COLUMNS; e += THREADS) y_shared[e] = 0;
   for (u32 e = threadIdx.x; e < walk.n_cols * COLUMNS; e += THREADS)
