@@ -49,9 +49,34 @@ def check_overview(folder):
     assert "## Figures" in (folder / "overview.md").read_text()
 
 
+def check_walkthrough(folder):
+    """One best path through the trellis, and the corrected plane equal to the target."""
+    steps = rows(folder, "trellis.csv")
+    best = steps[steps["on_best_path"]]
+    assert best["block"].tolist() == [0, 1, 2, 3] and best["survives"].all()
+    assert (best["state_after"].to_numpy()[:-1] == best["state_before"].to_numpy()[1:]).all()
+    bits = rows(folder, "bits.csv")
+    assert best["unmatched"].sum() == bits["wrong"].sum() == best["cost_after"].iloc[-1]
+    assert (bits["corrected"] == bits["target"])[bits["care"]].all()
+
+
+def check_synthetic(folder):
+    """More registers are better at every S, a larger spread of n_u is worse."""
+    over_sparsity = rows(folder, "synthetic_sparsity.csv")
+    means = over_sparsity.groupby(["sparsity", "n_s"])["efficiency_percent"].mean().unstack()
+    assert (means[0] + 1 < means[1]).all() and (means[1] < means[2]).all()
+    assert (over_sparsity["memory_reduction_percent"] < over_sparsity["bound_percent"]).all()
+    spread = rows(folder, "synthetic_spread.csv").groupby(["n_s", "variation_wanted"])
+    falls = spread["efficiency_percent"].mean().unstack()
+    assert (falls.iloc[:, 0] > falls.iloc[:, -1]).all()
+    assert set(rows(folder, "real_layer.csv")["plane"]) == set(range(8))
+
+
 # What the CSV files of a notebook must show, whatever the sizes: name -> check of its folder.
 CHECKS: dict[str, Callable[[Path], None]] = {
     "00_train_standins": check_standins,
+    "01_walkthrough": check_walkthrough,
+    "02_synthetic": check_synthetic,
     "04_transformer_wmt14": check_models,
     "05_resnet50_imagenet": check_models,
     "07_overview": check_overview,
