@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import ml_dtypes
 import numpy as np
@@ -376,6 +377,127 @@ def test_without_a_gpu_products_say_why():
         with pytest.raises(RuntimeError, match=f"needs a CUDA GPU: {reason}"):
             attempt()
     assert bench_gpu.status() == f"GPU: not measured, {gpu.probe().reason}"
+
+
+class Array(np.ndarray):
+    """A CuPy array, as far as `f2f.spmv` uses more of it than NumPy arrays have."""
+
+    def get(self):
+        return np.array(self)
+
+    @property
+    def data(self):
+        return self
+
+    def memset_async(self, value, size):
+        assert size == self.nbytes
+        self.view(np.uint8)[...] = value
+
+    def copy_from_device_async(self, source, size):
+        assert size == self.nbytes
+        self[...] = source
+
+
+def fake_cupy(folder):
+    """NumPy under CuPy's names; kernels run through the shim."""
+
+    def array(function):
+        return lambda *args, **options: function(*args, **options).view(Array)
+
+    class Kernel:
+        def __init__(self, code, name, options=None):
+            self.name, self.options = name, options
+            names = ("encoded.cu", "formats.cu")
+            self.file = next((n for n in names if code == cupy_backend.source(n)), None)
+
+        def __call__(self, grid, block, args, shared_mem=0):
+            if self.name == "spin":
+                return
+            assert shared_mem == getattr(self, "max_dynamic_shared_size_bytes", 0)
+            run = shim(self.file, self.name, self.options, folder)
+            assert all(isinstance(a, Array | np.generic) for a in args)
+            call(run, *grid, *block, args)
+
+    class Module:
+        def __init__(self, code, options):
+            self.get_function = lambda name: Kernel(code, name, options)
+
+    event = SimpleNamespace(record=lambda: None, synchronize=lambda: None)
+    return SimpleNamespace(
+        ndarray=Array,
+        float32=np.float32,
+        asnumpy=np.asarray,
+        matmul=np.matmul,
+        **{name: array(getattr(np, name)) for name in ("asarray", "zeros", "ones", "empty")},
+        ascontiguousarray=array(np.ascontiguousarray),
+        RawKernel=Kernel,
+        RawModule=Module,
+        get_default_memory_pool=lambda: SimpleNamespace(free_all_blocks=lambda: None),
+        cuda=SimpleNamespace(
+            Event=lambda: event,
+            get_elapsed_time=lambda start, stop: 1.0,
+            runtime=SimpleNamespace(
+                memGetInfo=lambda: (10**7, 10**7),
+                getDevice=lambda: 0,
+                getDeviceProperties=lambda device: {"l2CacheSize": 1000},
+            ),
+        ),
+    )
+
+
+@pytest.fixture
+def pretend(folder, monkeypatch):
+    """A device whose arrays are NumPy's and whose kernels run through the shim."""
+    device = gpu.Gpu("", "shim", (9, 0), 2, EMULATED_SHARED, 10**7)
+    cupy = fake_cupy(folder)
+    monkeypatch.setattr(gpu, "probe", lambda: device)
+    monkeypatch.setattr(gpu, "require", lambda: cupy)
+    monkeypatch.setattr(cupy_backend, "_compiled", cupy_backend._compiled.__wrapped__)
+    monkeypatch.setattr(cupy_backend, "THREADS", THREADS)
+    monkeypatch.setattr(cupy_backend.plan, "__defaults__", ("auto", 2, EMULATED_SHARED, THREADS))
+    monkeypatch.setattr(bench_gpu, "FORMAT_THREADS", THREADS)
+    monkeypatch.setattr(bench_gpu.format_options, "__defaults__", (THREADS,))
+    return cupy
+
+
+@needs_compiler
+def test_wrapper_on_a_pretended_device(pretend):
+    tensor, x = case_tensor(CASES[0])
+    matrix = cupy_backend.prepare(tensor)
+    assert matrix.nbytes == matrix.layout.nbytes
+    y = f2f.spmm(tensor, x, backend="cupy")
+    assert type(y) is np.ndarray and y.dtype == np.int64
+    check(y, tensor, x)
+    check(cupy_backend.spmv(matrix.copy(), x[:, 0])[:, None], tensor, x)
+    y = cupy_backend.spmm(matrix, x.view(Array))
+    assert type(y) is Array
+    check(y.get(), tensor, x)
+    dense = f2f.compress(np.arange(12, dtype=np.float32).reshape(3, 4) + 1)
+    assert dense.kind == "dense"
+    vector = np.ones(4, dtype=np.float32)
+    scale = np.array([1, 2, 3], dtype=np.float32)
+    y = f2f.spmv(dense, vector, backend="cupy", scale=scale)
+    np.testing.assert_array_equal(y, [10, 52, 126])
+    for wrong, what in ((x[:-1], "x must have shape"), (x[:, 0], "x must have shape")):
+        with pytest.raises(ValueError, match=what):
+            cupy_backend.spmm(matrix, wrong)
+    with pytest.raises(ValueError, match="scale must have shape"):
+        cupy_backend.spmm(matrix, x, scale)
+    with pytest.raises(ValueError, match="x must be one-dimensional"):
+        cupy_backend.spmv(matrix, x)
+
+
+@needs_compiler
+def test_benchmark_on_a_pretended_device(pretend, monkeypatch):
+    monkeypatch.setattr(bench_gpu, "_csr", bench_gpu._dense)  # cuSPARSE cannot be pretended
+    rows = list(bench_gpu.measure([bench_gpu.Case(24, 64, 0.8)], repeats=2))
+    assert [row.format for row in rows] == [form for form in bench_gpu.FORMATS for _ in range(2)]
+    assert {row.device for row in rows} == {"shim"}
+    (line,) = bench_gpu.compare(rows)
+    assert "1.00 of csr_fp32" in line
+    monkeypatch.setattr(bench_gpu, "BOUND", 0.0)
+    with pytest.raises(RuntimeError, match="is wrong by"):
+        list(bench_gpu.measure([bench_gpu.Case(24, 64, 0.8)], repeats=1))
 
 
 needs_gpu = pytest.mark.skipif(not gpu.probe(), reason=f"no GPU: {gpu.probe().reason}")

@@ -15,7 +15,7 @@ Without a GPU `measure` raises `RuntimeError`, saying why, and nothing is writte
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -136,6 +136,33 @@ def matrix(case: Case) -> np.ndarray:
         weight = rng.standard_normal((case.rows, case.cols), dtype=np.float32).astype(case.dtype)
     weight[rng.random(weight.shape, dtype=np.float32) < case.sparsity] = 0
     return weight
+
+
+def compare(rows: Iterable[GpuRow], form: str = "encoded") -> list[str]:
+    """A line of text a case: median time of `form` with its 10th and 90th percentile, that over
+    the medians of the other formats, and the share of it that the byte floor makes up."""
+    cases: dict[tuple[Any, ...], dict[str, list[GpuRow]]] = {}
+    for row in rows:
+        case = (row.device, row.dtype, row.rows, row.cols, row.sparsity, row.columns)
+        cases.setdefault(case, {}).setdefault(row.format, []).append(row)
+    lines = []
+    for (device, dtype, n_rows, n_cols, sparsity, columns), formats in cases.items():
+        if form not in formats:
+            continue
+        times = {name: [row.time_us for row in found] for name, found in formats.items()}
+        low, median, high = np.percentile(times[form], (10, 50, 90))
+        ratios = [
+            f"{median / np.median(times[name]):.2f} of {name}"
+            for name in times
+            if name not in ("copy", form)
+        ]
+        floor = formats[form][0].floor_us
+        lines.append(
+            f"{device}, {dtype}, {n_rows}x{n_cols}, S={sparsity}, {columns} columns: {form} "
+            f"{median:.1f} us ({low:.1f} to {high:.1f}), {', '.join(ratios)}; "
+            f"byte floor {floor:.1f} us, {floor / median:.0%} of the time"
+        )
+    return lines
 
 
 def _measure_case(xp: Any, case: Case, repeats: int) -> Iterator[GpuRow]:
