@@ -6,8 +6,8 @@ On the CPU every format of a case multiplies the same matrix by the same x (floa
 CSR through PyTorch (MKL), CSR through SciPy (one thread), Algorithm 1 in numba, delta-CSR and
 bitmap (`f2f.spmv.formats`), and the encoded tensor in diagonal order with a bitmap or a cascade as
 mask. Each is first checked against the product in float64; one out of bounds is an error, not a
-row. Then all are warmed up and timed by turns, so that a busy moment of the machine hits them
-alike; caches are as the product before left them. Two more measure the machine: "copy" (the
+row. Then all are timed by turns, so that a busy moment of the machine hits them alike; each turn is
+an untimed product and a timed one, so a matrix that fits in a cache is there. Two more measure the machine: "copy" (the
 bandwidth of copying 256 MiB) and "gemm" (a dense 2048 × 2048 × 2048 product through PyTorch).
 
 With a GPU the rows of `f2f.spmv.bench_gpu` are written beside them; without one a line says why.
@@ -143,8 +143,7 @@ def _by_turns(
 ) -> Iterator[tuple[int, Candidate, float]]:
     for repeat in range(repeats):
         for candidate in candidates:
-            if repeat == 0:
-                candidate.product()
+            candidate.product()  # untimed: caches and threads are then its own
             start = time.perf_counter()
             candidate.product()
             yield repeat, candidate, 1e6 * (time.perf_counter() - start)
@@ -166,7 +165,7 @@ def _candidate(name: str, weight: np.ndarray, x: np.ndarray, threads: int) -> Ca
             warnings.simplefilter("ignore", UserWarning)
             # 32-bit indices: MKL converts 64-bit ones at every product.
             parts = [torch.from_numpy(part) for part in (own.starts, own.columns, own.values)]
-            csr = torch.sparse_csr_tensor(*parts, size=wide.shape)
+            csr = torch.sparse_csr_tensor(parts[0], parts[1], parts[2], wide.shape)
         operand = torch.from_numpy(vector)
         return Candidate(name, "float32", threads, lambda: csr @ operand, own.nbytes)
     if name == "csr_scipy":
@@ -255,6 +254,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if bench_gpu.gpu.probe():
             gpu_rows = list(bench_gpu.measure(gpu_cases, 2 * options.repeats))
             results.write_csv(options.out / bench_gpu.CSV, gpu_rows)
+            print("\n".join(bench_gpu.compare(gpu_rows)))
     facts = results.provenance(out=str(options.out), repeats=options.repeats)
     results.write_provenance(options.out, facts)
     return 0
