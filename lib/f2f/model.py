@@ -20,7 +20,7 @@ from typing import Any
 
 import joblib
 import numpy as np
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from f2f.codec import compress, decompress
 from f2f.errors import FormatError
