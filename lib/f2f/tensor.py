@@ -20,12 +20,11 @@ from f2f.decoder import MAX_N_OUT, Decoder
 from f2f.entropy import floor_bits
 from f2f.errors import FormatError
 from f2f.maskcode import MaskCode
-from f2f.orders import ORDERS, Order, matrix_shape
+from f2f.orders import MAX_WEIGHTS, ORDERS, Order, matrix_shape
 
 DTYPES = {"int8": 1, "uint8": 1, "int16": 2, "float16": 2, "bfloat16": 2, "float32": 4}
 N_IN = 8
 MAX_N_S = 7
-MAX_WEIGHTS = 2**48
 GROUP = 8  # planes decoded side by side, a byte of a decoded word
 
 
@@ -225,6 +224,8 @@ class _Parts:
                 shape, dtype, library, kind, self.take("raw", (n * itemsize,))
             )
         else:
+            if n > MAX_WEIGHTS:
+                raise FormatError(f"shape {shape} has more than {MAX_WEIGHTS} weights")
             if dtype not in DTYPES:
                 raise FormatError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
             tensor = self.encoded_tensor(shape, dtype, library, n)
