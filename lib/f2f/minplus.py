@@ -22,8 +22,8 @@ vector operations for the 32·A·A transitions of a chunk.
 popcount split into groups of eight care rows: table T_g[y][c] = popcount(y ⊕ A_new,g·c).
 
 Costs need only uint8: any state follows from the best one within n_s steps, so after the least
-cost has been subtracted no cost exceeds the care bits of the last n_s blocks. `direct_step`
-also takes wider costs, for planes where those could pass 255.
+cost has been subtracted no cost exceeds the care bits of the last n_s blocks. Planes where those
+and the block's own could pass 255 take `direct_step_wide`.
 """
 
 from __future__ import annotations

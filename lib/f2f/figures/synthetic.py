@@ -236,7 +236,7 @@ def real_layer(rows: pd.DataFrame) -> Figure:
         xticks=sorted(rows.plane.unique()),
         xlabel="bit plane (7: sign)",
         ylabel="wrong care bits, 100 − $E$ (%)",
-        title=f"{rows.layer.iloc[0]}, $S$ = {rows.sparsity.iloc[0]:.2f}, "
+        title=f"{rows.layer.iloc[0]}\n$S$ = {rows.sparsity.iloc[0]:.2f}, "
         f"$N_{{out}}$ = {rows.n_out.iloc[0]}, $N_s$ = {rows.n_s.iloc[0]}",
     )
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=len(orders))
