@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from f2f.orders import ORDERS, Order, golden_stride, matrix_shape
+from f2f.orders import ORDERS, Order, golden_stride, matrix_shape, positions_of
 
 SHAPES = [(1, 1), (1, 5), (7, 1), (7, 96), (11, 55), (64, 147), (2, 2), (128, 128), (0, 3)]
 
@@ -19,6 +19,10 @@ def test_order_visits_every_weight_once(name, rows, cols):
     flat = np.random.default_rng(0).standard_normal(walk.n).astype(np.float32)
     assert np.array_equal(walk.take(flat), flat[index])
     assert np.array_equal(walk.put(walk.take(flat)), flat)
+    some = positions_of(np.random.default_rng(1).random(walk.n) < 0.3)
+    sparse = np.zeros_like(flat)
+    sparse[index[some]] = flat[index[some]]
+    assert np.array_equal(walk.scatter(some, flat[index[some]]), sparse)
 
 
 def test_orders_follow_their_formulas():
@@ -60,3 +64,14 @@ def test_matrix_shape_is_first_axis_by_the_rest():
 def test_unknown_order_is_refused_by_name():
     with pytest.raises(ValueError, match=r"order must be one of row, column.*got 'zigzag'"):
         Order("zigzag", 2, 2)
+
+
+def test_too_many_weights_are_refused():
+    with pytest.raises(ValueError, match=r"rows \* cols must be an integer in 0..2147483647"):
+        Order("golden", 2**16, 2**15)
+
+
+def test_positions_of_a_mask():
+    mask = np.random.default_rng(0).random(1000) < 0.2
+    assert np.array_equal(positions_of(mask), np.flatnonzero(mask))
+    assert len(positions_of(np.zeros(0, dtype=bool))) == 0

@@ -123,14 +123,21 @@ def invert(functionals: list[int]) -> list[int]:
     return [sum((right[i] >> j & 1) << i for i in range(w)) for j in range(w)]
 
 
+def span(vectors: np.ndarray) -> np.ndarray:
+    """Unsigned (2**len(vectors),): entry y is the XOR of the vectors at the set bits of y."""
+    table = np.zeros(1, dtype=vectors.dtype)
+    for vector in vectors:
+        table = np.concatenate([table, table ^ vector])
+    return table
+
+
 def linear_map(vectors: tuple[int, ...], words: np.ndarray) -> np.ndarray:
     """XOR of vectors[j] over the set bits j of each word, same dtype, by byte-wide tables."""
     dtype = words.dtype
+    columns = np.array(vectors, dtype=dtype)
     out = np.zeros_like(words)
     for byte in range(dtype.itemsize):
-        table = np.zeros(1, dtype=dtype)
-        for vector in vectors[8 * byte : 8 * byte + 8]:
-            table = np.concatenate([table, table ^ dtype.type(vector)])
+        table = span(columns[8 * byte : 8 * byte + 8])
         out ^= table[(words >> dtype.type(8 * byte)).astype(np.uint8)]
     return out
 

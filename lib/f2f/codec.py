@@ -22,14 +22,15 @@ from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
 import numpy as np
+from numba import njit
 
 from f2f import validate
-from f2f.basis import choose_basis, linear_map, stored_words
+from f2f.basis import choose_basis, linear_map, span, stored_words
 from f2f.beam import encode_beam
 from f2f.correction import EliasFano
 from f2f.decoder import MAX_N_OUT, Decoder
 from f2f.maskcode import CODECS, encode_mask
-from f2f.orders import Order, matrix_shape
+from f2f.orders import Order, matrix_shape, positions_of
 from f2f.rate import choose_n_out
 from f2f.tensor import DTYPES, GROUP, MAX_N_S, N_IN, CompressedTensor
 from f2f.viterbi import encode_viterbi
@@ -117,8 +118,8 @@ def _encode(
 ) -> CompressedTensor:
     """The tensor of kind "encoded"; words unsigned (n,), care bool (n,), both in encoding order."""
     started = time.perf_counter()
-    ranks = np.flatnonzero(care)  # position of each care rank
-    n, k = len(care), len(ranks)
+    positions = positions_of(care)  # of each care rank
+    n, k = len(care), len(positions)
     mask = None
     if settings.mask_codec != "none":
         mask = encode_mask(care, settings.mask_codec, seed=settings.seed)
@@ -128,8 +129,8 @@ def _encode(
     else:
         n_out, plane_bits = choose_n_out(care, N_IN, settings.n_s, settings.beam, settings.n_out)
     raw_wins = plane_bits >= n  # one bit a weight is no more than what encoding would cost
-    basis = choose_basis(words[ranks], min(plane_bits, n) / max(k, 1))
-    stored = stored_words(basis, words[ranks])
+    basis = choose_basis(words[positions], min(plane_bits, n) / max(k, 1))
+    stored = stored_words(basis, words[positions])
     paying = tuple(p for p, pays in enumerate(basis.payload) if pays and k)
     encoded, raw_planes = ((), paying) if raw_wins else (paying, ())
 
@@ -139,9 +140,9 @@ def _encode(
     for g in range(0, len(encoded), GROUP):
         group = encoded[g : g + GROUP]
         target = gather_planes(stored, group)
-        inputs = _encode_group(ranks, target, n, decoder, len(group), settings)
+        inputs = _encode_group(positions, target, n, decoder, len(group), settings)
         payload.append(inputs)
-        scatter_planes(decoder.decode(inputs, n)[ranks] ^ target, group, wrong)
+        scatter_planes(decoder.decode(inputs, n)[positions] ^ target, group, wrong)
     for p in raw_planes:
         wrong &= ~wrong.dtype.type(1 << p)
     corrections = tuple(
@@ -151,7 +152,7 @@ def _encode(
     return replace(
         dense,
         kind="encoded",
-        raw=_pack_raw(stored, raw_planes, ranks, n),
+        raw=_pack_raw(stored, raw_planes, positions, n),
         order=settings.order,
         n_s=settings.n_s,
         n_out=n_out,
@@ -177,11 +178,9 @@ def decompress(tensor: CompressedTensor, mask: np.ndarray | None = None) -> Tens
     if tensor.kind == "dense":
         return _from_bytes(tensor.raw, tensor)
     care = care_mask(tensor, mask)
-    ranks = np.flatnonzero(care)
-    words = decode_words(tensor, ranks)
-    in_order = np.zeros(tensor.n, dtype=words.dtype)
-    in_order[ranks] = words
-    return _from_bytes(tensor.walk.put(in_order).view(np.uint8), tensor)
+    positions = positions_of(care)
+    words = decode_words(tensor, positions)
+    return _from_bytes(tensor.walk.scatter(positions, words).view(np.uint8), tensor)
 
 
 def care_mask(tensor: CompressedTensor, mask: np.ndarray | None = None) -> np.ndarray:
@@ -198,19 +197,28 @@ def care_mask(tensor: CompressedTensor, mask: np.ndarray | None = None) -> np.nd
     return care
 
 
-def decode_words(tensor: CompressedTensor, ranks: np.ndarray) -> np.ndarray:
-    """The weights' bits, unsigned (k,), at the care positions `ranks` (all of them, sorted)."""
+def decode_words(tensor: CompressedTensor, positions: np.ndarray) -> np.ndarray:
+    """The weights' bits, unsigned (k,), at the care positions, int64 (k,)."""
     dtype = np.dtype(f"u{DTYPES[tensor.dtype]}")
-    stored = np.zeros(tensor.k, dtype=dtype)
+    basis = np.array(tensor.basis, dtype=dtype)
+    words = np.full(tensor.k, tensor.offset, dtype=dtype)
     for g, inputs in enumerate(tensor.payload):
         group = tensor.encoded[GROUP * g : GROUP * (g + 1)]
-        scatter_planes(tensor.decoder.decode(inputs, tensor.n)[ranks], group, stored)
-    for row, p in zip(tensor.raw, tensor.raw_planes, strict=False):
-        bits = np.unpackbits(row, count=tensor.n, bitorder="little")[ranks]
-        stored |= bits.astype(dtype) << dtype.type(p)
+        table = span(basis[list(group)])
+        _xor_lookup(words, table, tensor.decoder.decode(inputs, tensor.n), positions)
+    for row, p in zip(tensor.raw, tensor.raw_planes, strict=True):
+        bits = np.unpackbits(row, count=tensor.n, bitorder="little")
+        _xor_lookup(words, span(basis[p : p + 1]), bits, positions)
     for p, code in enumerate(tensor.corrections):
-        stored[code.decode()] ^= dtype.type(1 << p)
-    return linear_map(tensor.basis, stored) ^ dtype.type(tensor.offset)
+        words[code.decode()] ^= basis[p]
+    return words
+
+
+@njit(cache=True, nogil=True)
+def _xor_lookup(words, table, decoded, positions):
+    """words[r] ^= table[decoded[positions[r]]]; all bits of `decoded` index the table."""
+    for r in range(len(words)):
+        words[r] ^= table[decoded[positions[r]]]
 
 
 def gather_planes(stored: np.ndarray, group: tuple[int, ...]) -> np.ndarray:
@@ -223,16 +231,13 @@ def gather_planes(stored: np.ndarray, group: tuple[int, ...]) -> np.ndarray:
 
 def scatter_planes(bits: np.ndarray, group: tuple[int, ...], stored: np.ndarray) -> None:
     """Set stored bit group[q] to bit q of `bits` (uint8), for the planes of the group."""
-    dtype = stored.dtype
-    stored &= ~dtype.type(sum(1 << p for p in group))
-    table = np.zeros(1, dtype=dtype)
-    for p in group:
-        table = np.concatenate([table, table | dtype.type(1 << p)])
-    stored |= table[bits & ((1 << len(group)) - 1)]
+    planes = np.array([1 << p for p in group], dtype=stored.dtype)
+    stored &= ~np.bitwise_or.reduce(planes)
+    stored |= span(planes)[bits & ((1 << len(group)) - 1)]
 
 
 def _encode_group(
-    ranks: np.ndarray,
+    positions: np.ndarray,
     target: np.ndarray,
     n: int,
     decoder: Decoder,
@@ -242,18 +247,18 @@ def _encode_group(
     """Inputs uint8 (vectors, planes) of up to 8 planes that share a mask."""
     if settings.method == "viterbi":
         care = np.zeros(n, dtype=np.uint8)
-        care[ranks] = 1
+        care[positions] = 1
 
         def one(first: int, last: int) -> np.ndarray:
             bits = np.zeros(n, dtype=np.uint8)
-            bits[ranks] = target >> first & 1
+            bits[positions] = target >> first & 1
             return encode_viterbi(bits, care, decoder)[:, None]
 
         parts = planes
     else:
 
         def one(first: int, last: int) -> np.ndarray:
-            return encode_beam(ranks, target >> first, n, decoder, last - first, settings.beam)
+            return encode_beam(positions, target >> first, n, decoder, last - first, settings.beam)
 
         parts = min(settings.threads, planes)
     edges = np.linspace(0, planes, parts + 1).astype(int).tolist()
@@ -262,11 +267,13 @@ def _encode_group(
     return np.ascontiguousarray(np.concatenate(inputs, axis=1))
 
 
-def _pack_raw(stored: np.ndarray, planes: tuple[int, ...], ranks: np.ndarray, n: int) -> np.ndarray:
+def _pack_raw(
+    stored: np.ndarray, planes: tuple[int, ...], positions: np.ndarray, n: int
+) -> np.ndarray:
     raw = np.zeros((len(planes), -(-n // 8)), dtype=np.uint8)
     for row, p in enumerate(planes):
         bits = np.zeros(n, dtype=np.uint8)
-        bits[ranks] = stored >> stored.dtype.type(p) & stored.dtype.type(1)
+        bits[positions] = stored >> stored.dtype.type(p) & stored.dtype.type(1)
         raw[row] = np.packbits(bits, bitorder="little")
     return raw
 

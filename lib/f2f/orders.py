@@ -28,6 +28,8 @@ from f2f import validate
 
 ORDERS = ("row", "column", "golden", "diagonal")
 
+MAX_WEIGHTS = 2**31 - 1  # so that no product of a position and a stride overflows
+
 _GOLDEN_64 = 0x9E3779B97F4A7C15  # round(2**64 / golden ratio), odd
 
 
@@ -62,6 +64,7 @@ class Order:
         validate.choice("order", self.name, ORDERS)
         validate.integer("rows", self.rows, 0)
         validate.integer("cols", self.cols, 0)
+        validate.integer("rows * cols", self.rows * self.cols, 0, MAX_WEIGHTS)
 
     @property
     def n(self) -> int:
@@ -108,6 +111,15 @@ class Order:
         if out is None:
             out = np.empty_like(values, shape=self.n)
         self._walk(_put_stride, _put_torus, np.ascontiguousarray(values), out)
+        return out
+
+    def scatter(self, positions: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Row-major array (n,) of zeros with `values` (k,) at encoding positions int64 (k,)."""
+        out = np.zeros(self.n, dtype=values.dtype)
+        if self.is_stride_walk:
+            _scatter_stride(positions, values, out, self.stride)
+        else:
+            _scatter_torus(positions, values, out, self.rows, self.cols, *self.torus)
         return out
 
     def _walk(self, stride_kernel, torus_kernel, source: np.ndarray, out: np.ndarray) -> None:
@@ -185,3 +197,35 @@ def _put_torus(source, out, rows, cols, g_r, g_c, h):
         start += h
         if start >= cols:
             start -= cols
+
+
+@njit(cache=True, nogil=True)
+def _scatter_stride(positions, values, out, stride):
+    n = np.uint64(len(out))
+    step = np.uint64(stride)
+    for rank in range(len(positions)):
+        # Unsigned, because a signed remainder costs a test for the sign.
+        out[np.uint64(positions[rank]) * step % n] = values[rank]
+
+
+@njit(cache=True, nogil=True)
+def _scatter_torus(positions, values, out, rows, cols, g_r, g_c, h):
+    n_rows, n_cols = np.uint64(rows), np.uint64(cols)
+    row_step, col_step, diagonal_step = np.uint64(g_r), np.uint64(g_c), np.uint64(h)
+    for rank in range(len(positions)):
+        k = np.uint64(positions[rank])
+        d = k // n_rows
+        i = k - d * n_rows
+        col = (col_step * i + diagonal_step * d) % n_cols
+        out[row_step * i % n_rows * n_cols + col] = values[rank]
+
+
+@njit(cache=True, nogil=True)
+def positions_of(mask):
+    """int64 (k,): the positions where a bool or uint8 mask (n,) is not zero, without a branch."""
+    out = np.empty(len(mask) + 1, dtype=np.int64)
+    k = 0
+    for position in range(len(mask)):
+        out[k] = position
+        k += mask[position] != 0
+    return out[:k].copy()
