@@ -80,7 +80,7 @@ class CompressedTensor:
 
     @property
     def sparsity(self) -> float:
-        """Share of pruned weights."""
+        """Share of pruned weights (kind "encoded"; a dense tensor is not asked)."""
         return 1 - self.k / self.n if self.n else 0.0
 
     @cached_property
@@ -173,8 +173,9 @@ class CompressedTensor:
         """A table of bits per weight by part, beside the entropy floor, and E of each plane."""
         n = max(self.n, 1)
         lines = [
-            f"{self.dtype} {self.shape}, S = {self.sparsity:.4f}, {self.kind}"
-            + (f", {self.order} order, n_s = {self.n_s}" if self.kind == "encoded" else "")
+            f"{self.dtype} {self.shape}, {self.kind}"
+            + (f", S = {self.sparsity:.4f}, {self.order} order" if self.kind == "encoded" else "")
+            + (f", n_s = {self.n_s}" if self.encoded else "")
             + (f", n_out = {self.n_out}" if self.encoded else ""),
             *(f"{part:>12}  {b / n:9.4f} bits/weight" for part, b in self.stored_bits().items()),
             f"{'total':>12}  {8 * self.nbytes / n:9.4f} bits/weight",
