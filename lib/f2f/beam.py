@@ -367,12 +367,12 @@ def _decide(
                 for a in range(max(0, old + recent - history), old):
                     old_effects[kept] = image(table, old_effects[a])
                     old_ranks[kept] = old_ranks[a]
-                    kept += np.int64(old_effects[kept] != 0)
+                    kept += 1 if old_effects[kept] != 0 else 0
                 for a in range(recent):
                     if recent_patterns[a] == 0:
                         old_effects[kept] = recent_effects[a + PLANE_BITS]
                         old_ranks[kept] = recent_ranks[a]
-                        kept += np.int64(old_effects[kept] != 0)
+                        kept += 1 if old_effects[kept] != 0 else 0
                 old = kept
             recent = 0
             checks = 0

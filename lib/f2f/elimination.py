@@ -26,6 +26,7 @@ lowest byte is the right-hand sides of up to eight planes.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -101,13 +102,13 @@ def _over_equations(
 @intrinsic
 def gather(typingctx, system, mask):
     """Add the equations in `mask` to the accumulator; system is uint64 (65, WORDS)."""
-    return types.void(system, types.uint64), lambda *call: _over_equations(*call, spread=False)
+    return types.void(system, types.uint64), partial(_over_equations, False)
 
 
 @intrinsic
 def spread(typingctx, system, mask):
     """Add the accumulator to the equations in `mask`."""
-    return types.void(system, types.uint64), lambda *call: _over_equations(*call, spread=True)
+    return types.void(system, types.uint64), partial(_over_equations, True)
 
 
 @njit(cache=True, nogil=True, inline="always")
