@@ -105,6 +105,22 @@ inline void bmma(uint32_t d[4], uint32_t a_low, uint32_t a_high, uint32_t b) {
   }
 }
 
+// mma.m16n8k32 on signed bytes, by the same manual: lane 4g + c holds bytes 4c..4c+3 and 16 + 4c..
+// 16 + 4c + 3 of row g of A (rows 8..15 are zero) and of column g of B; gets (g, 2c) of D.
+inline uint32_t imma(uint32_t a_low, uint32_t a_high, uint32_t b_low, uint32_t b_high) {
+  const shim::Lanes &all = shim::exchange(a_low, a_high, b_low, b_high);
+  const uint32_t g = shim::lane() >> 2, n = 2 * (shim::lane() & 3);
+  int32_t d = 0;
+  for (int k = 0; k < 32; ++k) {
+    const uint32_t *a = all.word[4 * g + k % 16 / 4], *b = all.word[4 * n + k % 16 / 4];
+    const int shift = 8 * (k % 4);
+    d += (int8_t)(a[k / 16] >> shift) * (int8_t)(b[2 + k / 16] >> shift);
+  }
+  return (uint32_t)d;
+}
+inline uint32_t lane_number() { return shim::lane(); }
+inline uint32_t lanes_up_to_this() { return 0xffffffffu >> (31 - shim::lane()); }
+
 // ldmatrix.x4 by the same manual: lane 8s + g names row g of matrix s, lane 4g + c gets word c of
 // row g of each matrix.
 inline uint32_t __cvta_generic_to_shared(const void *address) {

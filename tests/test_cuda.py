@@ -163,7 +163,7 @@ def test_kernel_equals_dense_product(case, folder):
 
 def test_cases_cover_every_path_of_the_layout():
     layouts = [device_layout.build_layout(case_tensor(case)[0]) for case in CASES]
-    assert {layout.groups for layout in layouts} == {1, 2, 4}
+    assert {layout.groups for layout in layouts} >= {1, 2, 4}
     assert any(len(layout.luts) for layout in layouts)
     assert any(len(layout.flip_words) for layout in layouts)
     assert any(len(layout.exception_word) for layout in layouts)
@@ -240,11 +240,19 @@ def test_positions_of_large_matrices(order, folder):
     )
     options |= {"GROUPS": 1, "COLUMNS": 1, "N_S": 7, "UNROLL": 1, "THREADS": THREADS}
     options["ORDER"] = cupy_backend.order_code(order)
-    flags = tuple(f"-D{key}={value}" for key, value in options.items())
-    run = shim(str(caller), "locate_all", flags, folder)
     rng = np.random.default_rng(6)
-    for rows, cols in ((8192, 8192), (46340, 46340), (3, 700_000_001), (1_000_003, 2003), (1, 9)):
+    for rows, cols in (
+        (8192, 8192),
+        (46340, 46340),
+        (3, 700_000_001),
+        (1_000_003, 2003),
+        (1, 9),
+        (46300, 46300),
+    ):
         walk = Order(order, rows, cols)
+        options["NARROW"] = int(device_layout.is_narrow(walk))
+        flags = tuple(f"-D{key}={value}" for key, value in options.items())
+        run = shim(str(caller), "locate_all", flags, folder)
         edge = np.arange(min(1000, walk.n))
         k = np.concatenate([edge, walk.n - 1 - edge, rng.integers(0, walk.n, 5000)])
         k = k.astype(np.uint32)
@@ -337,7 +345,7 @@ def test_bytes_and_instructions_are_counted():
     layout = device_layout.build_layout(tensor)
     assert layout.nbytes == sum(array.nbytes for array in layout.arrays().values())
     assert layout.bytes_moved(2) == layout.nbytes + 8 * (37 + 91)
-    assert layout.instructions() == 82 * layout.n_groups
+    assert layout.instructions() == 73 * layout.n_groups
     times = layout.floor_us(bytes_per_s=1e12, instructions_per_s=1e11)
     assert times["bytes"] == pytest.approx(layout.bytes_moved() / 1e6)
     # Each weight is listed once, with few lanes idle.

@@ -32,7 +32,14 @@ import numpy as np
 
 from f2f.orders import matrix_shape
 from f2f.spmv import dense_matrix, gpu, sum_dtype
-from f2f.spmv.device_layout import CHUNK, VECTORS, DeviceLayout, build_layout, walk_fields
+from f2f.spmv.device_layout import (
+    CHUNK,
+    VECTORS,
+    DeviceLayout,
+    build_layout,
+    is_narrow,
+    walk_fields,
+)
 from f2f.tensor import CompressedTensor
 
 if TYPE_CHECKING:
@@ -262,6 +269,7 @@ def plan(
         "IN_SHARED": int(in_shared),
         "SCALED": int(scaled),
         "N_S": layout.n_s,
+        "NARROW": int(layout.order.name == "diagonal" and is_narrow(layout.order)),
         "DECODE_BMMA": int(use_bmma),
         "THREADS": threads,
         "UNROLL": unroll,

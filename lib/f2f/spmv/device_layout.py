@@ -34,8 +34,8 @@ MAX_WEIGHTS = (1 << 31) - 1
 FLIP_SHARE = 1 / 64  # a plane flipped more often than this gets a bit a weight
 # Instructions per group of 32 weights in the main loop of `encoded.cu`, by groups of 8 planes:
 # compiled by NVRTC 13.0 for sm_90, row or golden order, float sums, one column, no tables or flips.
-INSTRUCTIONS = {1: 82, 2: 102, 3: 129, 4: 146}
-DIAGONAL_INSTRUCTIONS = 11  # more for the column of a position in diagonal order
+INSTRUCTIONS = {1: 73, 2: 93, 3: 107, 4: 126}
+DIAGONAL_INSTRUCTIONS = 8  # more for the column of a position in diagonal order
 
 _ARRAYS = (
     *("heads", "steps", "payload", "rows", "luts", "flips", "flip_words"),
@@ -292,15 +292,21 @@ def diagonal_turn(order: Order) -> int:
     return h * pow(g_c, -1, order.cols) % order.cols if order.cols > 1 else 0
 
 
+def is_narrow(order: Order) -> bool:
+    """Whether 32-bit fractions give a diagonal's columns exactly, see NARROW in `encoded.cu`."""
+    return (order.rows + order.cols) * order.cols < 1 << 32
+
+
 def walk_fields(order: Order) -> tuple[int, int, int, int, int, int, int]:
     """The members of `struct Walk` in `encoded.cu`: three fractions and four counts."""
 
-    def fraction(a: int, b: int) -> int:
-        return (a % b << 64) // b
+    def fraction(a: int, b: int, bits: int = 64) -> int:
+        return (a % b << bits) // b
 
     rows, cols = order.rows, order.cols
     if order.name != "diagonal":
         return fraction(order.stride, order.n), 0, 0, rows, cols, 1, 1
     g_r, g_c, _ = order.torus
-    turn = fraction(diagonal_turn(order), cols)
-    return fraction(1, order.n), fraction(1, cols), turn, rows, cols, g_r, g_c
+    bits = 32 if is_narrow(order) else 64
+    turn = fraction(diagonal_turn(order), cols, bits)
+    return fraction(1, order.n), fraction(1, cols, bits), turn, rows, cols, g_r, g_c

@@ -12,8 +12,10 @@
 // so row r shifted by 8 * (block - first block) bits meets the *same* 128 x 8 operand for every
 // weight: two binary tensor-core products m16n8k128 (AND, count) a group and 8 planes; the low bit
 // of each count is the decoded bit. The shifted rows are kept in shared memory, 16 bytes for each
-// row and block, from where one ldmatrix gathers the 32 that are wanted. DECODE_BMMA = 0 does the
-// same with AND and POPC per thread, for decoders whose shifted rows do not fit in shared memory.
+// row and block, from where one ldmatrix gathers the 32 that are wanted; an 8-bit integer product
+// with powers of two turns the bits into bytes, each in the lane of its weight. DECODE_BMMA = 0
+// does the same with AND and POPC per thread, for decoders whose shifted rows do not fit in shared
+// memory.
 //
 // Bytes read (k unpruned weights, n_out weights a block, g >= k/32 groups):
 //   payload 8 GROUPS n/n_out (GROUPS k at the ideal rate), steps 32 g, heads 8 g, flips 4 FLIPS g,
@@ -23,16 +25,16 @@
 //
 // Operations a weight, if decoded one by one: per plane 2 AND (with XOR), POPC, 2 to insert the
 // bit, 2 to align the window: some 56 for 8 planes. With tensor cores a warp issues, for 32 weights
-// and everything (compiled for sm_90, float sums): 82 instructions for 8 planes, 102 / 129 / 146
-// for 16 / 24 / 32, of which the ten that turn counts into bytes, three shuffles and the products
-// repeat. So it is the issue of instructions, not the memory, that bounds this kernel: 82/32 = 2.6
-// a weight.
+// and everything (compiled for sm_90, float sums): 73 instructions for 8 planes, 93 / 107 / 126 for
+// 16 / 24 / 32, and 8 more in diagonal order. So it is the issue of instructions, not the memory,
+// that bounds this kernel: 73/32 = 2.3 a weight.
 //
 // Defines: DTYPE 0 int8, 1 uint8, 2 int16, 3 float16, 4 bfloat16, 5 float32. ACC 0 float, 1 int, 2
 // long long, 3 double. ORDER 0 row and golden, 1 column, 2 diagonal. GROUPS 1..4 (8 planes each).
 // FLIPS planes stored one bit a weight beside the steps. LUT 1: stored bytes go through tables.
 // COLUMNS of x per launch. IN_SHARED 1: x and y live in shared memory. SCALED 1: y times a scale
-// per row. N_S, DECODE_BMMA, THREADS (multiple of 32), UNROLL groups in flight per warp.
+// per row. N_S, NARROW (see Walk), DECODE_BMMA, THREADS (multiple of 32), UNROLL groups in flight
+// per warp.
 
 typedef unsigned char u8;
 typedef unsigned int u32;
@@ -63,6 +65,27 @@ static __device__ __forceinline__ void bmma(u32 d[4], u32 a_low, u32 a_high, u32
       "{%0, %1, %2, %3}, {%4, %5}, {%6}, {%7, %7, %7, %7};"
       : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
       : "r"(a_low), "r"(a_high), "r"(b), "r"(0));
+}
+// D (16 x 8) = A (16 x 32, row) B (32 x 8, column) in 8-bit integers; rows 8..15 of A are zero and
+// the result is column 2c of row g, in lane 4g + c.
+static __device__ __forceinline__ u32 imma(u32 a_low, u32 a_high, u32 b_low, u32 b_high) {
+  u32 d, unused[3];
+  asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 "
+      "{%0, %1, %2, %3}, {%4, %8, %5, %8}, {%6, %7}, {%8, %8, %8, %8};"
+      : "=r"(d), "=r"(unused[0]), "=r"(unused[1]), "=r"(unused[2])
+      : "r"(a_low), "r"(a_high), "r"(b_low), "r"(b_high), "r"(0));
+  return d;
+}
+// Volatile, so that the compiler keeps the value and does not compute it anew at every use.
+static __device__ __forceinline__ u32 lane_number() {
+  u32 lane;
+  asm volatile("mov.u32 %0, %%laneid;" : "=r"(lane));
+  return lane;
+}
+static __device__ __forceinline__ u32 lanes_up_to_this() {
+  u32 mask;
+  asm volatile("mov.u32 %0, %%lanemask_le;" : "=r"(mask));
+  return mask;
 }
 // Four 8 x 128 bit matrices from shared memory: lane 8s + g names row g of matrix s, and lane 4g +
 // c gets word c of row g of each.
@@ -128,7 +151,11 @@ static __device__ __forceinline__ void locate(const Walk &walk, u32 k, u32 *i, u
   *i = __umulhi((u32)parts, walk.n_rows);
   *j = (u32)(parts >> 32);
 #endif
-#if ORDER == 2
+#if ORDER == 2 && NARROW
+  *j = __umulhi(*i * (u32)walk.column_fraction + *j * (u32)walk.turn_fraction + walk.n_rows +
+                    walk.n_cols,
+                walk.n_cols);
+#elif ORDER == 2
   *j = __umulhi(scaled(*j, walk.turn_fraction, *i * walk.column_fraction + (1ull << 33)),
                 walk.n_cols);
 #endif
@@ -152,9 +179,9 @@ static __device__ __forceinline__ Group fetch(const uint2 *heads, const u8 *step
 
 // One weight times x: into y' in shared memory, or into y.
 static __device__ __forceinline__ void accumulate(const Walk &walk, u32 i, u32 j, sum_t weight,
-                                                  const sum_t *x, u32 x_pitch, const sum_t *x_shared,
-                                                  y_t *y, u32 y_pitch, sum_t *y_shared,
-                                                  const y_t *scale) {
+                                                  const sum_t *x, u32 x_pitch,
+                                                  const sum_t *x_shared, y_t *y, u32 y_pitch,
+                                                  sum_t *y_shared, const y_t *scale) {
 #if IN_SHARED
 #pragma unroll
   for (int c = 0; c < COLUMNS; ++c)
@@ -174,26 +201,35 @@ static __device__ __forceinline__ void accumulate(const Walk &walk, u32 i, u32 j
 }
 
 #if DECODE_BMMA
-// The stored word of this lane's weight. row: shared address of its matrix row, shifted to its
-// block. Lane 8s + g owns row g (s even) or g + 8 (s odd) of product s / 2.
-static __device__ __forceinline__ u32 decode(u32 row, const u32 b[GROUPS], u32 lane) {
+// What turns the bits of planes 2c and 2c + 1, bytes of four weights, into stored bytes: the
+// operand B of `imma`. Column 2s picks weight s and multiplies its planes by their powers of two.
+struct Powers {
+  u32 low, high;
+};
+
+static __device__ __forceinline__ Powers plane_powers(u32 lane) {
+  const u32 column = lane >> 2, pair = 0x0201u << (2 * (lane & 3));  // modulo 256, 128 = -128
+  return {column == 0 ? pair : column == 2 ? pair << 16 : 0,
+          column == 4 ? pair : column == 6 ? pair << 16 : 0};
+}
+
+// The stored word of this lane's weight, lane 4g + s: row g (s even) or g + 8 (s odd) of product
+// s / 2. row: shared address of its matrix row, shifted to its block.
+static __device__ __forceinline__ u32 decode(u32 row, const u32 b[GROUPS], u32 lane,
+                                             Powers powers) {
   u32 a[4];
-  const u32 c = lane & 3;
-  load_rows(a, row);
+  load_rows(a, __shfl_sync(ALL, row, 4 * lane + (lane >> 3), 32));
   u32 word = 0;
 #pragma unroll
   for (int group = 0; group < GROUPS; ++group) {
     u32 d[8];
     bmma(d, a[0], a[1], b[group]);
     bmma(d + 4, a[2], a[3], b[group]);
-    // Counts are at most 64: one byte each. Even d are plane 2c, odd d plane 2c + 1 of slots 0..3.
-    u32 even = d[0] + (d[2] << 8) + (d[4] << 16) + (d[6] << 24);
-    u32 odd = d[1] + (d[3] << 8) + (d[5] << 16) + (d[7] << 24);
-    u32 bits = ((even & 0x01010101u) | (odd << 1 & 0x02020202u)) << (2 * c);
-    bits |= __shfl_xor_sync(ALL, bits, 1);
-    bits |= __shfl_xor_sync(ALL, bits, 2);
-    bits = __shfl_sync(ALL, bits, 4 * (lane & 7), 32);  // the four weights of row lane & 7
-    word |= (bits >> (lane & 24) & 0xff) << (8 * group);
+    // Counts are at most 64, so four fit in a word: planes 2c and 2c + 1 of two weights.
+    const u32 low = d[0] + (d[1] << 8) + (d[2] << 16) + (d[3] << 24);
+    const u32 high = d[4] + (d[5] << 8) + (d[6] << 16) + (d[7] << 24);
+    const u32 byte = imma(low & 0x01010101u, high & 0x01010101u, powers.low, powers.high);
+    word |= (byte & 0xff) << (8 * group);
   }
   return word;
 }
@@ -225,12 +261,12 @@ encoded_product(const uint2 *__restrict__ heads, const u8 *__restrict__ steps, u
                 u32 offset, const u32 *__restrict__ exception_index,
                 const u32 *__restrict__ exception_word, u32 n_exceptions, u64 fraction,
                 u64 column_fraction, u64 turn_fraction, u32 n_rows, u32 n_cols, u32 g_row,
-                u32 g_col, const sum_t *__restrict__ x, u32 x_pitch, y_t *__restrict__ y, u32 y_pitch,
-                const y_t *__restrict__ scale) {
+                u32 g_col, const sum_t *__restrict__ x, u32 x_pitch, y_t *__restrict__ y,
+                u32 y_pitch, const y_t *__restrict__ scale) {
   extern __shared__ uint4 shared[];
   const Walk walk = {fraction, column_fraction, turn_fraction, n_rows, n_cols, g_row, g_col};
-  const u32 lane = threadIdx.x & 31, warp = threadIdx.x >> 5, warps = THREADS / 32;
-  const u32 below = ALL >> (31 - lane);  // this lane and those before it
+  const u32 lane = lane_number(), below = lanes_up_to_this();
+  const u32 warp = threadIdx.x >> 5, warps = THREADS / 32;
   u32 *matrix = (u32 *)shared;
   u32 *tables = matrix + (DECODE_BMMA ? n_out * BLOCKS * 4 : 0);
   sum_t *y_shared = (sum_t *)(tables + (LUT ? GROUPS * 256 : 0));
@@ -264,6 +300,7 @@ encoded_product(const uint2 *__restrict__ heads, const u8 *__restrict__ steps, u
   u32 index = begin * chunk + warp;
 #if DECODE_BMMA
   const u32 row_step = 16 - 16 * BLOCKS * n_out;
+  const Powers powers = plane_powers(lane);
 #endif
   Group next[UNROLL];
   if (begin < end)
@@ -291,7 +328,8 @@ encoded_product(const uint2 *__restrict__ heads, const u8 *__restrict__ steps, u
 
 #pragma unroll
     for (int u = 0; u < UNROLL; ++u) {
-      const u32 count = now[u].head.y >> 24, first = now[u].head.y & 0xffffff;
+      const u32 first = now[u].head.y & 0xffffff;
+      const bool mine = (lane << 24 | 0xffffff) < now[u].head.y;  // lane < count
       // Steps are distances modulo 256, less than 256 apart: each fall is a carry into bit 8.
       const u32 before = __shfl_up_sync(ALL, now[u].step, 1);
       const u32 carries = __ballot_sync(ALL, now[u].step < before);
@@ -301,7 +339,7 @@ encoded_product(const uint2 *__restrict__ heads, const u8 *__restrict__ steps, u
 #if DECODE_BMMA
       // Row (distance - block * n_out) * BLOCKS + block of 16 bytes each.
       const u32 row = matrix_address + 16 * BLOCKS * distance + block * row_step;
-      const u32 stored = decode(row, b[u], lane);
+      const u32 stored = decode(row, b[u], lane, powers);
 #else
       const u32 stored =
           decode(payload, 4 * now[u].head.x + block, __ldg(rows + distance - block * n_out));
@@ -318,7 +356,7 @@ encoded_product(const uint2 *__restrict__ heads, const u8 *__restrict__ steps, u
       for (int f = 0; f < FLIPS; ++f)
         if ((__ldg(flips + (u64)(index + u * warps) * FLIPS + f) >> lane & 1))
           word ^= __ldg(flip_words + f);
-      if (lane < count) {
+      if (mine) {
         u32 i, j;
         locate(walk, now[u].head.x * 4 * n_out + distance, &i, &j);
         accumulate(walk, i, j, weight_value(word), x, x_pitch, x_shared, y, y_pitch, y_shared,
