@@ -26,7 +26,6 @@ lowest byte is the right-hand sides of up to eight planes.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -48,7 +47,7 @@ _VECTOR = ir.VectorType(_I64, _LANES)
 
 
 def _over_equations(
-    context: Any, builder: Any, signature: Any, arguments: Any, spread: bool
+    spread: bool, context: Any, builder: Any, signature: Any, arguments: Any
 ) -> Any:
     """Loop over the equations in `mask`, with the accumulator in registers.
 
@@ -102,13 +101,21 @@ def _over_equations(
 @intrinsic
 def gather(typingctx, system, mask):
     """Add the equations in `mask` to the accumulator; system is uint64 (65, WORDS)."""
-    return types.void(system, types.uint64), partial(_over_equations, False)
+
+    def codegen(context, builder, signature, arguments):
+        return _over_equations(False, context, builder, signature, arguments)
+
+    return types.void(system, types.uint64), codegen
 
 
 @intrinsic
 def spread(typingctx, system, mask):
     """Add the accumulator to the equations in `mask`."""
-    return types.void(system, types.uint64), partial(_over_equations, True)
+
+    def codegen(context, builder, signature, arguments):
+        return _over_equations(True, context, builder, signature, arguments)
+
+    return types.void(system, types.uint64), codegen
 
 
 @njit(cache=True, nogil=True, inline="always")
