@@ -79,6 +79,7 @@ from f2f.elimination import (
 
 SEGMENT_BLOCKS = 1 << 17
 SEGMENT_ROWS = 1 << 20
+MAX_LOOKAHEAD = 18
 HISTORY = 1024  # older care bits that may still be given up
 
 
@@ -89,12 +90,14 @@ def encode_beam(
     decoder: Decoder,
     n_planes: int = 8,
     beam: int = 16,
+    lookahead: int | None = None,
 ) -> np.ndarray:
     """Input vectors whose decoded bits agree with `target` at as many care positions as found.
 
     care: int64 (k,), increasing positions below n. target: uint8 (k,), bit q is the wanted bit of
     plane q. n_planes: planes, 1…8. beam: hypotheses kept per plane; from ``2**decoder.window`` on
-    the result is the exact optimum (within a segment, see above). Returns uint8
+    the result is the exact optimum (within a segment, see above). lookahead: checks of a step,
+    1…18, by default chosen for the window; it has no effect on the exact optimum. Returns uint8
     (decoder.n_vectors(n), n_planes). Planes do not influence each other; deterministic; may be
     called from several threads at once.
 
@@ -121,7 +124,10 @@ def encode_beam(
     if len(care) and (care[0] < 0 or care[-1] >= n or (care[1:] <= care[:-1]).any()):
         raise ValueError(f"care must be increasing positions in 0..{n - 1}")
     n_in, n_out, n_s = decoder.n_in, decoder.n_out, decoder.n_s
-    lookahead, exact = _lookahead(decoder.window, beam), beam >= 1 << decoder.window
+    exact = beam >= 1 << decoder.window
+    if lookahead is None:
+        lookahead = _lookahead(decoder.window)
+    lookahead = 1 if exact else validate.integer("lookahead", lookahead, 1, MAX_LOOKAHEAD)
     inputs = np.zeros((decoder.n_vectors(n), n_planes), dtype=np.uint8)
     words = np.zeros(n_planes, dtype=np.uint64)
     blocks = decoder.n_blocks(n)
@@ -148,11 +154,9 @@ def encode_beam(
     return inputs
 
 
-def _lookahead(window: int, beam: int) -> int:
+def _lookahead(window: int) -> int:
     """Checks of a step, as measured best: the wider the window, the farther its checks interact."""
-    if beam >= 1 << window:
-        return 1
-    return min(8 + window // 4, 18)
+    return min(8 + window // 4, MAX_LOOKAHEAD)
 
 
 @njit(cache=True, nogil=True)
