@@ -58,7 +58,7 @@ def test_histogram_sums_to_all_blocks():
 @pytest.mark.parametrize("n_s", [0, 1])
 def test_paper_setting_is_the_exact_optimum(n_s):
     model = random_model(shape=(12, 40))
-    rows = evaluation.paper_rows(model, "int8", n_s=(n_s,))
+    rows = evaluation.paper_rows(model, "int8", n_s=(n_s,), beam=256 ** (n_s + 1))
     decoder = Decoder(8, 40, n_s, 0)
     for inverting in (False, True):
         wrong = total = 0
@@ -103,7 +103,7 @@ def test_a_sample_of_blocks_is_close_to_all_of_them():
 
 def test_pieces_lie_inside_the_plane():
     for n, n_out, limit in [(10_000, 40, 60), (10_007, 26, 64), (500, 80, 0), (79, 80, 4)]:
-        for start, first, last, stop in paper._segments(n, n_out, limit):
+        for start, first, last, stop in paper._pieces(n, n_out, limit):
             assert 0 <= start <= first < last <= stop <= n
             assert start % n_out == first % n_out == 0
 
@@ -129,7 +129,7 @@ def test_package_setting_is_lossless_and_adds_up(dtype):
     for row, (name, layer) in zip(rows, model.layers.items(), strict=False):
         weights = evaluation.layer_weights(layer, dtype)
         assert row.lossless and decoded[name].tobytes() == weights.tobytes()
-        tensor = compress(weights, layer.mask, beam=16)
+        tensor = compress(weights, layer.mask, beam=16, n_out=row.n_out)
         assert row.stored_bits == 8 * tensor.nbytes
         parts = row.payload_bits + row.correction_bits + row.mask_bits + row.header_bits
         assert parts == row.stored_bits
@@ -139,6 +139,17 @@ def test_package_setting_is_lossless_and_adds_up(dtype):
     assert total.layer == evaluation.TOTAL and total.weights == 2 * 64 * 96
     assert total.stored_bits == sum(row.stored_bits for row in rows[:-1])
     assert total.ratio_to_floor == pytest.approx(total.stored_bits / total.floor_bits)
+
+
+def test_the_least_efficiency_is_reached():
+    model = random_model(shape=(400, 300), sparsity=0.9)
+    least, free = (
+        evaluation.package_rows(model, "int8", beam=1, lowest_percent=lowest)[0]
+        for lowest in (99.999, 0.0)
+    )
+    assert all(row.efficiency_percent >= 99.999 for row in least)
+    assert all(row.n_out <= other.n_out for row, other in zip(least, free, strict=True))
+    assert least[0].n_out < free[0].n_out
 
 
 def test_a_wrong_tensor_would_be_noticed(monkeypatch):

@@ -4,10 +4,9 @@ import math
 
 import pytest
 import torch
-from torch import nn
-
 from f2f import prune
 from f2f.prune import CubicSchedule, PenaltyControl, make_pruner
+from torch import nn
 
 NAMES = ("0.weight", "2.weight")
 
@@ -223,3 +222,13 @@ def test_bad_arguments_are_named():
         CubicSchedule(0.5, 9, 5)
     with pytest.raises(ValueError, match="masks must have the shape"):
         prune.FixedMaskPruner(network, {"0.weight": torch.ones(3, dtype=torch.bool)})
+
+
+def test_a_sparsity_below_the_own_rule_keeps_no_zeros():
+    network = small_network()
+    pruner = make_pruner("l0", network, NAMES)
+    train(pruner, network, 300, PenaltyControl(0.1, rate=1.05))
+    assert pruner.sparsity() > 0.4
+    masks = pruner.finish(sparsity=0.2)
+    for name, mask in masks.items():
+        assert torch.equal(network.get_parameter(name) != 0, mask)

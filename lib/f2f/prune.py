@@ -282,14 +282,15 @@ class Pruner(ABC):
         was_training = self.module.training
         self.module.eval()
         for name, (owner, leaf) in self._places.items():
-            value = self._final(name)
+            value = self._final(name, masks[name])
             parametrize.remove_parametrizations(owner, leaf, leave_parametrized=False)
             with torch.no_grad():
                 getattr(owner, leaf).copy_(value * masks[name])
         self.module.train(was_training)
         return masks
 
-    def _final(self, name: str) -> Tensor:
+    def _final(self, name: str, mask: Tensor) -> Tensor:
+        """The weight that stays, before masking."""
         return self.original(name).detach().clone()
 
     def _global_masks(self, sparsity: float) -> dict[str, Tensor]:
@@ -376,8 +377,11 @@ class L0Pruner(Pruner):
         total = sum(gate.numel() for gate in self._gates())
         return torch.stack([rule.expected_open() for rule in self._rules.values()]).sum() / total
 
-    def _final(self, name: str) -> Tensor:
-        return (self.original(name) * self._rules[name].gate()).detach().clone()
+    def _final(self, name: str, mask: Tensor) -> Tensor:
+        # A threshold below the method's own keeps weights of closed gates: a hundredth of them.
+        gate = self._rules[name].gate()
+        gate = torch.where(mask & (gate == 0), 0.01, gate)
+        return (self.original(name) * gate).detach().clone()
 
 
 class VariationalDropoutPruner(Pruner):

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from dataclasses import fields
+from typing import Any
 
 import numpy as np
 
 from f2f.codec import compress, decompress
 from f2f.entropy import floor_bits
 from f2f.evaluation.rows import TOTAL, PackageRow
-from f2f.evaluation.spread import identity, layer_weights
+from f2f.evaluation.spread import N_IN, identity, layer_weights
 from f2f.models.layers import PrunedModel
+from f2f.tensor import CompressedTensor
 
 
 def package_rows(
@@ -22,20 +24,23 @@ def package_rows(
     order: str = "diagonal",
     beam: int = 16,
     scheme: str = "channel",
+    lowest_percent: float = 99.8,
     threads: int = 2,
     seed: int = 0,
 ) -> tuple[list[PackageRow], dict[str, np.ndarray]]:
     """Every layer and the total in this package's setting, and the decoded tensors.
 
     Each tensor is compressed, decompressed, and compared with what went in, bit for bit.
+    lowest_percent: least E of a layer. `compress` chooses the n_out of fewest stored bits, which
+    accepts a lower E where corrections are cheap; n_out is then lowered until E is reached. 0
+    leaves the choice as it is.
     """
+    options = {"n_s": n_s, "order": order, "beam": beam, "threads": threads, "seed": seed}
     rows, decoded = [], {}
     for name, layer in model.layers.items():
         weights = layer_weights(layer, dtype, scheme)
         started = time.perf_counter()
-        tensor = compress(
-            weights, layer.mask, n_s=n_s, order=order, beam=beam, threads=threads, seed=seed
-        )
+        tensor = _compressed(weights, layer.mask, lowest_percent, options)
         middle = time.perf_counter()
         decoded[name] = np.asarray(decompress(tensor))
         ended = time.perf_counter()
@@ -56,6 +61,15 @@ def package_rows(
         )  # fmt: skip
         rows.append(row)
     return [*rows, _package_total(rows)], decoded
+
+
+def _compressed(
+    weights: np.ndarray, mask: np.ndarray, lowest_percent: float, options: dict[str, Any]
+) -> CompressedTensor:
+    tensor = compress(weights, mask, **options)
+    while tensor.efficiency < lowest_percent and tensor.n_out > N_IN:
+        tensor = compress(weights, mask, n_out=tensor.n_out - 1, **options)
+    return tensor
 
 
 def _ratios(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 
 import numpy as np
@@ -14,28 +15,27 @@ from f2f.evaluation.rows import TOTAL, PaperRow
 from f2f.evaluation.spread import N_IN, identity, layer_weights, paper_n_out
 from f2f.models.layers import PrunedModel
 
-_PIECES = 4  # of a sampled tensor
-_MARGIN = 12  # blocks encoded at either end of a piece and not judged
+_PIECE = 32  # blocks of a sampled tensor judged in one piece
+_MARGIN = 6  # blocks encoded at either end of a piece and not judged; n_s is at most 2 here
 
 
-def _segments(n: int, n_out: int, max_blocks: int) -> list[tuple[int, int, int, int]]:
-    """Evenly spaced pieces of at most max_blocks blocks together; 0 = the whole plane.
+def _pieces(n: int, n_out: int, max_blocks: int) -> list[tuple[int, int, int, int]]:
+    """Evenly spaced pieces of max_blocks blocks together; 0 = the whole plane.
 
     A piece is encoded from `start` to `stop` and judged from `first` to `last`: the blocks at its
     cut ends are easier than those of a long plane, as their state is free.
     """
     blocks = -(-n // n_out)
-    if not max_blocks or blocks <= max_blocks + _PIECES * 2 * _MARGIN:
+    count = max(1, max_blocks // _PIECE)
+    if not max_blocks or blocks <= max_blocks + 2 * _MARGIN * count:
         return [(0, 0, n, n)]
-    each = max(1, max_blocks // _PIECES)
-    firsts = np.linspace(0, blocks - each, _PIECES).astype(int).tolist()
-    return [
-        tuple(
-            min(n, max(0, block) * n_out)
-            for block in (first - _MARGIN, first, first + each, first + each + _MARGIN)
-        )
-        for first in firsts
-    ]
+    each = max_blocks // count
+    pieces = []
+    for first in np.linspace(0, blocks - each, count).astype(int).tolist():
+        start, last = max(0, first - _MARGIN), first + each
+        edges = (start, first, last, last + _MARGIN)
+        pieces.append((edges[0] * n_out, edges[1] * n_out, *(min(n, e * n_out) for e in edges[2:])))
+    return pieces
 
 
 def _wrong_bits(
@@ -52,7 +52,7 @@ def _wrong_bits(
     flipped = 2 * ones > care_words.size
     plain, inverted = np.zeros(n_w, np.int64), np.zeros(n_w, np.int64)
     positions = sampled = 0
-    for start, first_judged, last_judged, stop in _segments(words.size, decoder.n_out, max_blocks):
+    for start, first_judged, last_judged, stop in _pieces(words.size, decoder.n_out, max_blocks):
         ranks = np.flatnonzero(care[start:stop]).astype(np.int64)
         part = words[start:stop][ranks]
         judged = (ranks >= first_judged - start) & (ranks < last_judged - start)
@@ -102,36 +102,49 @@ def paper_rows(
     beam: int = 256,
     max_blocks: int = 0,
     scheme: str = "channel",
+    threads: int = 1,
     seed: int = 0,
 ) -> list[PaperRow]:
     """Every layer and the total in the paper's setting, with and without inverting.
 
     n_out: None takes the nominal sparsity's, one for the model. beam: with n_in = 8 a beam of 256
-    is the exact optimum for n_s <= 1 and close to it for n_s = 2, where Algorithm 3 itself would
-    take days. max_blocks: blocks encoded per layer (evenly spaced pieces), 0 = all; sizes are
-    scaled up. seed: of the decoder matrix.
+    is the exact optimum for n_s = 0 and close to it for n_s = 1 and 2, where Algorithm 3 itself
+    would take days. max_blocks: blocks measured per layer (evenly spaced pieces), 0 = all; half as many
+    for float32, which has four times the planes. Sizes are scaled up. threads: layers are spread
+    over so many, with the same result. seed: of the decoder matrix.
     """
     n_out = paper_n_out(model.sparsity) if n_out is None else n_out
+    blocks = -(-max_blocks // 2) if dtype == "float32" else max_blocks
     rows = []
     for shifts in n_s:
         decoder = Decoder(N_IN, n_out, shifts, seed)
-        layers: dict[bool, list[PaperRow]] = {False: [], True: []}
-        for name, layer in model.layers.items():
-            weights = layer_weights(layer, dtype, scheme).reshape(-1)
+
+        def measure(name: str, decoder: Decoder = decoder) -> list[PaperRow]:
+            weights = layer_weights(model.layers[name], dtype, scheme).reshape(-1)
             words, n_w = weights.view(f"u{weights.itemsize}"), 8 * weights.itemsize
-            care = layer.mask.reshape(-1)
-            plain, inverted, positions, sampled = _wrong_bits(
-                words, care, decoder, beam, max_blocks
-            )
-            for inverting, errors in ((False, plain), (True, inverted)):
-                scale = words.size / sampled
-                row = _paper_row(
-                    model, dtype, name, decoder, inverting, beam,
-                    positions * n_w, int(errors.sum()), words.size, n_w, scale,
-                )  # fmt: skip
-                layers[inverting].append(row)
-        for found in layers.values():
-            rows += [*found, _paper_total(found)]
+            care = model.layers[name].mask.reshape(-1)
+            plain, inverted, positions, sampled = _wrong_bits(words, care, decoder, beam, blocks)
+            return [
+                _paper_row(
+                    model,
+                    dtype,
+                    name,
+                    decoder,
+                    inverting,
+                    beam,
+                    positions * n_w,
+                    int(errors.sum()),
+                    words.size,
+                    n_w,
+                    words.size / sampled,
+                )
+                for inverting, errors in ((False, plain), (True, inverted))
+            ]
+
+        with ThreadPoolExecutor(threads) as pool:
+            pairs = list(pool.map(measure, model.layers))
+        for column in zip(*pairs, strict=True):
+            rows += [*column, _paper_total(list(column))]
     return rows
 
 
