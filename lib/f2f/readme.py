@@ -16,11 +16,13 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from f2f import results
 
 _MARKED = re.compile(r"(<!-- table:(\w+) -->\n).*?(<!-- /table -->)", re.S)
 
-PAGES = ("README.md", "docs/architecture.md")
+PAGES = ("README.md", "docs/architecture.md", "docs/results.md")
 
 # What of the paper a notebook is about, and what it reads.
 NOTEBOOKS = {
@@ -116,6 +118,34 @@ def formats_table(reference: Path) -> str:
     return lines + "Times are per weight of the tensor, one thread, medians.\n"
 
 
+def models_table(reference: Path) -> str:
+    """Whole models at S = 0.9: the paper's setting beside this package's."""
+    rows = []
+    for path in sorted(reference.rglob("package_setting.csv")):
+        package, paper = (
+            _whole_models(results.read_csv(path.with_name(name)))
+            for name in ("package_setting.csv", "paper_setting.csv")
+        )
+        paper = paper[(paper["n_s"] == paper["n_s"].max()) & paper["inverting"]]
+        keys = ["source", "network", "method", "dtype"]
+        both = package.merge(paper, on=keys, suffixes=("", "_paper"))
+        for row in both.itertuples():
+            model = f"{row.network}, {row.source}"
+            ours = f"{row.efficiency_percent:.2f}"
+            size = (f"{row.bits_per_weight:.3f}", f"{row.ratio_to_floor:.3f}")
+            times = [f"{row.weights / t / 1e6:.2g}" for t in (row.encode_s, row.decode_s)]
+            paper_percent = f"{row.efficiency_percent_paper:.2f}"
+            weights = f"{row.weights / 1e6:.2f} M"
+            rows.append((model, row.method, row.dtype, weights, paper_percent, ours, *size, *times))
+    header = ("model", "pruning", "dtype", "weights", "E, paper's setting", "E", "bits/weight")
+    header += ("/ floor", "encode M/s", "decode M/s")
+    return table(header, rows, "lllrrrrrrr")
+
+
+def _whole_models(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame[(frame["layer"] == "total") & (frame["sparsity"] == 0.9)]
+
+
 def scale_table(reference: Path) -> str:
     """Speed over workers, and the estimate for large models."""
     folder = reference / "benchmarks" / "scale"
@@ -151,6 +181,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "conditions": conditions,
     "modules": module_table,
     "formats": formats_table,
+    "models": models_table,
     "scale": scale_table,
 }
 

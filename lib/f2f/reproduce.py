@@ -142,7 +142,7 @@ def execute(job: Job, folder: Path) -> dict[str, Any]:
 
     stem, root = job.notebook.stem, results.repository_root()
     copy = folder / job.notebook.name
-    (folder / stem).mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     parameters = job.parameters | {"run_dir": str(folder)}
     defaults = {name: value for name, (_, value) in known_parameters(job.notebook).items()}
     facts = results.provenance(**(defaults | job.parameters))
