@@ -256,13 +256,14 @@ def test_an_interrupt_leaves_no_file(folder, capsys, monkeypatch):
 
 
 def test_ctrl_c_on_the_real_process(folder):
-    rng = np.random.default_rng(0)
-    write_tensors(
-        "in.npz", {f"w{i}": rng.integers(0, 2, (500, 2000)).astype(np.int16) for i in range(40)}
-    )
-    command = [sys.executable, "-m", "f2f", "compress", "in.npz", "x.safetensors", "--beam", "4096"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    time.sleep(4)
+    write_tensors("in.npz", {f"w{i}": weights(i)["fc.weight"] for i in range(1000)})
+    program = "import sys; from f2f.__main__ import main; print('go', flush=True); sys.exit(main())"
+    command = [sys.executable, "-c", program, "compress", "in.npz", "x.safetensors"]
+    command += ["--method", "viterbi", "--n-s", "2"]  # slow enough to be met at work
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, **pipes)
+    assert process.stdout.readline() == "go\n"
+    time.sleep(2)
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
