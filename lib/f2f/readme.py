@@ -137,8 +137,10 @@ def models_table(reference: Path) -> str:
             paper_percent = f"{row.efficiency_percent_paper:.2f}"
             weights = f"{row.weights / 1e6:.2f} M"
             rows.append((model, row.method, row.dtype, weights, paper_percent, ours, *size, *times))
-    header = ("model", "pruning", "dtype", "weights", "E, paper's setting", "E", "bits/weight")
-    header += ("/ floor", "encode M/s", "decode M/s")
+    names = (
+        "model|pruning|dtype|weights|E, paper's setting|E|bits/weight|/ floor|encode M/s|decode M/s"
+    )
+    header = names.split("|")
     return table(header, rows, "lllrrrrrrr")
 
 
