@@ -1,0 +1,144 @@
+"""Kinds of decoder matrix beside the random one, and what they do to E and to the XOR gates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from f2f import entropy, validate
+from f2f.beam import encode_beam
+from f2f.beyond import N_IN, PLANES, block_length, iid_planes, wrong_positions
+from f2f.decoder import Decoder
+
+
+@dataclass(frozen=True)
+class MatrixRow:
+    """One encoding of 8 iid planes with a decoder matrix of a certain kind, see `make_matrix`.
+
+    xor_gates_per_bit: mean row weight less one. nibbles_per_row: table lookups of 4 window bits
+    that decoding needs, mean over groups of 32 rows that share them.
+    """
+
+    kind: str
+    n_s: int
+    n_out: int
+    sparsity: float
+    beam: int
+    seed: int
+    care_bits: int
+    wrong_bits: int
+    efficiency_percent: float
+    xor_gates_per_bit: float
+    nibbles_per_row: float
+
+
+MATRIX_KINDS = (
+    "random",
+    "full rank ends",
+    "best of N",
+    "weight W",
+    "byte weight W",
+    "half the nibbles",
+    "half the nibbles, by 32",
+)
+
+
+def make_matrix(kind: str, n_out: int, n_s: int, seed: int) -> Decoder:
+    """A decoder, n_in = 8, whose matrix is drawn under a condition, of the kinds MATRIX_KINDS.
+
+    "random": as `Decoder`. "full rank ends": every 8 consecutive rows have full rank in the newest
+    byte and in the oldest. "best of N": of N random ones that with the best E on planes of its own
+    at S = 1 - 8/n_out. "weight W", "byte weight W": exactly W ones in a row, or in every byte of
+    it. "half the nibbles": rows use the newest and the oldest byte and half of the nibbles between,
+    each row its own or ("by 32") the same for 32 rows.
+    """
+    number = int("0" + "".join(c for c in kind if c.isdigit() and not kind.startswith("half")))
+    name = kind if kind in MATRIX_KINDS else kind.replace(str(number), "W" if "w" in kind else "N")
+    validate.choice("kind", name, MATRIX_KINDS)
+    if kind == "random":
+        return Decoder(N_IN, n_out, n_s, seed)
+    if name == "best of N":
+        return _best_of(number, n_out, n_s, seed)
+    rng = np.random.default_rng((seed, 4))
+    window = (n_s + 1) * N_IN
+    validate.integer("the weight", number, 0, N_IN if name == "byte weight W" else window)
+    matrix = np.zeros((n_out, window), dtype=np.uint8)
+    nibbles = np.arange(2, window // 4 - 2)
+    for r in range(n_out):
+        if name == "byte weight W":
+            for byte in range(n_s + 1):
+                matrix[r, 8 * byte + rng.choice(8, number, replace=False)] = 1
+        elif name == "weight W":
+            matrix[r, rng.choice(window, number, replace=False)] = 1
+        elif name == "full rank ends":
+            matrix[r] = _independent(rng, matrix[r // 8 * 8 : r], window)
+        else:
+            if kind == "half the nibbles" or r % 32 == 0:
+                unused = rng.choice(nibbles, len(nibbles) // 2, replace=False)
+            matrix[r] = rng.integers(0, 2, window)
+            matrix[r].reshape(-1, 4)[unused] = 0
+    return Decoder.from_matrix(matrix, N_IN)
+
+
+def _best_of(count: int, n_out: int, n_s: int, seed: int, blocks: int = 16_000) -> Decoder:
+    """The best of `count` random matrices on planes that no measurement uses."""
+    drawn = [Decoder(N_IN, n_out, n_s, (seed + 1) << 20 | i) for i in range(count)]
+    n = blocks * n_out
+    care, target = iid_planes(n, max(0.0, 1 - N_IN / n_out), (1 << 20) + seed)
+    wrong = []
+    for decoder in drawn:
+        inputs = encode_beam(care, target, n, decoder)
+        found = wrong_positions(inputs, care, target, n, decoder)
+        wrong.append(int(np.bitwise_count(found).sum()))
+    return drawn[int(np.argmin(wrong))]
+
+
+def _independent(rng: np.random.Generator, before: np.ndarray, window: int) -> np.ndarray:
+    """A random row, independent of the rows `before` in its first byte and in its last."""
+    while True:
+        row = rng.integers(0, 2, window, dtype=np.uint8)
+        rows = np.vstack([before, row])
+        if min(_rank(rows[:, :8]), _rank(rows[:, -8:])) == len(rows):
+            return row
+
+
+def _rank(rows: np.ndarray) -> int:
+    """Rank over GF(2) of 0/1 rows of at most 8 columns."""
+    basis: list[int] = []
+    for word in np.packbits(rows, axis=1)[:, 0].tolist():
+        for b in basis:
+            word = min(word, word ^ b)
+        if word:
+            basis.append(word)
+    return len(basis)
+
+
+def measure_matrix(
+    kind: str, *, n_s: int, sparsity: float, blocks: int, seed: int, beam: int = 16
+) -> MatrixRow:
+    """Encode iid planes (the same for every kind) with a matrix of that kind."""
+    n_out = block_length(sparsity)
+    decoder = make_matrix(kind, n_out, n_s, seed)
+    n = blocks * n_out
+    care, target = iid_planes(n, sparsity, seed)
+    inputs = encode_beam(care, target, n, decoder, PLANES, beam)
+    wrong = int(np.bitwise_count(wrong_positions(inputs, care, target, n, decoder)).sum())
+    total = PLANES * len(care)
+    groups = range(0, n_out, 32)
+    used = [np.bitwise_or.reduce(decoder.rows[g : g + 32]) for g in groups]
+    shifts = 4 * np.arange(decoder.window // 4, dtype=np.uint64)
+    lookups = [int(np.count_nonzero(word >> shifts & np.uint64(15))) for word in used]
+    return MatrixRow(
+        kind,
+        n_s,
+        n_out,
+        sparsity,
+        beam,
+        seed,
+        total,
+        wrong,
+        entropy.efficiency(total, wrong),
+        float(entropy.xor_gates(decoder).mean()),
+        float(np.mean(lookups)),
+    )
