@@ -253,7 +253,6 @@ def _decide(
                         for word in range(WORDS):
                             check_rows[checks, word] = system[ACCUMULATOR, word]
                         checks += 1
-                        log[i, 0] = zero
                         log[i, 1] = zero
                     else:
                         at = recent + PLANE_BITS
@@ -261,7 +260,7 @@ def _decide(
                         recent_ranks[recent] = i
                         recent += 1
                         pivots, log[i, 1] = insert(system, columns, pivots, place)
-                        log[i, 0] = combo
+                    log[i, 0] = combo
                     i += 1
                     continue
             elif not (t == vectors - 1 and checks):
