@@ -251,6 +251,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(table(rows))
     if options.skip != "gpu":
         print(bench_gpu.status())
+        if options.skip == "cpu" and not bench_gpu.gpu.probe():
+            return 1
         if bench_gpu.gpu.probe():
             gpu_rows = list(bench_gpu.measure(gpu_cases, 2 * options.repeats))
             results.write_csv(options.out / bench_gpu.CSV, gpu_rows)
