@@ -173,7 +173,7 @@ def test_stored_bits_add_up_to_what_is_stored():
         ({"order": "hilbert"}, r"order must be one of row, .*got 'hilbert'"),
         ({"mask_codec": "zip"}, r"mask_codec must be one of .*got 'zip'"),
         ({"method": "magic"}, r"method must be one of beam, viterbi, got 'magic'"),
-        ({"beam": 0}, r"beam must be an integer >= 1, got 0"),
+        ({"beam": 0}, r"beam must be an integer in 1..65535, got 0"),
         ({"threads": 0}, r"threads must be an integer >= 1, got 0"),
         ({"mask": np.ones(3)}, r"mask must have the array's shape \(4, 4\), got \(3,\)"),
         ({"mask": np.full((4, 4), 2)}, r"mask must hold only 0 and 1"),

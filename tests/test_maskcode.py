@@ -143,10 +143,10 @@ def test_plans_end_with_all_survivors():
 
 def test_golden_file_decodes():
     golden = json.loads(GOLDEN.read_text())
-    arrays = {
-        name: np.frombuffer(bytes.fromhex(text), np.uint8)
-        for name, text in golden["arrays"].items()
-    }
+    parts = golden["arrays"]
+    names = ["corrections", *(f"stream{i}" for i in range(len(golden["header"]["n_outs"])))]
+    data = bytes.fromhex("".join(parts.get(name, "") for name in names))
+    arrays = {"data": np.frombuffer(data, np.uint8)}
     code = MaskCode.from_parts(golden["header"], arrays, golden["n"])
     packed = np.packbits(code.decode(), bitorder="little")
     assert packed.tobytes().hex() == golden["mask"]

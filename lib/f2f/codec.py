@@ -32,7 +32,8 @@ from f2f.decoder import MAX_N_OUT, Decoder
 from f2f.maskcode import CODECS, encode_mask
 from f2f.orders import Order, matrix_shape, positions_of
 from f2f.rate import choose_n_out
-from f2f.tensor import DTYPES, GROUP, MAX_N_S, N_IN, CompressedTensor
+from f2f.shaping import MAX_BEAM
+from f2f.tensor import DTYPES, GROUP, MASK_N_S, MAX_N_S, N_IN, CompressedTensor
 from f2f.viterbi import encode_viterbi
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def compress(
     n_out: int | None = None,
     seed: int = 0,
     method: str = "beam",
-    beam: int = 16,
+    beam: int = 64,
     order: str = "diagonal",
     mask_codec: str = "auto",
     threads: int = 1,
@@ -81,7 +82,7 @@ def compress(
         n_out = validate.integer("n_out", n_out, 1, MAX_N_OUT)
     seed = validate.integer("seed", seed, 0, 2**63 - 1)
     validate.choice("method", method, METHODS)
-    beam = validate.integer("beam", beam, 1)
+    beam = validate.integer("beam", beam, 1, MAX_BEAM)
     threads = validate.integer("threads", threads, 1)
     walk = Order(order, *matrix_shape(shape))
     validate.choice("mask_codec", mask_codec, MASK_CODECS)
@@ -122,7 +123,9 @@ def _encode(
     n, k = len(care), len(positions)
     mask = None
     if settings.mask_codec != "none":
-        mask = encode_mask(care, settings.mask_codec, seed=settings.seed)
+        mask = encode_mask(
+            care, settings.mask_codec, n_s=MASK_N_S, beam=settings.beam, seed=settings.seed
+        )
 
     if k == 0:
         n_out, plane_bits = settings.n_out or MAX_N_OUT, 0.0

@@ -43,7 +43,7 @@ from f2f.errors import FormatError
 from f2f.maskplan import plan_stages
 from f2f.orders import golden_stride
 from f2f.rate import choose_n_out
-from f2f.shaping import encode_shaped
+from f2f.shaping import MAX_BEAM, encode_shaped
 
 CODECS = ("auto", "full", "bitmap", "list", "cascade")
 MAX_STREAMS = 16
@@ -77,13 +77,17 @@ class MaskCode:
         return sum(array.nbytes for array in self.arrays().values())
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Everything stored but the header, uint8 arrays by name; empty ones are left out."""
-        parts = {f"stream{i}": stream for i, stream in enumerate(self.streams)}
+        """Everything stored but the header: "data", uint8 (bytes,); none if there are no bytes.
+
+        The corrections, then the streams in turn; or the bitmap.
+        """
+        parts = list(self.streams)
         if self.corrections is not None:
-            parts["corrections"] = self.corrections.data
+            parts.insert(0, self.corrections.data)
         if self.bitmap is not None:
-            parts["bitmap"] = self.bitmap
-        return {name: array for name, array in parts.items() if array.size}
+            parts.append(self.bitmap)
+        data = np.concatenate([np.zeros(0, dtype=np.uint8), *parts])
+        return {"data": data} if data.size else {}
 
     def header(self) -> dict[str, Any]:
         """What `from_parts` needs beside the arrays and n; can be written as JSON."""
@@ -227,7 +231,7 @@ def encode_mask(
     mask = validate.bits("mask", mask)
     n_in = validate.integer("n_in", n_in, 1, 8)
     n_s = validate.integer("n_s", n_s, 0, MAX_WINDOW // n_in - 1)
-    beam = validate.integer("beam", beam, 1, 65535)
+    beam = validate.integer("beam", beam, 1, MAX_BEAM)
     seed = validate.integer("seed", seed, 0, 2**64 - 1)
     n, k = len(mask), int(np.count_nonzero(mask))
     if codec == "full" and k < n:
@@ -318,18 +322,17 @@ def _in_order(shuffled: np.ndarray) -> np.ndarray:
 
 
 def _parts(arrays: Mapping[str, np.ndarray], sizes: dict[str, int]) -> dict[str, np.ndarray]:
-    """The arrays, checked to be those of `sizes` (names with size 0 may be absent)."""
-    unknown = set(arrays) - set(sizes)
-    if unknown:
-        raise FormatError(f"a mask of this codec has no part {min(map(str, unknown))!r}")
-    parts = {}
+    """The stored bytes, cut into parts of these sizes, which must use them up."""
+    data = arrays.get("data", np.zeros(0, dtype=np.uint8))
+    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 1:
+        raise FormatError("mask data must be a one-dimensional uint8 array")
+    if set(arrays) - {"data"}:
+        raise FormatError(f"a mask must have one array, data, got {sorted(map(str, arrays))}")
+    if len(data) != sum(sizes.values()):
+        raise FormatError(f"mask data must have {sum(sizes.values())} bytes, got {len(data)}")
+    parts, at = {}, 0
     for name, size in sizes.items():
-        array = arrays.get(name, np.zeros(0, dtype=np.uint8))
-        if not isinstance(array, np.ndarray) or array.dtype != np.uint8 or array.ndim != 1:
-            raise FormatError(f"mask {name} must be a one-dimensional uint8 array")
-        if len(array) != size:
-            raise FormatError(f"mask {name} must have {size} bytes, got {len(array)}")
-        parts[name] = np.ascontiguousarray(array)
+        parts[name], at = np.ascontiguousarray(data[at : at + size]), at + size
     return parts
 
 

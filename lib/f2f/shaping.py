@@ -32,6 +32,8 @@ from f2f.decoder import Decoder
 
 _CHUNK = 2048  # blocks between trace-backs; twice as many are held
 
+MAX_BEAM = 65535
+
 
 def encode_shaped(
     care: np.ndarray,
@@ -52,7 +54,7 @@ def encode_shaped(
     Raises `ValueError` for positions out of order or range and for wrong sizes.
     """
     n = validate.integer("n", n, 0)
-    beam = validate.integer("beam", beam, 1, 65535)
+    beam = validate.integer("beam", beam, 1, MAX_BEAM)
     soft = validate.bits("soft", soft, n)
     care = np.ascontiguousarray(care, dtype=np.int64)
     target = validate.bits("target", target, len(care))

@@ -25,6 +25,7 @@ from f2f.orders import MAX_WEIGHTS, ORDERS, Order, matrix_shape
 DTYPES = {"int8": 1, "uint8": 1, "int16": 2, "float16": 2, "bfloat16": 2, "float32": 4}
 N_IN = 8
 MAX_N_S = 7
+MASK_N_S = 7  # the streams of a mask always have the widest window
 GROUP = 8  # planes decoded side by side, a byte of a decoded word
 
 
@@ -104,8 +105,8 @@ class CompressedTensor:
         """The one stored array, "data", uint8 (bytes,): all parts end to end; none if empty.
 
         In this order: basis and offset (words), payload group by group, raw planes, corrections
-        plane by plane, then the parts of the mask that the header names with their sizes. One
-        array, because each named array of a file costs a hundred bytes, which small layers feel.
+        plane by plane, mask. One array, because each named array of a file costs a hundred bytes,
+        which small layers feel.
         """
         parts = [self._basis_words().view(np.uint8), *self.payload, self.raw]
         parts += [code.data for code in self.corrections]
@@ -130,15 +131,22 @@ class CompressedTensor:
             "n_out": self.n_out,
             "seed": self.seed,
             "k": self.k,
-            "encoded": list(self.encoded),
-            "raw_planes": list(self.raw_planes),
+            "encoded": _bit_set(self.encoded),
+            "raw": _bit_set(self.raw_planes),
             "corrections": [code.count for code in self.corrections],
-            "mask": None if self.mask is None else self._mask_header(self.mask),
+            "mask": self._mask_header(),
         }
 
+    def _mask_header(self) -> dict[str, Any] | None:
+        """The mask's header without what follows from the tensor."""
+        if self.mask is None:
+            return None
+        implied = self._mask_implied(self.k, self.seed)
+        return {key: v for key, v in self.mask.header().items() if key not in implied}
+
     @staticmethod
-    def _mask_header(mask: MaskCode) -> dict[str, Any]:
-        return mask.header() | {"parts": {n: len(part) for n, part in mask.arrays().items()}}
+    def _mask_implied(k: int, seed: int) -> dict[str, int]:
+        return {"k": k, "n_in": N_IN, "n_s": MASK_N_S, "seed": seed}
 
     @classmethod
     def from_parts(cls, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> CompressedTensor:
@@ -243,8 +251,8 @@ class _Parts:
         n_out = self.integer("n_out", 1, MAX_N_OUT)
         seed = self.integer("seed", 0, 2**63 - 1)
         k = self.integer("k", 0, n)
-        encoded = self.plane_numbers("encoded", n_w)
-        raw_planes = self.plane_numbers("raw_planes", n_w)
+        encoded = self.planes("encoded", n_w)
+        raw_planes = self.planes("raw", n_w)
         if set(encoded) & set(raw_planes):
             raise FormatError("a plane is both encoded and raw")
         words = self.take("basis", ((n_w + 1) * DTYPES[dtype],))
@@ -256,7 +264,7 @@ class _Parts:
         )
         raw = self.take("raw", (len(raw_planes), -(-n // 8)))
         corrections = self.corrections(n_w, k)
-        mask = self.mask(n, k)
+        mask = self.mask(n, k, seed)
         return CompressedTensor(
             shape, dtype, library, "encoded", raw, order, n_s, n_out, seed, k, mask,
             encoded, payload, raw_planes, tuple(basis[:-1]), basis[-1], corrections,
@@ -274,20 +282,16 @@ class _Parts:
             for end, size, count in zip(ends, sizes, counts, strict=True)
         )
 
-    def mask(self, n: int, k: int) -> MaskCode | None:
+    def mask(self, n: int, k: int, seed: int) -> MaskCode | None:
+        """The mask, which takes the rest of the data."""
         header = self.header.get("mask", 0)
         if header is None:
             return None
-        sizes = header.get("parts") if isinstance(header, dict) else None
-        if not isinstance(sizes, dict) or not all(
-            type(v) is int and v >= 0 for v in sizes.values()
-        ):
-            raise FormatError(f"mask must be null or name its parts, got {header!r}")
-        parts = {name: self.take(f"mask {name}", (size,)) for name, size in sizes.items()}
-        mask = MaskCode.from_parts(header, parts, n)
-        if mask.k != k:
-            raise FormatError(f"the mask has {mask.k} unpruned weights, the header says {k}")
-        return mask
+        if not isinstance(header, dict):
+            raise FormatError(f"mask must be null or an object, got {header!r}")
+        rest = self.take("mask", (len(self.data) - self.at,))
+        implied = CompressedTensor._mask_implied(k, seed)
+        return MaskCode.from_parts(header | implied, {"data": rest}, n)
 
     def take(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
         """The next bytes of the data, uint8 in that shape; `FormatError` if there are too few."""
@@ -317,17 +321,19 @@ class _Parts:
             raise FormatError(f"{name} must be a list of integers in {low}..{high}")
         return values
 
-    def plane_numbers(self, name: str, n_w: int) -> tuple[int, ...]:
-        planes = self.integers(name, 0, n_w - 1)
-        if planes != sorted(set(planes)):
-            raise FormatError(f"{name} must be distinct, in rising order, got {planes}")
-        return tuple(planes)
+    def planes(self, name: str, n_w: int) -> tuple[int, ...]:
+        members = self.integer(name, 0, 2**n_w - 1)
+        return tuple(p for p in range(n_w) if members >> p & 1)
 
     def choice(self, name: str, options: tuple[str, ...]) -> str:
         value = self.header.get(name)
         if value not in options:
             raise FormatError(f"{name} must be one of {', '.join(options)}, got {value!r}")
         return str(value)
+
+
+def _bit_set(planes: tuple[int, ...]) -> int:
+    return sum(1 << p for p in planes)
 
 
 def dense_itemsize(dtype: str, library: str) -> int:
