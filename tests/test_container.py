@@ -4,6 +4,7 @@ import copy
 import json
 import random
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -385,3 +386,23 @@ def test_shrinking_after_opening_is_noticed(file):
             other.truncate(file.stat().st_size - 2000)
         with pytest.raises(FormatError):
             dict(opened)
+
+
+def golden_weights():
+    """Weights by arithmetic alone, so that they are the same for ever."""
+    i = np.arange(64 * 96, dtype=np.uint64)
+    mixed = (i * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(40)
+    values = (mixed % np.uint64(251)).astype(np.int16) - 125
+    values[(mixed >> np.uint64(8)) % np.uint64(10) != 0] = 0
+    return {
+        "int8": values.astype(np.int8).reshape(64, 96),
+        "float32": (values / np.float32(1000)).astype(np.float32).reshape(16, 4, 8, 12),
+        "int64": values[:30].astype(np.int64),
+    }
+
+
+def test_files_of_version_1_are_read_for_ever():
+    """Written once, by save(); never rewrite it without a new version number."""
+    path = Path(__file__).parent / "golden" / "model-v1.safetensors"
+    weights = golden_weights()
+    assert_same(weights | {"tied": weights["int8"]}, f2f.load(path))
