@@ -14,9 +14,9 @@ from f2f.decoder import Decoder
 
 @dataclass(frozen=True)
 class MatrixRow:
-    """One encoding of 8 iid planes with a decoder matrix of a certain kind, see `make_matrix`.
+    """One encoding of 8 iid planes with a drawn matrix of a certain kind, see `make_matrix`.
 
-    xor_gates_per_bit: mean row weight less one. nibbles_per_row: table lookups of 4 window bits
+    seed: of the matrix. xor_gates_per_bit: mean row weight less one. nibbles_per_row: table lookups of 4 window bits
     that decoding needs, mean over groups of 32 rows that share them.
     """
 
@@ -41,6 +41,7 @@ MATRIX_KINDS = (
     "byte weight W",
     "half the nibbles",
     "half the nibbles, by 32",
+    "quarter of the nibbles, by 32",
 )
 
 
@@ -50,10 +51,10 @@ def make_matrix(kind: str, n_out: int, n_s: int, seed: int) -> Decoder:
     "random": as `Decoder`. "full rank ends": every 8 consecutive rows have full rank in the newest
     byte and in the oldest. "best of N": of N random ones that with the best E on planes of its own
     at S = 1 - 8/n_out. "weight W", "byte weight W": exactly W ones in a row, or in every byte of
-    it. "half the nibbles": rows use the newest and the oldest byte and half of the nibbles between,
-    each row its own or ("by 32") the same for 32 rows.
+    it. "half the nibbles", "quarter": rows use the newest and the oldest byte and that share of the
+    nibbles between, each row its own or ("by 32") the same for 32 rows.
     """
-    number = int("0" + "".join(c for c in kind if c.isdigit() and not kind.startswith("half")))
+    number = int("0" + "".join(c for c in kind if c.isdigit() and "nibbles" not in kind))
     name = kind if kind in MATRIX_KINDS else kind.replace(str(number), "W" if "w" in kind else "N")
     validate.choice("kind", name, MATRIX_KINDS)
     if kind == "random":
@@ -74,8 +75,9 @@ def make_matrix(kind: str, n_out: int, n_s: int, seed: int) -> Decoder:
         elif name == "full rank ends":
             matrix[r] = _independent(rng, matrix[r // 8 * 8 : r], window)
         else:
-            if kind == "half the nibbles" or r % 32 == 0:
-                unused = rng.choice(nibbles, len(nibbles) // 2, replace=False)
+            if "by 32" not in kind or r % 32 == 0:
+                used = len(nibbles) // (2 if kind.startswith("half") else 4)
+                unused = rng.permutation(nibbles)[used:]
             matrix[r] = rng.integers(0, 2, window)
             matrix[r].reshape(-1, 4)[unused] = 0
     return Decoder.from_matrix(matrix, N_IN)
@@ -115,13 +117,20 @@ def _rank(rows: np.ndarray) -> int:
 
 
 def measure_matrix(
-    kind: str, *, n_s: int, sparsity: float, blocks: int, seed: int, beam: int = 16
+    kind: str,
+    *,
+    n_s: int,
+    sparsity: float,
+    blocks: int,
+    seed: int,
+    data_seed: int = 0,
+    beam: int = 16,
 ) -> MatrixRow:
-    """Encode iid planes (the same for every kind) with a matrix of that kind."""
+    """Encode 8 iid planes, named by data_seed, with the matrix that `kind` and `seed` name."""
     n_out = block_length(sparsity)
     decoder = make_matrix(kind, n_out, n_s, seed)
     n = blocks * n_out
-    care, target = iid_planes(n, sparsity, seed)
+    care, target = iid_planes(n, sparsity, data_seed)
     inputs = encode_beam(care, target, n, decoder, PLANES, beam)
     wrong = int(np.bitwise_count(wrong_positions(inputs, care, target, n, decoder)).sum())
     total = PLANES * len(care)
