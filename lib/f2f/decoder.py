@@ -75,7 +75,7 @@ class Decoder:
             raise ValueError(f"matrix must be two-dimensional, got shape {array.shape}")
         entries = validate.bits("matrix", array.reshape(-1)).reshape(array.shape)
         n_in = validate.integer("n_in", n_in, 1, 8)
-        n_out, window = entries.shape
+        n_out, window = array.shape[0], array.shape[1]
         if window == 0 or window % n_in:
             raise ValueError(
                 f"matrix must have a multiple of n_in={n_in} columns, got {window} columns"
