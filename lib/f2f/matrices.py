@@ -16,8 +16,8 @@ from f2f.decoder import Decoder
 class MatrixRow:
     """One encoding of 8 iid planes with a drawn matrix of a certain kind, see `make_matrix`.
 
-    seed: of the matrix. xor_gates_per_bit: mean row weight less one. nibbles_per_row: table lookups of 4 window bits
-    that decoding needs, mean over groups of 32 rows that share them.
+    seed: of the matrix. xor_gates_per_bit: mean row weight less one. nibbles_per_row: table lookups
+    of 4 window bits that decoding needs, mean over groups of 32 rows that share them.
     """
 
     kind: str
