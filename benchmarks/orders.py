@@ -3,13 +3,13 @@
     F2F_DATA=FOLDER python benchmarks/orders.py [--out FOLDER] [--sparsity 0.9]
 
 Every layer of every pruned Transformer and ResNet-50 that the data folder holds (see
-data/README.md), n_s = 7, beam 16, eight planes of random bits, one n_out per layer, chosen in two
-ways: "balanced", round(8/p) for a share p of unpruned weights, which makes as many input bits as
-care bits (a load of 1), and "fewest bits", the one that `f2f.compress` chooses, at a load about 1 %
-higher in good orders. Wrong bits are counted after decoding. Requirements, in golden and in
-diagonal order at the balanced n_out and S = 0.9: E of a model, over its care bits, at least 99.8,
-and no layer of more than 50,000 weights below 99.5. "fewest bits" is reported only: it trades E for
-a shorter payload. Without the data it says so and passes.
+data/README.md), n_s = 7, the default beam of `f2f.compress` (64), eight planes of random bits, one
+n_out per layer, chosen in two ways. "balanced": round(8/p) for a share p of unpruned weights, which
+makes as many input bits as care bits, a load of 1. "fewest bits": the one that `f2f.compress`
+chooses, which may give up a little E for a shorter payload; reported only. Wrong bits are counted
+after decoding. Requirements, in golden and in diagonal order at the balanced n_out and S = 0.9: E
+of a model, over its care bits, at least 99.8, and no layer of more than 50,000 weights below 99.5.
+Without the data the program says so and passes.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", default="runs/benchmarks/orders", help="folder of the CSV file")
     parser.add_argument("--sparsity", type=float, default=0.9, help="nominal, of the models")
-    parser.add_argument("--beam", type=int, default=16, help="hypotheses kept")
+    parser.add_argument("--beam", type=int, default=64, help="hypotheses kept")
     given = parser.parse_args()
     print(results.hardware())
     pairs = [
