@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 GROUP = 32  # rows of one shuffle
 SLACK = 2 * GROUP  # bytes behind the last block that `decode_blocks` may overwrite
-BATCH = 32  # blocks whose tables are built at once
+BATCH = 64  # blocks whose tables are built at once
 TABLES = 32  # bytes of the two nibble tables of an input vector
 
 

@@ -6,9 +6,10 @@ On the CPU every format of a case multiplies the same matrix by the same x (floa
 CSR through PyTorch (MKL), CSR through SciPy (one thread), Algorithm 1 in numba, delta-CSR and
 bitmap (`f2f.spmv.formats`), and the encoded tensor in diagonal order with a bitmap or a cascade as
 mask. Each is first checked against the product in float64; one out of bounds is an error, not a
-row. Then all are timed by turns, so that a busy moment of the machine hits them alike; each turn is
-an untimed product and a timed one, so a matrix that fits in a cache is there. Two more measure the machine: "copy" (the
-bandwidth of copying 256 MiB) and "gemm" (a dense 2048 × 2048 × 2048 product through PyTorch).
+row. Then all are timed by turns, so that a busy moment of the machine hits them alike; each turn
+is an untimed product and a timed one, so a matrix that fits in a cache is there. Two more measure
+the machine: "copy" (the bandwidth of copying 256 MiB) and "gemm" (a dense 2048 × 2048 × 2048
+product through PyTorch).
 
 With a GPU the rows of `f2f.spmv.bench_gpu` are written beside them; without one a line says why.
 """
@@ -179,10 +180,21 @@ def _candidate(name: str, weight: np.ndarray, x: np.ndarray, threads: int) -> Ca
         form = pack_matrix(name, weight)
         return Candidate(name, str(weight.dtype), threads, lambda: form.spmv(vector), form.nbytes)
     codec = "cascade" if name == "encoded_cascade" else "bitmap"
-    tensor = compress(weight, order="diagonal", mask_codec=codec, threads=threads)
+    n_out = shuffle_friendly(int(8 * weight.size / max(np.count_nonzero(weight), 1)))
+    tensor = compress(weight, order="diagonal", mask_codec=codec, n_out=n_out, threads=threads)
     return Candidate(
         name, str(weight.dtype), threads, lambda: spmm(tensor, x, threads=threads), tensor.nbytes
     )
+
+
+def shuffle_friendly(n_out: int) -> int:
+    """The next smaller multiple of 16 where it is near: whole shuffles (`f2f.simd`), fewer errors.
+
+    >>> [shuffle_friendly(n_out) for n_out in (16, 26, 40, 81, 161)]
+    [16, 26, 40, 80, 160]
+    """
+    near = n_out - n_out % 16
+    return near if 0.97 * n_out <= near else n_out
 
 
 def _machine(torch: Any, repeats: int, threads: int) -> Iterator[CpuRow]:

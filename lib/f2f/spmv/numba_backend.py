@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numba import get_num_threads, njit
 
-from f2f.simd import SLACK, aligned_zeros, borrowed, copy_bytes, work_bytes
+from f2f.simd import SLACK, aligned_zeros, borrowed, work_bytes
 from f2f.spmv.operands import COLUMN, DIAGONAL, GOLDEN, ROW, Operands, operands
 from f2f.spmv.stages import (
     CHUNK,
@@ -102,7 +102,7 @@ def _dense(fixed, mask, lists, flips, table, walk, share, start, x, y, scratch):
     fixed: (sizes, index, group). mask: (kind, inverted, bitmap, streams). table: (uint8 (256,),
     offset, whether they change anything). walk: (kind, segment, cols, column step). share: (first
     segment, segments): of each of the walkers in turn. start: their (care ranks, cursors). x: (m,
-    cols and CHUNK more), y: (m, rows), permuted. scratch: of `_dense_jobs`.
+    cols and some more), y: (m, rows), permuted. scratch: of `_dense_jobs`.
     """
     sizes, index, group = fixed[0], borrowed(fixed[1]), borrowed(fixed[2])
     mask_kind, inverted, bitmap, streams = mask[0], mask[1], mask[2], borrowed(mask[3])
@@ -116,37 +116,34 @@ def _dense(fixed, mask, lists, flips, table, walk, share, start, x, y, scratch):
     columns = columns[:walkers]
     stride = chunk_bytes(sizes[1])
     work = buffer[walkers * stride :]
-    behind = len(buffer) - 32
-    for u in range(segments):
-        for begin in range(0, segment, CHUNK):
-            count = min(CHUNK, segment - begin)
+    for begin in range(0, segments * segment, CHUNK):
+        count = min(CHUNK, segments * segment - begin)
+        for s in range(walkers):
+            lo = (first + s * segments) * segment + begin
+            cursor, at = cursors[s], s * stride
+            care = read_mask(
+                mask_kind, inverted, bitmap, streams, lists, cursor, lo, count, words, before
+            )
+            read_planes(group, sizes, index, work, windows[s], lo, count, buffer, at)
+            mask_words(buffer, at, words, count, byte_table, table[1], table[2])
+            flip_words(lists, flips, cursor, words, before, ranks[s], care, buffer, at)
+            ranks[s] += care
+        at = 0
+        while at < count:  # the pieces of segments
+            number, along = divmod(begin + at, segment)
+            length = min(segment - along, count - at)
             for s in range(walkers):
-                number = first + s * segments + u
-                lo = number * segment + begin
-                cursor = cursors[s]
-                care = read_mask(
-                    mask_kind, inverted, bitmap, streams, lists, cursor, lo, count, words, before
-                )
-                at = s * stride
-                read_planes(group, sizes, index, work, windows[s], lo, count, buffer, at)
-                # Masking in place writes whole vectors; behind the chunk the next one begins.
-                if count & 31:
-                    copy_bytes(buffer, at + count, buffer, behind, 32)
-                mask_words(buffer, at, words, count, byte_table, table[1], table[2])
-                if count & 31:
-                    copy_bytes(buffer, behind, buffer, at + count, 32)
-                flip_words(lists, flips, cursor, words, before, ranks[s], care, buffer, at)
-                ranks[s] += care
+                column = first + s * segments + number
                 if kind == DIAGONAL:
-                    columns[s] = (number * column_step + begin) % cols
-                else:
-                    columns[s] = number if kind == COLUMN else begin
+                    column = (column * column_step + along) % cols
+                columns[s] = column
             for c in range(len(x)):
                 if kind == ROW:
-                    y[c, first + u] += _dot(values, 0, x[c], begin, count)
+                    y[c, first + number] += _dot(values, at, x[c], along, length)
                 else:
                     step = 1 if kind == DIAGONAL else 0
-                    _add_segments(y[c, begin:], values, 0, stride, x[c], columns, step, count)
+                    _add_segments(y[c, along:], values, at, stride, x[c], columns, step, length)
+            at += length
 
 
 @njit(nogil=True, cache=True)
@@ -344,8 +341,8 @@ def product(tensor: CompressedTensor, x: np.ndarray, threads: int | None = None)
         for other in others:
             other.result()
     permuted = results[0]
-    for other in results[1:]:
-        permuted += other
+    for part in results[1:]:
+        permuted += part
     out = np.empty((op.rows, x.shape[1]), dtype=x.dtype)
     out[op.row_order] = permuted.T if dense else permuted
     return out
@@ -355,7 +352,7 @@ Jobs = tuple[list[Callable[[], None]], list[np.ndarray]]
 
 
 def _dense_jobs(op: Operands, dtype: str, x: np.ndarray, threads: int) -> Jobs:
-    reach = op.cols + (CHUNK if op.walk == DIAGONAL else 0)
+    reach = op.cols + (min(op.segment, CHUNK) if op.walk == DIAGONAL else 0)
     permuted = np.ascontiguousarray(x[op.column_order[np.arange(reach) % op.cols]].T)
     mask = (op.mask_kind, op.inverted, op.bitmap, op.streams)
     table = op.tables[0].astype(np.uint8)
@@ -369,7 +366,7 @@ def _dense_jobs(op: Operands, dtype: str, x: np.ndarray, threads: int) -> Jobs:
     results = [np.zeros((x.shape[1], op.rows), dtype=x.dtype) for _ in range(threads)]
 
     def job(number: int) -> None:
-        buffer = aligned_zeros(side * stride + work_bytes(op.sizes[2]) + 32)
+        buffer = aligned_zeros(side * stride + work_bytes(op.sizes[2]))
         windows = np.full((side, 2), -1, dtype=np.int64)
         columns = np.empty(side, dtype=np.int64)
         scratch = (buffer, buffer.view(dtype), *_mask_scratch(), windows, columns)
@@ -395,8 +392,13 @@ def _segment_shares(op: Operands, threads: int, side: int) -> list[list[Any]]:
         bounds = [op.segments * t // threads for t in range(threads + 1)]
         calls = []
         for first, end in pairwise(bounds):
-            each = (end - first) // side
-            calls.append([(first, each, side), (first + each * side, (end - first) % side, 1)])
+            calls.append([])
+            for walkers in (side, side, 1):
+                each = (end - first) // walkers
+                if walkers > 1 and not calls[-1]:
+                    each = _spacing(each, op.column_step, op.cols)
+                calls[-1].append((first, each, walkers))
+                first += each * walkers
         starts = [
             (first + s * each) * op.segment
             for thread in calls
@@ -413,6 +415,16 @@ def _segment_shares(op: Operands, threads: int, side: int) -> list[list[Any]]:
                 at += walkers
             op.shares[key].append(ready)
     return op.shares[key]
+
+
+def _spacing(most: int, step: int, cols: int) -> int:
+    """A number of segments, at most `most` and little less, after which columns nearly repeat.
+
+    Walkers so far apart read the same part of x, which then stays in the first-level cache.
+    """
+    counts = np.arange(most - most // 8, most + 1)
+    offsets = counts * step % cols
+    return int(counts[np.argmin(np.minimum(offsets, cols - offsets))])
 
 
 def _sparse_jobs(op: Operands, dtype: str, x: np.ndarray, threads: int) -> Jobs:

@@ -31,7 +31,7 @@ from f2f.simd import (
     decode_blocks,
 )
 
-CHUNK = 2048  # positions of a chunk at most; a power of two
+CHUNK = 8192  # positions of a chunk at most; a power of two
 END = 1 << 62  # the position of a cursor whose list is used up
 LIST_FIELDS = 5  # address, bytes, low bits, upper bits, count
 CURSOR_FIELDS = 3  # upper bit to read on from, index of the next position, that position
@@ -93,6 +93,20 @@ def bits_at(address, n_bytes, bit):
     return _last_word(address, n_bytes, byte) >> np.uint64(bit & 7)
 
 
+@intrinsic
+def _prefetch(typingctx, address):
+    """Ask for the cache line at an address, which need not exist."""
+
+    def codegen(context, builder, signature, arguments):
+        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), _I32, _I32, _I32])
+        prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        place = builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
+        builder.call(prefetch, [place, _I32(0), _I32(2), _I32(1)])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen
+
+
 @njit(nogil=True, cache=True, inline="always")
 def _low_bits(count):
     return (np.uint64(1) << np.uint64(count)) - np.uint64(1)
@@ -144,6 +158,8 @@ def read_mask(kind, inverted, bitmap, streams, lists, cursor, lo, count, words, 
     n_words = (count + 63) >> 6
     if kind == BITMAP:
         byte, shift = lo >> 3, np.uint64(lo & 7)
+        for line in range(0, 8 * n_words, 64):
+            _prefetch(bitmap[0] + byte + 8 * n_words + line)
         if byte + 8 * n_words + 8 <= bitmap[1]:
             for w in range(n_words):
                 word = _load_word(bitmap[0] + byte + 8 * w) >> shift
@@ -225,6 +241,8 @@ def read_planes(group, sizes, index, work, window, lo, count, buffer, at):
             inputs, window[1] // n_out, blocks, sizes, index, buffer, at + kept, work, False
         )
         window[1] += blocks * n_out
+        for line in range(0, blocks * group[2], 64):
+            _prefetch(group[0] + (window[1] // n_out + sizes[2]) * group[2] + line)
 
 
 @njit(nogil=True, cache=True)
