@@ -30,7 +30,10 @@ be given up in later steps; the newest of these, with their effects, are the `hi
 also ended just before its first check, so that it looks ahead as far as it can.
 
 **Exactness.** With ``beam >= 2**window`` every reachable state is kept at its least cost: the
-optimum that Algorithm 3 finds. A smaller beam loses what it cuts, nothing else.
+optimum that Algorithm 3 finds. A smaller beam loses what it cuts, nothing else. It is made for
+loads (care bits per input bit) near 1, where `f2f.rate` puts them. From about 1.2 on, when every
+block has checks and steps are short, an eager beam of 256, which branches at every care bit, makes
+fewer errors in more time (benchmarks/beam.py).
 
 **Memory** is bounded but for the inputs themselves: planes are encoded in segments of up to
 SEGMENT_BLOCKS blocks and about SEGMENT_ROWS care bits, each starting from the last n_s input
