@@ -409,13 +409,12 @@ def _four_tables(typingctx, vectors, vector_at, tables, table_at):
         # Byte 2*i is bit i alone, byte 2*i+1 the XOR of bits i and i+1; 0x80 picks zero.
         choice = (0x80, 0, 2, 1)
         for j in range(4):
-            half = list(range(16 * (j // 2), 16 * (j // 2) + 16))
-            pair = _permute(builder, pairs[j % 2], pairs[j % 2], half * 2)
+            lane = list(range(16 * (j // 2), 16 * (j // 2) + 16))
+            pair = _permute(builder, pairs[j % 2], pairs[j % 2], lane * 2)
             low = [choice[entry & 3] for entry in range(16)]
             high = [choice[entry >> 2] | (4 if entry >> 2 else 0) for entry in range(16)]
             picks = [
-                lanes + [lane | (0 if lane == 0x80 else 8) for lane in lanes]
-                for lanes in (low, high)
+                picked + [at if at == 0x80 else at | 8 for at in picked] for picked in (low, high)
             ]
             parts = [builder.call(shuffle, [pair, _V32(pick)]) for pick in picks]
             place = builder.gep(target, [_I64(TABLES * j)])

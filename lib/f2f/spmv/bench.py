@@ -180,7 +180,8 @@ def _candidate(name: str, weight: np.ndarray, x: np.ndarray, threads: int) -> Ca
         form = pack_matrix(name, weight)
         return Candidate(name, str(weight.dtype), threads, lambda: form.spmv(vector), form.nbytes)
     codec = "cascade" if name == "encoded_cascade" else "bitmap"
-    n_out = shuffle_friendly(int(8 * weight.size / max(np.count_nonzero(weight), 1)))
+    unpruned = max(int(np.count_nonzero(weight)), 1)
+    n_out = shuffle_friendly(8 * weight.size // unpruned)
     tensor = compress(weight, order="diagonal", mask_codec=codec, n_out=n_out, threads=threads)
     return Candidate(
         name, str(weight.dtype), threads, lambda: spmm(tensor, x, threads=threads), tensor.nbytes

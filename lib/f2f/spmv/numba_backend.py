@@ -390,7 +390,7 @@ def _segment_shares(op: Operands, threads: int, side: int) -> list[list[Any]]:
     key = (threads, side)
     if key not in op.shares:
         bounds = [op.segments * t // threads for t in range(threads + 1)]
-        calls = []
+        calls: list[list[tuple[int, int, int]]] = []
         for first, end in pairwise(bounds):
             calls.append([])
             for walkers in (side, side, 1):
