@@ -72,11 +72,31 @@ def check_synthetic(folder):
     assert set(rows(folder, "real_layer.csv")["plane"]) == set(range(8))
 
 
+def check_beyond(folder):
+    """Registers, beams and late decisions help; orders matter where pruning is not independent."""
+    found = rows(folder, "beyond_encoders.csv")
+    beams = found[found["encoder"] == "beam"]
+    e = beams.pivot(index="n_s", columns="beam", values="efficiency_percent")
+    assert (e.loc[2] > e.loc[0] + 5).all() and (e.loc[7] > e.loc[2]).all()
+    counted = rows(folder, "beyond_dependence.csv")
+    share = counted["wrong_bits"] / counted["care_bits"]
+    assert (share < 0.6 * counted["dependent_bits"] / counted["plane_care_bits"]).all()
+    ahead = rows(folder, "beyond_lookahead.csv").groupby("lookahead")["wrong_bits"].sum()
+    assert ahead[18] < ahead[1]
+    gates = rows(folder, "beyond_gates.csv").groupby(["n_s", "kind"]).mean()
+    assert gates["wrong_bits"][7, "weight 16"] < gates["wrong_bits"][2, "random"]
+    assert rows(folder, "beyond_lengths.csv").groupby("n_s")["chosen"].sum().eq(1).all()
+    orders = rows(folder, "beyond_orders.csv")
+    total = orders[orders["layer"] == "total"].set_index(["method", "order"])
+    assert total.efficiency_percent["l0", "golden"] > total.efficiency_percent["l0", "row"] + 1
+
+
 # What the CSV files of a notebook must show, whatever the sizes: name -> check of its folder.
 CHECKS: dict[str, Callable[[Path], None]] = {
     "00_train_standins": check_standins,
     "01_walkthrough": check_walkthrough,
     "02_synthetic": check_synthetic,
+    "03_beyond_algorithm3": check_beyond,
     "04_transformer_wmt14": check_models,
     "05_resnet50_imagenet": check_models,
     "07_overview": check_overview,

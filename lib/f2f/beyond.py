@@ -55,10 +55,11 @@ class EncoderRow:
 
 @dataclass(frozen=True)
 class DependenceRow:
-    """Care bits that are linear combinations of earlier ones, of one mask and matrix.
+    """Care bits that are linear combinations of earlier ones, and an encoding of the same planes.
 
-    dependent_bits: counted by elimination, one plane; modelled_dependent_bits: by the queue of
-    `f2f.rate`. Only dependent ones can be wrong, and of random ones half would be.
+    plane_care_bits, dependent_bits: of the mask, counted by elimination;
+    modelled_dependent_bits: by the queue of `f2f.rate`. Only dependent bits need be wrong, and half
+    of them would be at random. care_bits, wrong_bits: of the encoding, all planes.
     """
 
     n_s: int
@@ -66,9 +67,12 @@ class DependenceRow:
     sparsity: float
     blocks: int
     seed: int
-    care_bits: int
+    plane_care_bits: int
     dependent_bits: int
     modelled_dependent_bits: float
+    beam: int
+    care_bits: int
+    wrong_bits: int
 
 
 @dataclass(frozen=True)
@@ -314,15 +318,33 @@ def chosen_n_out(sparsity: float, n_s: int, weights: int, beam: int = 16, seed: 
     return choose_n_out(mask, N_IN, n_s, beam)[0]
 
 
-def measure_dependence(*, n_s: int, sparsity: float, blocks: int, seed: int = 0) -> DependenceRow:
-    """Count the dependent care bits of the planes of `measure_encoder`."""
-    n_out = block_length(sparsity)
-    decoder = Decoder(N_IN, n_out, n_s, seed)
-    care, _ = iid_planes(blocks * n_out, sparsity, seed)
-    dependent = int(count_dependent(care, decoder.rows, N_IN, n_out))
-    mean = len(care) / blocks
-    modelled = blocks * overflow(mean, mean * sparsity, N_IN, decoder.window)
-    return DependenceRow(n_s, n_out, sparsity, blocks, seed, len(care), dependent, modelled)
+def dependence_rows(encoded: Sequence[EncoderRow]) -> list[DependenceRow]:
+    """Count the dependent care bits behind each row of `measure_encoder`."""
+    counted: dict[tuple[int, float, int, int], tuple[int, int, float]] = {}
+    rows = []
+    for row in encoded:
+        key = (row.n_s, row.sparsity, row.blocks, row.seed)
+        if key not in counted:
+            decoder = Decoder(N_IN, row.n_out, row.n_s, row.seed)
+            care, _ = iid_planes(row.blocks * row.n_out, row.sparsity, row.seed)
+            dependent = int(count_dependent(care, decoder.rows, N_IN, row.n_out))
+            mean = len(care) / row.blocks
+            modelled = overflow(mean, mean * row.sparsity, N_IN, decoder.window)
+            counted[key] = (len(care), dependent, row.blocks * modelled)
+        rows.append(
+            DependenceRow(
+                row.n_s,
+                row.n_out,
+                row.sparsity,
+                row.blocks,
+                row.seed,
+                *counted[key],
+                row.beam,
+                row.care_bits,
+                row.wrong_bits,
+            )
+        )
+    return rows
 
 
 @njit(cache=True, nogil=True)
