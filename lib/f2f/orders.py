@@ -103,38 +103,28 @@ class Order:
     def take(self, flat: np.ndarray) -> np.ndarray:
         """The elements of a row-major array (n,), any dtype, in encoding order."""
         out = np.empty_like(flat, shape=self.n)
-        self._walk(_take_stride, _take_torus, np.ascontiguousarray(flat), out)
-        return out
-
-    def put(self, values: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """The inverse of `take`: values (n,) in encoding order to a row-major array (n,)."""
-        if out is None:
-            out = np.empty_like(values, shape=self.n)
-        self._walk(_put_stride, _put_torus, np.ascontiguousarray(values), out)
+        if self.n == 0 or self.name == "row":
+            out[:] = flat
+            return out
+        # The kernels move bytes, not numbers: NaN payloads must survive.
+        word = np.dtype(f"u{flat.dtype.itemsize}")
+        source = np.ascontiguousarray(flat).view(word)
+        if self.is_stride_walk:
+            _take_stride(source, out.view(word), self.stride)
+        else:
+            _take_torus(source, out.view(word), self.rows, self.cols, *self.torus)
         return out
 
     def scatter(self, positions: np.ndarray, values: np.ndarray) -> np.ndarray:
         """Row-major array (n,) of zeros with `values` (k,) at encoding positions int64 (k,)."""
         out = np.zeros(self.n, dtype=values.dtype)
+        word = np.dtype(f"u{values.dtype.itemsize}")
+        source, target = np.ascontiguousarray(values).view(word), out.view(word)
         if self.is_stride_walk:
-            _scatter_stride(positions, values, out, self.stride)
+            _scatter_stride(positions, source, target, self.stride)
         else:
-            _scatter_torus(positions, values, out, self.rows, self.cols, *self.torus)
+            _scatter_torus(positions, source, target, self.rows, self.cols, *self.torus)
         return out
-
-    def _walk(self, stride_kernel, torus_kernel, source: np.ndarray, out: np.ndarray) -> None:
-        if self.n == 0:
-            return
-        if self.name == "row":
-            out[:] = source
-            return
-        # The kernels move bytes, not numbers: NaN payloads must survive.
-        word = np.dtype(f"u{source.dtype.itemsize}")
-        if self.is_stride_walk:
-            stride_kernel(source.view(word), out.view(word), self.stride)
-        else:
-            g_r, g_c, h = self.torus
-            torus_kernel(source.view(word), out.view(word), self.rows, self.cols, g_r, g_c, h)
 
 
 @njit(cache=True, nogil=True)
@@ -149,17 +139,6 @@ def _take_stride(source, out, stride):
 
 
 @njit(cache=True, nogil=True)
-def _put_stride(source, out, stride):
-    n = len(out)
-    index = 0
-    for k in range(n):
-        out[index] = source[k]
-        index += stride
-        if index >= n:
-            index -= n
-
-
-@njit(cache=True, nogil=True)
 def _take_torus(source, out, rows, cols, g_r, g_c, h):
     k = 0
     start = 0
@@ -167,26 +146,6 @@ def _take_torus(source, out, rows, cols, g_r, g_c, h):
         row, col = 0, start
         for _ in range(rows):
             out[k] = source[row * cols + col]
-            k += 1
-            row += g_r
-            if row >= rows:
-                row -= rows
-            col += g_c
-            if col >= cols:
-                col -= cols
-        start += h
-        if start >= cols:
-            start -= cols
-
-
-@njit(cache=True, nogil=True)
-def _put_torus(source, out, rows, cols, g_r, g_c, h):
-    k = 0
-    start = 0
-    for _ in range(cols):
-        row, col = 0, start
-        for _ in range(rows):
-            out[row * cols + col] = source[k]
             k += 1
             row += g_r
             if row >= rows:

@@ -19,7 +19,7 @@ import numpy as np
 from f2f import entropy, validate
 from f2f.correction import paper_bits
 from f2f.decoder import Decoder
-from f2f.orders import Order
+from f2f.orders import Order, positions_of
 from f2f.plane import decode_plane, encode_plane
 
 
@@ -295,5 +295,6 @@ def measure_layer(
                 plane.nbits,
             )
         )
-    flat = walk.put(decoded * care)
+    kept = positions_of(care)
+    flat = walk.scatter(kept, decoded[kept])
     return rows, flat.view(np.int8).reshape(weights.shape)
