@@ -6,7 +6,7 @@ question is which of them to give up. `f2f.elimination` reduces the equations on
 a tensor, which share mask and matrix and differ in right-hand sides only. An equation that is
 independent of those before it can always be met. One that is dependent, a *check*, is met or not by
 the right-hand sides before it: an error-correcting code in disguise, and its optimum encoding the
-nearest codeword. At a window of 64 bits and the best possible rate some 0.7 % of the care bits are
+nearest codeword. At a window of 64 bits and the best possible rate some 0.8 % of the care bits are
 checks; the encoder works where they are and hardly at all elsewhere.
 
 **State.** What an encoder remembers of the past are the right-hand sides of the (at most 64)
