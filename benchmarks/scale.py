@@ -5,9 +5,10 @@
 A model of equal INT8 matrices at S = 0.9 is compressed and decompressed by `f2f.model` with
 joblib's processes, and with --dask by the workers of a local Dask cluster, through the same call.
 Workers are started and warm before the clock runs. It is checked that every number of jobs gives
-the same bytes, and the weights back. The estimates multiply the measured time of one job per
-weight: encoding is independent tensor by tensor, so they hold for as many cores as there are
-tensors (a few hundred in the models meant) and leave reading and writing files out.
+the same bytes, and the weights back. The curve is wall-clock time: other work on the machine bends
+it. The estimates multiply the processor time a weight takes in one process: encoding is
+independent tensor by tensor, so they hold for as many cores as there are tensors (a few hundred
+in the models meant), and leave reading and writing files out.
 """
 
 from __future__ import annotations
@@ -117,7 +118,13 @@ def main() -> int:
     print(results.hardware())
     weights = made(given.tensors, given.size)
     n = sum(weight.size for weight in weights.values())
-    alone = compress_model(weights)
+    cost = []
+    for _ in range(given.repeats + 1):  # the first round compiles
+        started = time.process_time()
+        alone = compress_model(weights)
+        middle = time.process_time()
+        decompress_model(alone)
+        cost.append((middle - started, time.process_time() - middle))
     rows = []
     for name in ("processes", *(["dask"] if given.dask else [])):
         for jobs in counts:
@@ -140,7 +147,8 @@ def main() -> int:
     results.write_csv(Path(given.out) / "scale.csv", rows)
     print_curve(rows)
     size = sum(tensor.nbytes for tensor in alone.values()) / n
-    estimated = estimates(rows, size)
+    compress_s, decompress_s = np.median(cost[1:], axis=0) / n
+    estimated = estimates(float(compress_s), float(decompress_s), size)
     results.write_csv(Path(given.out) / "estimates.csv", estimated)
     print_estimates(estimated)
     return 0
@@ -169,13 +177,12 @@ def print_curve(rows: list[ScaleRow]) -> None:
         )
 
 
-def estimates(rows: list[ScaleRow], bytes_per_weight: float) -> list[EstimateRow]:
-    """Hours and sizes of large models from the time of one job."""
-    seconds = [s / rows[0].weights for s in medians(rows, "processes", rows[0].jobs)]
+def estimates(compress_s: float, decompress_s: float, bytes_per_weight: float) -> list[EstimateRow]:
+    """Hours and sizes of large models from seconds of processor time and bytes per weight."""
     return [
         EstimateRow(
-            model, parameters, SPARSITY, cores, 1e9 * seconds[0] / N_W,
-            parameters * seconds[0] / cores / 3600, parameters * seconds[1] / cores / 3600,
+            model, parameters, SPARSITY, cores, 1e9 * compress_s / N_W,
+            parameters * compress_s / cores / 3600, parameters * decompress_s / cores / 3600,
             parameters * bytes_per_weight / 1e9, parameters * N_W / 8 / 1e9,
         )
         for model, parameters in MODELS.items()
