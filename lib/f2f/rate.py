@@ -26,7 +26,7 @@ NEARLY = 0.002
 
 def kappa(beam: int, window: int) -> float:
     """Share of dependent equations that end as errors; a fit, see benchmarks/rate.py."""
-    return min(0.5, 0.07 + 6 * beam**-0.07 / window)
+    return min(0.5, 0.08 + 4.4 * beam**-0.0625 / window)
 
 
 def overflow(mean: float, variance: float, n_in: int, window: int) -> float:
