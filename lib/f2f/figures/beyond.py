@@ -107,11 +107,13 @@ def beyond_lookahead(rows: pd.DataFrame) -> Figure:
         right.plot(part.cpu_time_ns_per_care_bit, part.wrong, label=f"beam {beam}", **series(i))
     first = rows.iloc[0]
     left.set(xlabel="dependent care bits decided at once", ylabel=_WRONG)
+    left.set_xticks(sorted(rows.lookahead.unique()))
     right.set(xlabel="time of one core per care bit (ns)", xscale="log")
     right.xaxis.set_major_formatter("{x:g}")
     right.xaxis.set_minor_formatter("{x:g}")
     for axes in (left, right):
         axes.set_yscale("log")
+        axes.grid(axis="y", which="minor")
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter("{x:g}")
     figure.suptitle(
@@ -207,6 +209,7 @@ def beyond_orders(rows: pd.DataFrame, least_weights: int = 10_000) -> Figure:
     figure, panels = canvas(1, len(networks), width=5.4 * len(networks), height=4.2)
     rows = rows.assign(wrong=_wrong_percent(rows))
     orders = list(dict.fromkeys(rows.order))
+    shown = rows[(rows.layer == "total") | (rows.weights > least_weights)].wrong
     for axes, network in zip(np.atleast_1d(panels), networks, strict=True):
         here = rows[rows.network == network]
         methods = [method for method in _METHODS if (here.method == method).any()]
@@ -222,6 +225,7 @@ def beyond_orders(rows: pd.DataFrame, least_weights: int = 10_000) -> Figure:
             axes.plot(places, worst, **look | {"markerfacecolor": "white"})
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")
+        axes.set_ylim(shown.min() / 1.4, shown.max() * 1.4)
         axes.set_xticks(range(len(methods)), [_METHODS[method] for method in methods])
         axes.grid(axis="x", visible=False)
         first = here.iloc[0]
