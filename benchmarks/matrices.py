@@ -10,6 +10,10 @@ A kind *wins* where its mean exceeds that of random by more than the standard de
 random draws, and loses where it falls short by as much. Only a kind that wins for every n_s and S
 should replace the random matrix that a seed names; the program fails if there is one, because the
 package's default, plain random, would then be wrong.
+
+Found in runs/reference: none. Every kind of random rows is within 0.06 of plain random in E; the
+best of 20 wins in 4 of 16 cases, all of n_s = 1 or 3, and at n_s = 7 no choice is told from chance.
+Rows of a quarter of the window halve the gates for 0.002 to 0.006 of E at n_s = 7.
 """
 
 from __future__ import annotations
