@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 GROUP = 32  # rows of one shuffle
 SLACK = 2 * GROUP  # bytes behind the last block that `decode_blocks` may overwrite
-BATCH = 64  # blocks whose tables are built at once
+BATCH = 128  # blocks whose tables are built at once
 TABLES = 32  # bytes of the two nibble tables of an input vector
 
 
@@ -408,17 +408,19 @@ def _four_tables(typingctx, vectors, vector_at, tables, table_at):
         shuffle = _byte_shuffle(builder)
         # Byte 2*i is bit i alone, byte 2*i+1 the XOR of bits i and i+1; 0x80 picks zero.
         choice = (0x80, 0, 2, 1)
-        for j in range(4):
-            lane = list(range(16 * (j // 2), 16 * (j // 2) + 16))
-            pair = _permute(builder, pairs[j % 2], pairs[j % 2], lane * 2)
-            low = [choice[entry & 3] for entry in range(16)]
-            high = [choice[entry >> 2] | (4 if entry >> 2 else 0) for entry in range(16)]
-            picks = [
-                picked + [at if at == 0x80 else at | 8 for at in picked] for picked in (low, high)
-            ]
-            parts = [builder.call(shuffle, [pair, _V32(pick)]) for pick in picks]
-            place = builder.gep(target, [_I64(TABLES * j)])
-            _store(builder, builder.xor(parts[0], parts[1]), place)
+        low = [choice[entry & 3] for entry in range(16)]
+        high = [choice[entry >> 2] | (4 if entry >> 2 else 0) for entry in range(16)]
+        for j, pair in enumerate(pairs):  # vectors j and j + 2, a half each
+            for nibble in range(2):
+                parts = []
+                for picked in (low, high):
+                    lanes = [at if at == 0x80 else at | 8 * nibble for at in picked]
+                    parts.append(builder.call(shuffle, [pair, _V32(lanes * 2)]))
+                both = builder.xor(parts[0], parts[1])
+                for half in range(2):
+                    table = _permute(builder, both, both, list(range(16 * half, 16 * half + 16)))
+                    place = _I64(TABLES * (j + 2 * half) + 16 * nibble)
+                    _store(builder, table, builder.gep(target, [place]))
         return context.get_dummy_value()
 
     return signature, codegen

@@ -40,6 +40,7 @@ from f2f.spmv.stages import (
 )
 from f2f.tensor import CompressedTensor
 
+DUE = 64  # corrections that wait to be applied together
 SIDE_BY_SIDE = 4  # segments that the dense way walks together
 DENSE_COLUMNS = 3  # more columns of the dense operand than this go the sparse way
 THREAD_SHARE = 1 << 18  # positions that are worth another thread
@@ -110,6 +111,7 @@ def _dense(fixed, mask, lists, flips, table, walk, share, start, x, y, scratch):
     ranks, cursors, x, y = borrowed(start[0]), borrowed(start[1]), borrowed(x), borrowed(y)
     buffer, values, words = borrowed(scratch[0]), borrowed(scratch[1]), borrowed(scratch[2])
     before, windows, columns = borrowed(scratch[3]), borrowed(scratch[4]), borrowed(scratch[5])
+    due = borrowed(scratch[6])
     kind, segment, cols, column_step = walk
     first, segments = share
     walkers = len(ranks)
@@ -126,7 +128,7 @@ def _dense(fixed, mask, lists, flips, table, walk, share, start, x, y, scratch):
             )
             read_planes(group, sizes, index, work, windows[s], lo, count, buffer, at)
             mask_words(buffer, at, words, count, byte_table, table[1], table[2])
-            flip_words(lists, flips, cursor, words, before, ranks[s], care, buffer, at)
+            flip_words(lists, flips, cursor, words, before, ranks[s], care, due, buffer, at)
             ranks[s] += care
         at = 0
         while at < count:  # the pieces of segments
@@ -369,7 +371,8 @@ def _dense_jobs(op: Operands, dtype: str, x: np.ndarray, threads: int) -> Jobs:
         buffer = aligned_zeros(side * stride + work_bytes(op.sizes[2]))
         windows = np.full((side, 2), -1, dtype=np.int64)
         columns = np.empty(side, dtype=np.int64)
-        scratch = (buffer, buffer.view(dtype), *_mask_scratch(), windows, columns)
+        due = np.empty(DUE, dtype=np.int64)
+        scratch = (buffer, buffer.view(dtype), *_mask_scratch(), windows, columns, due)
         for first, segments, ranks, cursors in _segment_shares(op, threads, side)[number]:
             _dense(
                 fixed, mask, op.lists, flips, maps, walk, (first, segments),

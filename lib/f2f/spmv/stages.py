@@ -112,27 +112,29 @@ def _low_bits(count):
     return (np.uint64(1) << np.uint64(count)) - np.uint64(1)
 
 
-@njit(nogil=True, cache=True)
-def advance(lists, which, cursor):
-    """Move cursor[:, which] to the next position of its list (format: `f2f.correction`)."""
-    address, n_bytes = lists[which, 0], lists[which, 1]
-    low, upper_bits = lists[which, 2], lists[which, 3]
-    index = cursor[1, which]
-    if index >= lists[which, 4]:
-        cursor[2, which] = END
-        return
-    bit = cursor[0, which]
+@njit(nogil=True, cache=True, inline="always")
+def _next(address, n_bytes, low, upper_bits, bit, index):
+    """(upper bit behind it, position) of position number `index`, looked for from `bit` on."""
     word = bits_at(address, n_bytes, bit)
     while word == 0:
         bit += 64 - (bit & 7)
         word = bits_at(address, n_bytes, bit)
     bit += np.int64(trailing_zeros(word))
-    position = (bit - index) << low
     part = bits_at(address, n_bytes, upper_bits + index * low)  # low < 57: lists are shorter
-    position |= np.int64(part & _low_bits(low))
-    cursor[0, which] = bit + 1
+    return bit + 1, (bit - index) << low | np.int64(part & _low_bits(low))
+
+
+@njit(nogil=True, cache=True)
+def advance(lists, which, cursor):
+    """Move cursor[:, which] to the next position of its list (format: `f2f.correction`)."""
+    index = cursor[1, which]
+    if index == lists[which, 4]:
+        cursor[2, which] = END
+        return
+    cursor[0, which], cursor[2, which] = _next(
+        lists[which, 0], lists[which, 1], lists[which, 2], lists[which, 3], cursor[0, which], index
+    )
     cursor[1, which] = index + 1
-    cursor[2, which] = position
 
 
 @njit(nogil=True, cache=True)
@@ -246,31 +248,46 @@ def read_planes(group, sizes, index, work, window, lo, count, buffer, at):
 
 
 @njit(nogil=True, cache=True)
-def flip_words(lists, flips, cursor, words, before, rank, care, buffer, at):
+def flip_words(lists, flips, cursor, words, before, rank, care, due, buffer, at):
     """Flip the wrong bits of a chunk of one-byte words.
 
     lists: the planes' corrections; flips[p]: what a wrong bit of plane p flips. words, before,
-    care: of `read_mask`. rank: care rank of the chunk's first care position.
+    care: of `read_mask`. rank: care rank of the chunk's first care position. due: int64 scratch.
     """
     end = rank + care
-    while True:
-        # Few planes have an error here, but which is anybody's guess: no branch on each of them.
-        due = np.uint64(0)
-        for p in range(len(flips)):
-            due |= np.uint64(cursor[2, p] < end) << np.uint64(p)
-        if due == 0:
-            return
-        while due:
-            p = int(trailing_zeros(due))
-            due &= due - np.uint64(1)
-            which = cursor[2, p] - rank
-            w, step = 0, CHUNK // 128
-            while step:  # binary search without a branch to mispredict
-                w += step * int(before[w + step] <= which)
-                step >>= 1
-            bit = select_bit(words[w], which - before[w])
-            buffer[at + 64 * w + bit] ^= flips[p]
-            advance(lists, p, cursor)
+    waiting = 0
+    for p in range(len(flips)):
+        position = cursor[2, p]
+        if position >= end:
+            continue
+        bit, index, count = cursor[0, p], cursor[1, p], lists[p, 4]
+        address, n_bytes, low, upper_bits = lists[p, 0], lists[p, 1], lists[p, 2], lists[p, 3]
+        while position < end:
+            due[waiting] = (position - rank) << 8 | flips[p]
+            waiting += 1
+            if waiting == len(due):
+                _flip_due(words, before, due, waiting, buffer, at)
+                waiting = 0
+            if index == count:
+                position = END
+            else:
+                bit, position = _next(address, n_bytes, low, upper_bits, bit, index)
+                index += 1
+        cursor[0, p], cursor[1, p], cursor[2, p] = bit, index, position
+    _flip_due(words, before, due, waiting, buffer, at)
+
+
+@njit(nogil=True, cache=True)
+def _flip_due(words, before, due, waiting, buffer, at):
+    """Flip due[i] & 255 of care position due[i] >> 8 of the chunk, i < waiting."""
+    for i in range(waiting):
+        which = due[i] >> 8
+        w, step = 0, CHUNK // 128
+        while step:  # binary search without a branch to mispredict
+            w += step * int(before[w + step] <= which)
+            step >>= 1
+        bit = select_bit(words[w], which - before[w])
+        buffer[at + 64 * w + bit] ^= np.uint8(due[i])
 
 
 @intrinsic
