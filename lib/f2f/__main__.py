@@ -20,9 +20,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from f2f import baselines
+from f2f import __version__, baselines
 from f2f.codec import METHODS
 from f2f.container import load, open_file, save
+from f2f.maskcode import CODECS
 from f2f.model import compress_model, decompress_model, decompress_numpy
 from f2f.orders import ORDERS
 from f2f.tensor import CompressedTensor
@@ -52,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="f2f", description="Lossless fixed-to-fixed compression of irregularly sparse models."
     )
+    parser.add_argument("--version", action="version", version=f"f2f {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     command = commands.add_parser("compress", help="compress a model into one file")
@@ -66,7 +68,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--order", choices=ORDERS, default="golden", help="encoding order (golden)"
     )
-    command.add_argument("--mask-codec", default="auto", help="how the mask is stored (auto)")
+    codecs = ", ".join(CODECS)
+    command.add_argument("--mask-codec", default="auto", metavar="CODEC", help=f"{codecs} (auto)")
     _add_common(command)
 
     command = commands.add_parser("decompress", help="the model again, bit for bit")
