@@ -13,6 +13,7 @@ carry more overhead per tensor than those of the real models.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -295,6 +296,17 @@ RECIPES = {
 }
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """PyTorch on one thread: tensors this small make several threads wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def scaled(network: str, percent: float, seed: int = 0) -> Recipe:
     """The recipe of a network with a share of its steps, in %, and another seed."""
     whole = RECIPES[network]
@@ -343,6 +355,7 @@ def prunable(model: nn.Module) -> list[str]:
     ]
 
 
+@one_thread()
 @torch.no_grad()
 def quality(model: nn.Module) -> float:
     """Share of held-out numbers translated exactly, or of held-out digits recognised, in %."""
@@ -374,6 +387,7 @@ def _loss(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
     return functional.cross_entropy(model(inputs), targets, label_smoothing=0.1)
 
 
+@one_thread()
 def _train(
     model: nn.Module,
     batches: Iterator[tuple[Tensor, Tensor]],

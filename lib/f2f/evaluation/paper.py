@@ -110,8 +110,8 @@ def paper_rows(
     n_out: None takes the nominal sparsity's, one for the model. beam: with n_in = 8 a beam of 256
     is the exact optimum for n_s = 0 and close to it for n_s = 1 and 2, where Algorithm 3 itself
     would take days. max_blocks: blocks measured per layer (evenly spaced pieces), 0 = all; half as
-    many for float32, which has four times the planes. Sizes are scaled up. threads: layers are spread
-    over so many, with the same result. seed: of the decoder matrix.
+    many for float32, which has four times the planes. Sizes are scaled up. threads: layers are
+    spread over so many, with the same result. seed: of the decoder matrix.
     """
     n_out = paper_n_out(model.sparsity) if n_out is None else n_out
     blocks = -(-max_blocks // 2) if dtype == "float32" else max_blocks

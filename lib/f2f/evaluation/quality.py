@@ -53,6 +53,7 @@ def standin_quality(
 
     from f2f import standin
 
+    @standin.one_thread()
     @torch.no_grad()
     def outputs(state: State) -> tuple[float, torch.Tensor]:
         network = standin.load(model.network, state)
