@@ -15,6 +15,7 @@ __all__ = [
     "beyond_lengths",
     "beyond_lookahead",
     "beyond_orders",
+    "orders",
 ]
 
 _METHODS = {
@@ -22,6 +23,12 @@ _METHODS = {
     "magnitude": "magnitude",
     "l0": "L0",
     "variational_dropout": "variational\ndropout",
+}
+_NAMES = {
+    "transformer": "Transformer",
+    "resnet": "ResNet",
+    "standin": "stand-in",
+    "dlmc": "published masks",
 }
 _WRONG = "wrong care bits, 100 − $E$ (%)"
 
@@ -200,16 +207,22 @@ def beyond_gates(rows: pd.DataFrame) -> Figure:
 
 
 @draws("beyond_orders.csv")
-def beyond_orders(rows: pd.DataFrame, least_weights: int = 10_000) -> Figure:
-    """Wrong care bits of whole models (filled) and of their worst layer (open) by order.
+def beyond_orders(rows: pd.DataFrame) -> Figure:
+    """Wrong care bits of models and of their worst layer of over 10,000 weights, by order."""
+    return _orders(rows, least_weights=10_000)
 
-    Only layers of more than `least_weights` weights count as worst.
-    """
+
+@draws("orders.csv")
+def orders(rows: pd.DataFrame) -> Figure:
+    """The same for benchmarks/orders.py at the balanced n_out; layers of over 50,000 weights."""
+    return _orders(rows[rows.rate == "balanced"], least_weights=50_000)
+
+
+def _orders(rows: pd.DataFrame, least_weights: int) -> Figure:
     networks = list(dict.fromkeys(rows.network))
     figure, panels = canvas(1, len(networks), width=5.4 * len(networks), height=4.2)
     rows = rows.assign(wrong=_wrong_percent(rows))
     orders = list(dict.fromkeys(rows.order))
-    shown = rows[(rows.layer == "total") | (rows.weights > least_weights)].wrong
     for axes, network in zip(np.atleast_1d(panels), networks, strict=True):
         here = rows[rows.network == network]
         methods = [method for method in _METHODS if (here.method == method).any()]
@@ -225,11 +238,13 @@ def beyond_orders(rows: pd.DataFrame, least_weights: int = 10_000) -> Figure:
             axes.plot(places, worst, **look | {"markerfacecolor": "white"})
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")
-        axes.set_ylim(shown.min() / 1.4, shown.max() * 1.4)
         axes.set_xticks(range(len(methods)), [_METHODS[method] for method in methods])
         axes.grid(axis="x", visible=False)
         first = here.iloc[0]
-        axes.set_title(f"{network} ({first.source}), $S$ = {first.sparsity:g}")
+        axes.set_title(f"{_NAMES[network]}, {_NAMES[first.source]}, $S$ = {first.sparsity:g}")
+    limits = [axes.get_ylim() for axes in np.atleast_1d(panels)]
+    for axes in np.atleast_1d(panels):
+        axes.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
     np.atleast_1d(panels)[0].set_ylabel(_WRONG + "\n(filled: model, open: its worst layer)")
     np.atleast_1d(panels)[-1].legend(title="order")
     return figure
