@@ -23,8 +23,8 @@ def file_bytes(path, model):
     return path.read_bytes()
 
 
-def assert_round_trip(model, tensors):
-    back = decompress_model(model, progress=True)
+def assert_round_trip(model, tensors, **options):
+    back = decompress_model(model, progress=True, **options)
     assert list(back) == list(tensors)
     assert all(np.array_equal(back[name], tensors[name]) for name in tensors)
     assert back["tied"] is back["layer2.weight"]
@@ -44,6 +44,11 @@ def test_the_back_end_is_the_callers_choice(tmp_path, capsys, backend, jobs):
     assert model["tied"] is model["layer2.weight"]
     bars = capsys.readouterr().err
     assert "compress: 100%" in bars and "decompress: 100%" in bars
+
+
+def test_decompression_over_threads():
+    tensors = weights()
+    assert_round_trip(compress_model(tensors), tensors, n_jobs=2)
 
 
 def test_a_failing_tensor_is_named():

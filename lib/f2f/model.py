@@ -64,7 +64,7 @@ def compress_model(
         return joblib.delayed(_store)(name, array)
 
     tasks = [(task(name), tensors[name].nbytes) for name in names.values()]
-    done = _run(tasks, n_jobs, progress, "compress")
+    done = _run(tasks, n_jobs, progress, "compress", "processes")
     return {name: done[names[id(array)]] for name, array in tensors.items()}
 
 
@@ -78,7 +78,8 @@ def decompress_model(
     """Decompress every tensor of a model: {name: NumPy array}, in the order given.
 
     Names that share a `CompressedTensor` share the array. masks: of the tensors that were
-    compressed without theirs (mask_codec "none"). n_jobs, progress: as `compress_model`. Raises
+    compressed without theirs (mask_codec "none"). n_jobs, progress: as `compress_model`, but
+    threads, not processes, unless the caller's back end says otherwise. Raises
     `ValueError`, naming the tensor, for a mask that is missing or too many.
     """
     masks = dict(masks or {})
@@ -88,7 +89,8 @@ def decompress_model(
         (joblib.delayed(_decompress)(name, loaded[name], masks.get(name)), loaded[name].nbytes)
         for name in names.values()
     ]
-    done = _run(tasks, n_jobs, progress, "decompress")
+    # Decoding takes less time than sending its result to another process; kernels free the GIL.
+    done = _run(tasks, n_jobs, progress, "decompress", "threads")
     return {name: done[names[id(tensor)]] for name, tensor in loaded.items()}
 
 
@@ -98,13 +100,15 @@ def decompress_numpy(tensor: CompressedTensor, mask: np.ndarray | None = None) -
 
 
 def _run(
-    tasks: Sequence[tuple[Any, int]], n_jobs: int | None, progress: bool, title: str
+    tasks: Sequence[tuple[Any, int]], n_jobs: int | None, progress: bool, title: str, prefer: str
 ) -> dict[str, Any]:
     """Results by name of tasks: (delayed call that returns (name, result, bytes), its bytes)."""
     total = sum(size for _, size in tasks)
     # The largest first: a large one that starts last would keep one worker busy alone.
     calls = [call for call, _ in sorted(tasks, key=lambda task: -task[1])]
-    parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1)
+    parallel = joblib.Parallel(
+        n_jobs=n_jobs, prefer=prefer, return_as="generator_unordered", batch_size=1
+    )
     results = {}
     with tqdm(total=total, desc=title, unit="B", unit_scale=True, disable=not progress) as bar:
         for name, result, size in parallel(calls):
