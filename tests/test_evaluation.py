@@ -58,7 +58,7 @@ def test_histogram_sums_to_all_blocks():
 @pytest.mark.parametrize("n_s", [0, 1])
 def test_paper_setting_is_the_exact_optimum(n_s):
     model = random_model(shape=(12, 40))
-    rows = evaluation.paper_rows(model, "int8", n_s=(n_s,), beam=256 ** (n_s + 1))
+    rows = evaluation.paper_rows(model, "int8", n_s=(n_s,))
     decoder = Decoder(8, 40, n_s, 0)
     for inverting in (False, True):
         wrong = total = 0
@@ -80,7 +80,7 @@ def test_paper_setting_is_the_exact_optimum(n_s):
 
 def test_paper_accounting():
     model = random_model()
-    row = evaluation.paper_rows(model, "float32", n_s=(1,), beam=4)[0]
+    row = evaluation.paper_rows(model, "float32", n_s=(1,))[0]
     blocks = 2400 // 40
     assert row.original_bits == 2400 * 32
     assert row.payload_bits == 32 * 8 * (blocks + 1)
@@ -93,8 +93,8 @@ def test_paper_accounting():
 
 def test_a_sample_of_blocks_is_close_to_all_of_them():
     model = random_model(shape=(400, 100))
-    whole = evaluation.paper_rows(model, "int8", n_s=(1,), beam=16)[-1]
-    part = evaluation.paper_rows(model, "int8", n_s=(1,), beam=16, max_blocks=300)[-1]
+    whole = evaluation.paper_rows(model, "int8", n_s=(1,))[-1]
+    part = evaluation.paper_rows(model, "int8", n_s=(1,), max_blocks=300)[-1]
     assert part.sampled_percent == pytest.approx(30, abs=1)
     assert part.efficiency_percent == pytest.approx(whole.efficiency_percent, abs=0.35)
     assert part.care_bits == pytest.approx(whole.care_bits, rel=0.05)
@@ -176,7 +176,7 @@ def test_layers_that_are_hardly_pruned_are_stored_as_they_are():
 def test_spread_and_efficiency_meet_by_layer():
     model = random_model()
     spread = evaluation.spread_rows(model, 40)
-    papers = evaluation.paper_rows(model, "int8", n_s=(0, 1), beam=4)
+    papers = evaluation.paper_rows(model, "int8", n_s=(0, 1))
     package, _ = evaluation.package_rows(model, "int8", threads=1)
     rows = evaluation.spread_efficiency_rows(spread, papers, package)
     assert [row.layer for row in rows] == ["a", "b"]
@@ -191,9 +191,7 @@ def test_falling_with_spread_is_judged():
     dense = rng.random((80, 60)) < np.where(np.arange(80) % 4 == 0, 0.7, 0.04)[:, None]
     uneven = model_of({"a": dense}, method="l0")
     spread = [row for m in (even, uneven) for row in evaluation.spread_rows(m, 40)]
-    papers = [
-        row for m in (even, uneven) for row in evaluation.paper_rows(m, "int8", n_s=(1,), beam=8)
-    ]
+    papers = [row for m in (even, uneven) for row in evaluation.paper_rows(m, "int8", n_s=(1,))]
     assert evaluation.falls_with_spread(spread, papers)
     names = {"random": "l0", "l0": "random"}
     import dataclasses

@@ -517,7 +517,7 @@ def test_quantized_state_dicts_give_int8(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["safetensors", "npz", "pt"])
-def test_files_of_every_kind(tmp_path, kind):
+def test_files_of_every_kind(tmp_path, data, kind):
     rng = np.random.default_rng(0)
     tensors = {
         "a.weight": rng.standard_normal((20, 30)).astype(np.float32),
@@ -533,6 +533,10 @@ def test_files_of_every_kind(tmp_path, kind):
     model = models.open_model("file", "resnet", "magnitude", 0.8, path=str(path))
     assert list(model.layers) == ["a.weight"] and list(model.others) == ["a.bias"]
     assert model.unpruned == 120 and "pruned here at once by magnitude" in model.values
+    path.rename(data / path.name)
+    again = models.open_model("file", "resnet", "magnitude", 0.8, path=path.name)
+    assert np.array_equal(again.layers["a.weight"].mask, model.layers["a.weight"].mask)
+    path = data / path.name
     with pytest.raises(ValueError, match="method must be random or magnitude for a dense model"):
         models.open_model("file", "resnet", "l0", 0.8, path=str(path))
 

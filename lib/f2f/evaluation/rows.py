@@ -63,7 +63,6 @@ class PaperRow:
     n_out: int
     n_s: int
     inverting: bool
-    beam: int
     care_bits: int
     wrong_bits: int
     efficiency_percent: float

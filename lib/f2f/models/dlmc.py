@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from f2f.models.download import ModelUnavailable, data_dir, fetch, unpack
+from f2f.models.download import ModelUnavailable, data_dir, fetch, find_file, unpack
 from f2f.models.layers import Layer, PrunedModel, draw_values
 from f2f.smtx import read_smtx
 from f2f.tensorfile import read_tensors
@@ -62,7 +62,7 @@ def load(
         layers = {name: Layer(drawn[name], mask, drawn=True) for name, mask in masks.items()}
         words = f"drawn, {values}, seed {seed}"
     else:
-        layers, count = _with_values(masks, read_tensors(values), seed)
+        layers, count = _with_values(masks, read_tensors(find_file(values)), seed)
         words = f"{Path(values).name} for {count} of {len(masks)} tensors, others drawn, normal"
     return PrunedModel("dlmc", network, method, sparsity, layers, words)
 

@@ -32,6 +32,14 @@ def data_dir() -> Path:
     return Path(named).expanduser() if named else repository_root() / "data" / "raw"
 
 
+def find_file(path: str) -> Path:
+    """A file by its path, or by its path below `data_dir`; `ModelUnavailable` if there is none."""
+    for place in (Path(path), data_dir() / path):
+        if path and place.is_file():
+            return place
+    raise ModelUnavailable(f"path must be a file, here or in the data folder, got {path!r}")
+
+
 def fetch(url: str, name: str, sha256: str = "", progress: bool = True) -> Path:
     """Download a file once, through pooch, and return its path.
 

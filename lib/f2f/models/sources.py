@@ -11,7 +11,7 @@ import numpy as np
 
 from f2f import validate
 from f2f.models import checkpoints, dlmc
-from f2f.models.download import ModelUnavailable, data_dir, fetch
+from f2f.models.download import ModelUnavailable, data_dir, fetch, find_file
 from f2f.models.layers import METHODS, Layer, PrunedModel, load_packed
 from f2f.results import repository_root
 from f2f.tensorfile import read_tensors
@@ -40,7 +40,7 @@ def open_model(
         method: one of `METHODS`. Dense models (torchvision, and files with hardly a zero) are
             pruned here, at once, tensor by tensor; only "random" and "magnitude" can do that.
         sparsity: nominal share of pruned weights, e.g. 0.9.
-        path: source "file": the file. Source "torchvision": the name of the weights,
+        path: source "file": the file, also by its name in the data folder. Source "torchvision": the name of the weights,
             IMAGENET1K_V1, IMAGENET1K_V2 (default) or the INT8 IMAGENET1K_FBGEMM_V2.
         values: source "dlmc" only: "normal", "laplace", "none", or a file with the weights of a
             dense ResNet-50, whose values are then taken at the unpruned places.
@@ -72,9 +72,8 @@ def open_model(
             raise ValueError(f"network must be resnet for source torchvision, got {network!r}")
         tensors, words = _torchvision(path or TORCHVISION_DEFAULT, download)
     else:
-        if not Path(path).is_file():
-            raise ModelUnavailable(f"path must be a file for source file, got {path!r}")
-        tensors, words = read_tensors(path), f"trained, {Path(path).name}"
+        file = find_file(path)
+        tensors, words = read_tensors(file), f"trained, {file.name}"
     return from_tensors(tensors, source, network, method, sparsity, words, seed)
 
 
