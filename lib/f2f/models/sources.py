@@ -40,8 +40,9 @@ def open_model(
         method: one of `METHODS`. Dense models (torchvision, and files with hardly a zero) are
             pruned here, at once, tensor by tensor; only "random" and "magnitude" can do that.
         sparsity: nominal share of pruned weights, e.g. 0.9.
-        path: source "file": the file, also by its name in the data folder. Source "torchvision": the name of the weights,
-            IMAGENET1K_V1, IMAGENET1K_V2 (default) or the INT8 IMAGENET1K_FBGEMM_V2.
+        path: source "file": the file, also by its name in the data folder. Source "torchvision":
+            the name of the weights, IMAGENET1K_V1, IMAGENET1K_V2 (default) or the INT8
+            IMAGENET1K_FBGEMM_V2.
         values: source "dlmc" only: "normal", "laplace", "none", or a file with the weights of a
             dense ResNet-50, whose values are then taken at the unpruned places.
         seed: of drawn values and random masks.
