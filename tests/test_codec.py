@@ -130,6 +130,13 @@ def test_other_dtypes_are_stored_as_they_are():
     assert torch.equal(f2f.decompress(f2f.compress(counter)), counter)
 
 
+def test_a_tensor_does_not_change_with_the_array_it_came_from():
+    for array in (np.arange(50), random_tensor("int8", (50, 50), 0.0, 0, False)):
+        before, tensor = array.copy(), f2f.compress(array)
+        array[:] = 7
+        assert np.array_equal(f2f.decompress(tensor), before)
+
+
 def test_same_input_same_bytes_for_any_number_of_threads():
     array = random_tensor("int16", (128, 300), 0.9, 1, False)
     one, two = (f2f.compress(array, threads=threads) for threads in (1, 3))

@@ -1,8 +1,11 @@
 """The modelled rate: limits of the queue formula, and agreement with what encoding measures."""
 
+import itertools
+
 import numpy as np
 import pytest
 
+import f2f
 from f2f.beam import encode_beam
 from f2f.correction import elias_fano_bits
 from f2f.decoder import Decoder
@@ -66,6 +69,17 @@ def test_uneven_masks_are_given_more_room():
     uneven = rng.random(len(density)) < density
     even = rng.permutation(uneven)
     assert choose_n_out(uneven, 8, 7, 16)[1] > 1.05 * choose_n_out(even, 8, 7, 16)[1]
+
+
+@pytest.mark.parametrize("sparsity", [0.3, 0.5, 0.8, 0.9])
+def test_a_wider_beam_never_stores_more(sparsity):
+    rng = np.random.default_rng(3)
+    weights = rng.integers(-127, 128, (256, 512)).astype(np.int8)
+    weights[rng.random(weights.shape) < sparsity] = 0
+    sizes = [
+        f2f.compress(weights, beam=beam, mask_codec="bitmap").nbytes for beam in (1, 16, 64, 256)
+    ]
+    assert all(wide <= 1.001 * narrow for narrow, wide in itertools.pairwise(sizes))
 
 
 def test_extreme_densities():

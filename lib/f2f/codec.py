@@ -93,11 +93,16 @@ def compress(
         flat = np.where(pruned, flat.dtype.type(0), flat)
     dense = CompressedTensor(shape, dtype, library, "dense", flat.view(np.uint8))
     if dtype not in DTYPES:
-        return dense
+        return _owning(dense)
     care = walk.take(flat != 0 if mask is None else ~pruned)
     settings = _Settings(n_s, n_out, seed, method, beam, order, mask_codec, threads)
     tensor = _encode(walk.take(flat), care, dense, settings)
-    return tensor if tensor.nbytes < dense.nbytes else dense
+    return tensor if tensor.nbytes < dense.nbytes else _owning(dense)
+
+
+def _owning(dense: CompressedTensor) -> CompressedTensor:
+    """The same with bytes of its own, which do not change with the caller's array."""
+    return replace(dense, raw=dense.raw.copy())
 
 
 @dataclass(frozen=True)
@@ -180,10 +185,20 @@ def decompress(tensor: CompressedTensor, mask: np.ndarray | None = None) -> Tens
     """
     if tensor.kind == "dense":
         return _from_bytes(tensor.raw, tensor)
+    if tensor.mask is not None and mask is None and is_expandable(tensor):
+        # Imported here, for products import this module.
+        from f2f.spmv.expand import expand
+
+        return _from_bytes(expand(tensor), tensor)
     care = care_mask(tensor, mask)
     positions = positions_of(care)
     words = decode_words(tensor, positions)
     return _from_bytes(tensor.walk.scatter(positions, words).view(np.uint8), tensor)
+
+
+def is_expandable(tensor: CompressedTensor) -> bool:
+    """Whether `f2f.spmv.expand` decodes this tensor: weights of one byte, no raw planes."""
+    return DTYPES[tensor.dtype] == 1 and not tensor.raw_planes and tensor.n > 0
 
 
 def care_mask(tensor: CompressedTensor, mask: np.ndarray | None = None) -> np.ndarray:

@@ -90,7 +90,8 @@ def choose_n_out(
     k = int(prefix[-1])
     balanced = n_in * n / k
     low = max(1, min(int(0.85 * balanced), MAX_N_OUT))
-    high = max(low, min(math.ceil(1.1 * balanced), MAX_N_OUT))
+    # kappa is a fit near balance; overloaded, the encoder is worse than it says.
+    high = max(low, min(int(1.03 * balanced), MAX_N_OUT))
     candidates = np.unique(np.linspace(low, high, min(high - low + 1, 40)).astype(int))
 
     def stored_bits(n_out: int) -> float:
