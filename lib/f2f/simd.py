@@ -78,10 +78,10 @@ def shuffle_index(rows: np.ndarray, window: int) -> np.ndarray:
     padded[:n_out] = rows
     if 0 < n_out % GROUP <= 16:
         padded[-16:] = padded[-32:-16]
-    shifts = 4 * np.arange(nibbles, dtype=np.uint64)
-    index = padded.reshape(groups, 1, GROUP) >> shifts[:, None] & np.uint64(15)
-    out = aligned_zeros(index.size)
-    out[:] = index.reshape(-1)
+    out = aligned_zeros(groups * nibbles * GROUP)
+    index, by_group = out.reshape(groups, nibbles, GROUP), padded.reshape(groups, GROUP)
+    for k in range(nibbles):
+        index[:, k] = by_group >> np.uint64(4 * k) & np.uint64(15)
     return out
 
 

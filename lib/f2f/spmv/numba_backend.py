@@ -170,9 +170,6 @@ def _sparse(
     kind, segment, cols, step, walk_index = walk
     stride = chunk_bytes(sizes[1])
     work = buffer[len(groups) * stride :]
-    if kind == GOLDEN:
-        for i in range(64):
-            steps[i] = step * i % segment
     for lo in range(share[0], share[1], CHUNK):
         count = min(CHUNK, share[1] - lo)
         read_mask(mask_kind, inverted, bitmap, streams, lists, cursor, lo, count, words, before)
@@ -195,11 +192,11 @@ def _sparse(
         rank += care
         _numbers(code, bits, floats, care, weights)
         if kind == GOLDEN:
-            walk_index = _golden_places(
+            walk_index = golden_places(
                 steps, walk_index, segment, cols, positions, care, count, places
             )
         else:
-            _segment_places(kind, segment, cols, step, lo, positions, care, places)
+            segment_places(kind, segment, cols, step, lo, positions, care, places)
         if x.shape[1] == 1:
             for c in range(care):
                 y[places[0, c], 0] += weights[c] * x[places[1, c], 0]
@@ -215,7 +212,7 @@ def _add_row(y, weight, x):
 
 
 @njit(nogil=True, cache=True)
-def _golden_places(steps, walk_index, n, cols, positions, care, count, places):
+def golden_places(steps, walk_index, n, cols, positions, care, count, places):
     """Rows and columns of care positions of a golden walk; returns the index of the next chunk."""
     inverse = 1.0 / cols
     word, base = 0, walk_index
@@ -245,7 +242,7 @@ def _golden_places(steps, walk_index, n, cols, positions, care, count, places):
 
 
 @njit(nogil=True, cache=True)
-def _segment_places(kind, segment, cols, step, lo, positions, care, places):
+def segment_places(kind, segment, cols, step, lo, positions, care, places):
     """Rows and columns (permuted) of care positions where segments advance by constant steps."""
     number = lo // segment
     begin = number * segment - lo
@@ -357,9 +354,6 @@ def _dense_jobs(op: Operands, dtype: str, x: np.ndarray, threads: int) -> Jobs:
     reach = op.cols + (min(op.segment, CHUNK) if op.walk == DIAGONAL else 0)
     permuted = np.ascontiguousarray(x[op.column_order[np.arange(reach) % op.cols]].T)
     mask = (op.mask_kind, op.inverted, op.bitmap, op.streams)
-    table = op.tables[0].astype(np.uint8)
-    changes = bool(op.offset) or not np.array_equal(table, np.arange(256))
-    maps = (table, np.uint8(op.offset), changes)
     walk = (op.walk, op.segment, op.cols, op.column_step)
     fixed = (op.sizes, op.index, op.groups[0])
     flips = op.flips.astype(np.uint8)
@@ -372,10 +366,10 @@ def _dense_jobs(op: Operands, dtype: str, x: np.ndarray, threads: int) -> Jobs:
         windows = np.full((side, 2), -1, dtype=np.int64)
         columns = np.empty(side, dtype=np.int64)
         due = np.empty(DUE, dtype=np.int64)
-        scratch = (buffer, buffer.view(dtype), *_mask_scratch(), windows, columns, due)
+        scratch = (buffer, buffer.view(dtype), *mask_scratch(), windows, columns, due)
         for first, segments, ranks, cursors in _segment_shares(op, threads, side)[number]:
             _dense(
-                fixed, mask, op.lists, flips, maps, walk, (first, segments),
+                fixed, mask, op.lists, flips, byte_map(op), walk, (first, segments),
                 (ranks.copy(), cursors.copy()), permuted, results[number], scratch,
             )  # fmt: skip
             windows[:] = -1
@@ -383,7 +377,20 @@ def _dense_jobs(op: Operands, dtype: str, x: np.ndarray, threads: int) -> Jobs:
     return [partial(job, number) for number in range(threads)], results
 
 
-def _mask_scratch() -> tuple[np.ndarray, np.ndarray]:
+def byte_map(op: Operands) -> tuple[np.ndarray, np.uint8, bool]:
+    """What decoded bytes stand for: uint8 (256,), an offset, and whether they change anything."""
+    table = op.tables[0] if len(op.tables) else np.zeros(256)
+    changes = bool(op.offset) or not np.array_equal(table, np.arange(256))
+    return table.astype(np.uint8), np.uint8(op.offset), changes
+
+
+def golden_steps(op: Operands) -> np.ndarray:
+    """int64 (64,): how far i positions of a golden walk reach, i < 64."""
+    return np.arange(64) * op.stride % (op.rows * op.cols)
+
+
+def mask_scratch() -> tuple[np.ndarray, np.ndarray]:
+    """Buffers of a chunk for the words of its mask and what lies before each."""
     words = CHUNK // 64 + 2
     return np.empty(words, dtype=np.uint64), np.empty(words, dtype=np.int32)
 
@@ -449,13 +456,13 @@ def _sparse_jobs(op: Operands, dtype: str, x: np.ndarray, threads: int) -> Jobs:
         scratch = (
             buffer,
             np.empty(CHUNK, dtype=x.dtype),  # weights
-            *_mask_scratch(),
+            *mask_scratch(),
             np.full((len(op.groups), 2), -1, dtype=np.int64),  # windows
             np.empty(CHUNK, dtype=np.int64),  # positions
             np.empty((2, CHUNK), dtype=np.int64),  # places
             bits,
             bits.view(np.float32),
-            np.empty(64, dtype=np.int64),  # steps
+            golden_steps(op),
         )
         lo, hi = bounds[number], bounds[number + 1]
         step = op.stride if op.walk == GOLDEN else op.column_step

@@ -124,7 +124,7 @@ def operands(tensor: CompressedTensor) -> Operands:
 
 
 def _make(tensor: CompressedTensor) -> Operands:
-    mask, decoder = tensor.mask, tensor.decoder
+    mask = tensor.mask
     assert mask is not None
     rows, cols = matrix_shape(tensor.shape)
     kept: list[np.ndarray] = []
@@ -149,8 +149,8 @@ def _make(tensor: CompressedTensor) -> Operands:
         walk=WALKS[tensor.order],
         stride=tensor.walk.stride,
         torus=(0, 0, 0) if tensor.walk.is_stride_walk else tensor.walk.torus,
-        sizes=(decoder.n_in, decoder.n_out, decoder.n_s),
-        index=decoder.shuffle_index,
+        sizes=(tensor.n_in, tensor.n_out, tensor.n_s),
+        index=tensor.decoder.shuffle_index if groups else np.zeros(0, dtype=np.uint8),
         groups=_table(groups, 3),
         tables=_byte_tables([tensor.basis[p] for p in tensor.encoded]),
         offset=tensor.offset,
