@@ -14,15 +14,14 @@ from f2f.simd import aligned_zeros, borrowed, copy_bytes, work_bytes
 from f2f.spmv.numba_backend import (
     DUE,
     byte_map,
-    chunk_bytes,
-    golden_places,
     golden_steps,
     mask_scratch,
-    segment_places,
 )
 from f2f.spmv.operands import GOLDEN, ROW, operands
+from f2f.spmv.sparse import golden_places, segment_places
 from f2f.spmv.stages import (
     CHUNK,
+    chunk_bytes,
     flip_words,
     list_positions,
     mask_words,

@@ -26,14 +26,14 @@ from typing import Any
 import numpy as np
 from numba import get_num_threads, njit
 
-from f2f.simd import SLACK, aligned_zeros, borrowed, work_bytes
-from f2f.spmv.operands import COLUMN, DIAGONAL, GOLDEN, ROW, Operands, operands
+from f2f.simd import aligned_zeros, borrowed, work_bytes
+from f2f.spmv.operands import DIAGONAL, GOLDEN, ROW, Operands, operands
+from f2f.spmv.sparse import CODES, add_sparse
 from f2f.spmv.stages import (
     CHUNK,
-    advance,
-    bits_at,
+    CONTRACT,
+    chunk_bytes,
     flip_words,
-    list_positions,
     mask_words,
     read_mask,
     read_planes,
@@ -45,16 +45,6 @@ SIDE_BY_SIDE = 4  # segments that the dense way walks together
 DENSE_COLUMNS = 3  # more columns of the dense operand than this go the sparse way
 THREAD_SHARE = 1 << 18  # positions that are worth another thread
 SHORTEST_SEGMENT = 64  # shorter segments go the sparse way
-
-
-@njit(nogil=True, cache=True)
-def chunk_bytes(n_out):
-    """Bytes of the buffer of a chunk and of what is decoded beyond it, in cache lines."""
-    return (CHUNK + 2 * n_out + SLACK + 63) // 64 * 64
-
-
-# Multiply and add may contract to one instruction: one rounding less, and integers stay exact.
-CONTRACT = {"contract"}
 
 
 @njit(nogil=True, cache=True, fastmath=CONTRACT)
@@ -146,173 +136,6 @@ def _dense(fixed, mask, lists, flips, table, walk, share, start, x, y, scratch):
                     step = 1 if kind == DIAGONAL else 0
                     _add_segments(y[c, along:], values, at, stride, x[c], columns, step, length)
             at += length
-
-
-@njit(nogil=True, cache=True)
-def _sparse(
-    fixed, groups, tables, offset, raw, mask, lists, flips, walk, share, start, x, y, scratch
-):
-    """Add the product of positions share[0] … share[1]-1 to y, the sparse way.
-
-    fixed: (sizes, index, code of the dtype). raw: (where, bits) of the raw planes. walk: (kind,
-    segment, cols, step, index of the first position). start: (rank, cursors). x: (cols, m),
-    y: (rows, m), permuted. scratch: of `_sparse_jobs`.
-    """
-    sizes, index, code = fixed[0], borrowed(fixed[1]), fixed[2]
-    groups, tables, raw_bits = borrowed(groups), borrowed(tables), borrowed(raw[1])
-    raw_planes, lists, flips = borrowed(raw[0]), borrowed(lists), borrowed(flips)
-    mask_kind, inverted, bitmap, streams = mask[0], mask[1], mask[2], borrowed(mask[3])
-    rank, cursor, x, y = start[0], borrowed(start[1]), borrowed(x), borrowed(y)
-    buffer, weights, words = borrowed(scratch[0]), borrowed(scratch[1]), borrowed(scratch[2])
-    before, windows, positions = borrowed(scratch[3]), borrowed(scratch[4]), borrowed(scratch[5])
-    places, bits, floats = borrowed(scratch[6]), borrowed(scratch[7]), borrowed(scratch[8])
-    steps = borrowed(scratch[9])
-    kind, segment, cols, step, walk_index = walk
-    stride = chunk_bytes(sizes[1])
-    work = buffer[len(groups) * stride :]
-    for lo in range(share[0], share[1], CHUNK):
-        count = min(CHUNK, share[1] - lo)
-        read_mask(mask_kind, inverted, bitmap, streams, lists, cursor, lo, count, words, before)
-        care = list_positions(words, count, positions)
-        for c in range(care):
-            bits[c] = offset
-        for g in range(len(groups)):
-            at = g * stride
-            read_planes(groups[g], sizes, index, work, windows[g], lo, count, buffer, at)
-            for c in range(care):
-                bits[c] ^= tables[g, buffer[at + positions[c]]]
-        for r in range(len(raw_planes)):
-            for c in range(care):
-                bit = bits_at(raw_planes[r, 0], raw_planes[r, 1], lo + positions[c])
-                bits[c] ^= raw_bits[r] * np.uint32(bit & np.uint64(1))
-        for p in range(len(flips)):
-            while cursor[2, p] < rank + care:
-                bits[cursor[2, p] - rank] ^= flips[p]
-                advance(lists, p, cursor)
-        rank += care
-        _numbers(code, bits, floats, care, weights)
-        if kind == GOLDEN:
-            walk_index = golden_places(
-                steps, walk_index, segment, cols, positions, care, count, places
-            )
-        else:
-            segment_places(kind, segment, cols, step, lo, positions, care, places)
-        if x.shape[1] == 1:
-            for c in range(care):
-                y[places[0, c], 0] += weights[c] * x[places[1, c], 0]
-        else:
-            for c in range(care):
-                _add_row(y[places[0, c]], weights[c], x[places[1, c]])
-
-
-@njit(nogil=True, cache=True, fastmath=CONTRACT)
-def _add_row(y, weight, x):
-    for m in range(len(y)):
-        y[m] += weight * x[m]
-
-
-@njit(nogil=True, cache=True)
-def golden_places(steps, walk_index, n, cols, positions, care, count, places):
-    """Rows and columns of care positions of a golden walk; returns the index of the next chunk."""
-    inverse = 1.0 / cols
-    word, base = 0, walk_index
-    jump = (steps[63] + steps[1]) % n
-    for c in range(care):
-        while word < positions[c] >> 6:
-            base += jump
-            if base >= n:
-                base -= n
-            word += 1
-        index = base + steps[positions[c] & 63]
-        if index >= n:
-            index -= n
-        row = np.int64(index * inverse)  # one too small or too large at most
-        if row * cols > index:
-            row -= 1
-        elif (row + 1) * cols <= index:
-            row += 1
-        places[0, c] = row
-        places[1, c] = index - row * cols
-    while word < count >> 6:
-        base += jump
-        if base >= n:
-            base -= n
-        word += 1
-    return base
-
-
-@njit(nogil=True, cache=True)
-def segment_places(kind, segment, cols, step, lo, positions, care, places):
-    """Rows and columns (permuted) of care positions where segments advance by constant steps."""
-    number = lo // segment
-    begin = number * segment - lo
-    column = number * step % cols
-    for c in range(care):
-        while positions[c] >= begin + segment:
-            begin += segment
-            number += 1
-            column = (column + step) % cols
-        along = positions[c] - begin
-        if kind == ROW:
-            places[0, c], places[1, c] = number, along
-        elif kind == COLUMN:
-            places[0, c], places[1, c] = along, number
-        else:
-            place = column + along
-            places[0, c], places[1, c] = along, place if place < cols else place % cols
-
-
-INT8, UINT8, INT16, FLOAT16, BFLOAT16, FLOAT32 = range(6)
-CODES = {
-    "int8": INT8,
-    "uint8": UINT8,
-    "int16": INT16,
-    "float16": FLOAT16,
-    "bfloat16": BFLOAT16,
-    "float32": FLOAT32,
-}
-
-
-@njit(nogil=True, cache=True)
-def _numbers(code, bits, floats, care, weights):
-    """The numbers that the weights' bits stand for; `floats` is the memory of `bits`."""
-    if code == INT8:
-        for c in range(care):
-            weights[c] = np.int8(bits[c])
-    elif code == UINT8:
-        for c in range(care):
-            weights[c] = np.uint8(bits[c])
-    elif code == INT16:
-        for c in range(care):
-            weights[c] = np.int16(bits[c])
-    else:
-        if code == FLOAT16:
-            for c in range(care):
-                bits[c] = _single(bits[c])
-        elif code == BFLOAT16:
-            for c in range(care):
-                bits[c] <<= np.uint32(16)
-        for c in range(care):
-            weights[c] = floats[c]
-
-
-@njit(nogil=True, cache=True, inline="always")
-def _single(half):
-    """The float32 bits of float16 bits, exact; NaN stays NaN."""
-    sign = (half & np.uint32(0x8000)) << np.uint32(16)
-    exponent = (half >> np.uint32(10)) & np.uint32(31)
-    fraction = (half & np.uint32(0x3FF)) << np.uint32(13)
-    if exponent == 31:
-        return sign | np.uint32(0x7F800000) | fraction
-    if exponent:
-        return sign | ((exponent + np.uint32(112)) << np.uint32(23)) | fraction
-    if fraction == 0:
-        return sign
-    exponent = np.uint32(113)
-    while not fraction & np.uint32(0x800000):
-        fraction <<= np.uint32(1)
-        exponent -= np.uint32(1)
-    return sign | (exponent << np.uint32(23)) | (fraction & np.uint32(0x7FFFFF))
 
 
 def product(tensor: CompressedTensor, x: np.ndarray, threads: int | None = None) -> np.ndarray:
@@ -467,7 +290,7 @@ def _sparse_jobs(op: Operands, dtype: str, x: np.ndarray, threads: int) -> Jobs:
         lo, hi = bounds[number], bounds[number + 1]
         step = op.stride if op.walk == GOLDEN else op.column_step
         walk = (op.walk, op.segment, op.cols, step, lo * op.stride % n)
-        _sparse(
+        add_sparse(
             fixed, op.groups, op.tables, np.uint32(op.offset), (op.raw, op.raw_bits), mask,
             op.lists, op.flips, walk, (lo, hi), (ranks[number], cursors[number].copy()),
             permuted, results[number], scratch,

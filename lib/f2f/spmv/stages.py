@@ -22,6 +22,7 @@ from f2f.correction import popcount, trailing_zeros
 from f2f.maskcode import and_stream
 from f2f.simd import (
     AVX2,
+    SLACK,
     _byte_shuffle,
     _is_bytes,
     _load,
@@ -44,6 +45,15 @@ FULL, BITMAP, STREAMS = 0, 1, 2  # kinds of masks, as in `f2f.maskcode`
 _V32 = ir.VectorType(ir.IntType(8), 32)
 _I32 = ir.IntType(32)
 _I64 = ir.IntType(64)
+
+# Multiply and add may contract to one instruction: one rounding less, and integers stay exact.
+CONTRACT = {"contract"}
+
+
+@njit(nogil=True, cache=True)
+def chunk_bytes(n_out):
+    """Bytes of the buffer of a chunk and of what is decoded beyond it, in cache lines."""
+    return (CHUNK + 2 * n_out + SLACK + 63) // 64 * 64
 
 
 @intrinsic
