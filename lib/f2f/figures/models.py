@@ -28,8 +28,18 @@ _WORDS = {
 _TOTAL = "total"
 
 
-def _methods(rows: pd.DataFrame) -> list[str]:
-    return [method for method in METHODS if (rows.method == method).any()]
+def _methods(rows: pd.DataFrame) -> list[tuple[int, str]]:
+    """(place in METHODS, method) of those that have rows: a method looks alike in every panel."""
+    return [(i, method) for i, method in enumerate(METHODS) if (rows.method == method).any()]
+
+
+def _legend(figure: Figure, panels: list[tuple[float, Axes]]) -> None:
+    """One legend beside the panels, with every label that any of them has."""
+    found = {}
+    for _, axes in panels:
+        handles, labels = axes.get_legend_handles_labels()
+        found |= dict(zip(labels, handles, strict=True))
+    figure.legend(list(found.values()), list(found), loc="outside right center", fontsize=8)
 
 
 def _panels(rows: pd.DataFrame, height: float = 3.4) -> tuple[Figure, list[tuple[float, Axes]]]:
@@ -50,12 +60,12 @@ def n_u_histogram(rows: pd.DataFrame) -> Figure:
     figure, panels = _panels(rows)
     for sparsity, axes in panels:
         part = rows[rows.sparsity == sparsity]
-        for i, method in enumerate(_methods(part)):
+        for i, method in _methods(part):
             one = part[part.method == method]
             axes.plot(
                 one.n_u, one.share_percent, label=_WORDS[method], **series(i), markevery=(i, 4)
             )
-        binomial = part[part.method == _methods(part)[0]]
+        binomial = part[part.method == _methods(part)[0][1]]
         axes.plot(
             binomial.n_u, binomial.share_binomial_percent, color="#333333", linewidth=0.8,
             label="binomial",
@@ -66,7 +76,7 @@ def n_u_histogram(rows: pd.DataFrame) -> Figure:
         axes.set_title(f"S = {sparsity:g}, n_out = {part.n_out.iloc[0]}")
         axes.set_xlabel("unpruned weights in a block, n_u")
     panels[0][1].set_ylabel("blocks, %")
-    panels[-1][1].legend()
+    _legend(figure, panels)
     return figure
 
 
@@ -78,7 +88,7 @@ def paper_efficiency(rows: pd.DataFrame) -> Figure:
     figure, panels = _panels(whole)
     dtypes = sorted(whole.dtype.unique(), reverse=True)
     for sparsity, axes in panels:
-        for i, method in enumerate(_methods(whole)):
+        for i, method in _methods(whole):
             for dtype in dtypes:
                 look = series(i) | {"fillstyle": "full" if dtype == "int8" else "none"}
                 for part, line in ((whole, True), (inverted, False)):
@@ -101,7 +111,7 @@ def paper_efficiency(rows: pd.DataFrame) -> Figure:
         axes.set_xticks(sorted(whole.n_s.unique()))
         axes.set_xlabel("shift registers, n_s   (+ with inverting)")
     panels[0][1].set_ylabel("encoding efficiency E, %")
-    figure.legend(*panels[0][1].get_legend_handles_labels(), loc="outside right center", fontsize=8)
+    _legend(figure, panels)
     return figure
 
 
@@ -112,7 +122,7 @@ def efficiency_by_layer(rows: pd.DataFrame) -> Figure:
     figure, panels = _panels(part)
     for sparsity, axes in panels:
         here = part[part.sparsity == sparsity]
-        for i, method in enumerate(_methods(here)):
+        for i, method in _methods(here):
             one = here[here.method == method].reset_index()
             look = series(i) | {"linestyle": "none", "markersize": 4}
             axes.plot(
@@ -121,7 +131,7 @@ def efficiency_by_layer(rows: pd.DataFrame) -> Figure:
         axes.set_title(f"S = {sparsity:g}, {part.dtype.iloc[0]}")
         axes.set_xlabel("layer, in order of name")
     panels[0][1].set_ylabel("encoding efficiency E, %")
-    figure.legend(*panels[0][1].get_legend_handles_labels(), loc="outside right center", fontsize=8)
+    _legend(figure, panels)
     return figure
 
 
@@ -161,7 +171,7 @@ def efficiency_by_spread(rows: pd.DataFrame) -> Figure:
     figure, panels = _panels(rows)
     for sparsity, axes in panels:
         here = rows[rows.sparsity == sparsity]
-        for i, method in enumerate(_methods(here)):
+        for i, method in _methods(here):
             one = here[here.method == method]
             look = series(i) | {"linestyle": "none", "markersize": 4}
             axes.plot(one.excess_percent, one.paper_percent, label=_WORDS[method], **look)
@@ -169,7 +179,7 @@ def efficiency_by_spread(rows: pd.DataFrame) -> Figure:
         axes.set_title(f"S = {sparsity:g}")
         axes.set_xlabel("care bits beyond n_in in their block, row order, %")
     panels[0][1].set_ylabel("E of a layer, %\n(filled: paper's setting, open: this package's)")
-    panels[0][1].legend(fontsize=8)
+    _legend(figure, panels)
     return figure
 
 
