@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -35,7 +37,7 @@ def _methods(rows: pd.DataFrame) -> list[tuple[int, str]]:
 
 def _legend(figure: Figure, panels: list[tuple[float, Axes]]) -> None:
     """One legend beside the panels, with every label that any of them has."""
-    found = {}
+    found: dict[str, Any] = {}
     for _, axes in panels:
         handles, labels = axes.get_legend_handles_labels()
         found |= dict(zip(labels, handles, strict=True))
@@ -45,7 +47,7 @@ def _legend(figure: Figure, panels: list[tuple[float, Axes]]) -> None:
 def _panels(rows: pd.DataFrame, height: float = 3.4) -> tuple[Figure, list[tuple[float, Axes]]]:
     """One panel per sparsity, side by side, sharing the y axis."""
     values = sorted(rows.sparsity.unique())
-    figure, axes = canvas(1, len(values), width=max(5.0, 4.2 * len(values)), height=height)
+    figure, axes = canvas(1, len(values), width=1.2 + 4.2 * len(values), height=height)
     return figure, list(zip(values, np.atleast_1d(axes).tolist(), strict=True))
 
 
@@ -177,7 +179,7 @@ def efficiency_by_spread(rows: pd.DataFrame) -> Figure:
             axes.plot(one.excess_percent, one.paper_percent, label=_WORDS[method], **look)
             axes.plot(one.excess_percent, one.package_percent, **look | {"fillstyle": "none"})
         axes.set_title(f"S = {sparsity:g}")
-        axes.set_xlabel("care bits beyond n_in in their block, row order, %")
+        axes.set_xlabel("care bits beyond n_in per block, %")
     panels[0][1].set_ylabel("E of a layer, %\n(filled: paper's setting, open: this package's)")
     _legend(figure, panels)
     return figure
