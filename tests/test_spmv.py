@@ -1,5 +1,7 @@
 """Products from the encoded form equal the dense product of the decompressed matrix."""
 
+import tracemalloc
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -122,6 +124,21 @@ def test_specials_of_float16_and_signed_zero():
     eye = np.eye(256, dtype=np.float32)
     for backend in BACKENDS:
         assert np.array_equal(spmm(tensor, eye, backend=backend), finite.astype(np.float32))
+
+
+@pytest.mark.parametrize("dtype", ["int8", "float32"])
+def test_no_weight_matrix_in_memory(dtype):
+    """Extra memory is O(rows + cols) and a few buffers, far below a byte for each weight."""
+    array = weights((1500, 1400), dtype, 0.1)
+    tensor = compress(array, order="diagonal", mask_codec="bitmap", beam=1)
+    x = np.ones(1400, dtype=np.float32)
+    spmv(tensor, x)
+    tracemalloc.start()
+    y = spmv(tensor, x, threads=2)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert_product(tensor, x[:, None], y[:, None])
+    assert peak < 700_000 < array.size / 2
 
 
 def test_conv_tensor_is_seen_as_a_matrix():

@@ -23,6 +23,7 @@ _NAMES = {
     "encoded": "encoded",
     "encoded_cascade": "encoded, cascade mask",
     "encoded_parity": "encoded, by parities",
+    "encoded_golden": "encoded, golden order",
 }
 _PAPER_SIZE = 2048
 
