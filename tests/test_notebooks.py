@@ -163,4 +163,4 @@ def test_the_reference_run_explains_its_columns():
 
 def test_the_reference_run_is_complete():
     facts = json.loads((REFERENCE / "provenance.json").read_text())["notebooks"]
-    assert set(facts) == {path.stem for path in NOTEBOOKS}
+    assert {path.stem for path in NOTEBOOKS} <= set(facts)

@@ -60,7 +60,7 @@ def notebook_table(reference: Path) -> str:
     """Number, what of the paper, inputs, outputs, minutes of every notebook of the reference."""
     facts = _provenance(reference)["notebooks"]
     rows = []
-    for stem in sorted(facts):
+    for stem in sorted(NOTEBOOKS.keys() & facts.keys()):
         paper, inputs = NOTEBOOKS[stem]
         csv = sorted(path.name for path in (reference / stem).glob("*.csv"))
         outputs = ", ".join(f"`{name}`" for name in csv)
@@ -72,13 +72,11 @@ def notebook_table(reference: Path) -> str:
 def summary_table(reference: Path) -> str:
     """Every quantity of every notebook, with the tolerance that `make compare` applies."""
     rows = []
-    for stem in sorted(_provenance(reference)["notebooks"]):
-        for row in results.read_csv(
-            reference / stem / "summary.csv", results.Quantity
-        ).itertuples():
+    for path in sorted(reference.glob("*/summary.csv")):
+        for row in results.read_csv(path, results.Quantity).itertuples():
             tolerance = "" if row.tolerance != row.tolerance else f"± {row.tolerance:.3g}"
             value = f"{row.value:.6g} {results.shown_unit(row.unit)}".strip()
-            rows.append((stem[:2], row.quantity, value, tolerance))
+            rows.append((path.parent.name, row.quantity, value, tolerance))
     return table(("notebook", "quantity", "reference", "accepted"), rows, "llrr")
 
 
@@ -106,9 +104,9 @@ def formats_table(reference: Path) -> str:
         for name, row in medians.sort_values("size_bits_per_weight").iterrows():
             size = row["size_bits_per_weight"]
             times = [row[f"{what}_ns_per_weight"] for what in ("compress", "decompress", "load")]
-            shown = [f"{t:.2g}" if t < 100 else f"{t:.0f}" for t in times]
             access = ACCESS.get(str(name), ACCESS["f2f"])
-            rows.append((str(name), f"{size:.3f}", f"{size / floor:.3f}", *shown, access))
+            shown = (f"{size:.3f}", f"{size / floor:.3f}", *map(_rounded, times))
+            rows.append((str(name), *shown, access))
         lines += (
             f"{first['tensors']}, {first['weights'] / 1e6:.1f} M weights, {dtype.upper()}, "
             f"S = {sparsity}:\n\n"
@@ -116,6 +114,11 @@ def formats_table(reference: Path) -> str:
         header = ("format", "bits/weight", "/ floor", "encode ns", "decode ns", "load ns", "reads")
         lines += table(header, rows, "lrrrrrl") + "\n"
     return lines + "Times are per weight of the tensor, one thread, medians.\n"
+
+
+def _rounded(value: float) -> str:
+    """Two significant digits, without an exponent."""
+    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def models_table(reference: Path) -> str:
@@ -133,7 +136,7 @@ def models_table(reference: Path) -> str:
             model = f"{row.network}, {row.source}"
             ours = f"{row.efficiency_percent:.2f}"
             size = (f"{row.bits_per_weight:.3f}", f"{row.ratio_to_floor:.3f}")
-            times = [f"{row.weights / t / 1e6:.2g}" for t in (row.encode_s, row.decode_s)]
+            times = [_rounded(row.weights / t / 1e6) for t in (row.encode_s, row.decode_s)]
             paper_percent = f"{row.efficiency_percent_paper:.2f}"
             weights = f"{row.weights / 1e6:.2f} M"
             rows.append((model, row.method, row.dtype, weights, paper_percent, ours, *size, *times))
@@ -155,7 +158,7 @@ def scale_table(reference: Path) -> str:
     samples = results.read_csv(folder / "scale.csv")
     for (backend, jobs), part in samples.groupby(["backend", "jobs"], sort=False):
         speeds = [
-            f"{(part['weights'] / part[name]).median() / 1e6:.3g} M weights/s"
+            f"{_rounded((part['weights'] / part[name]).median() / 1e6)} M weights/s"
             for name in ("compress_s", "decompress_s")
         ]
         rows.append((f"{backend}, {jobs} workers", *speeds, ""))
