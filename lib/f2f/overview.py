@@ -5,6 +5,7 @@ Notebook 07 shows it; `page` is the same as Markdown.
 
 from __future__ import annotations
 
+import io
 import math
 import os
 from dataclasses import dataclass
@@ -84,6 +85,18 @@ def _summary(folder: Path) -> dict[str, results.Quantity]:
 def figure_files(run: Path) -> list[Path]:
     """The PNG figures of a run."""
     return sorted(run.glob("*/*.png"))
+
+
+def thumbnail(path: Path, width: int = 640) -> bytes:
+    """A figure as a small PNG of `width` pixels and 64 colours, for a page of many figures."""
+    from PIL import Image
+
+    with Image.open(path) as image:
+        size = (width, round(image.height * width / image.width))
+        small = image.convert("RGB").resize(size, Image.Resampling.LANCZOS).quantize(64)
+    buffer = io.BytesIO()
+    small.save(buffer, "png", optimize=True)
+    return buffer.getvalue()
 
 
 def page(run: Path, reference: Path, start: Path) -> str:
