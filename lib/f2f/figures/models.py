@@ -142,7 +142,7 @@ def bits_by_part(rows: pd.DataFrame) -> Figure:
     """Stored bits per weight by part, whole models, beside the entropy floor."""
     whole = rows[rows.layer == _TOTAL]
     dtypes = sorted(whole.dtype.unique(), reverse=True)
-    figure, grid = canvas(1, len(dtypes), width=max(5.0, 4.6 * len(dtypes)), height=3.8)
+    figure, grid = canvas(1, len(dtypes), width=1.2 + max(4.6, 4.6 * len(dtypes)), height=3.8)
     parts = ("payload", "correction", "mask", "header")
     for dtype, axes in zip(dtypes, np.atleast_1d(grid), strict=True):
         part = whole[whole.dtype == dtype].sort_values("sparsity", kind="stable")
@@ -163,7 +163,7 @@ def bits_by_part(rows: pd.DataFrame) -> Figure:
         axes.set_title(dtype)
         axes.grid(axis="x", visible=False)
     np.atleast_1d(grid)[0].set_ylabel("stored bits per weight")
-    np.atleast_1d(grid)[-1].legend()
+    _legend(figure, [(0.0, axes) for axes in np.atleast_1d(grid)])
     return figure
 
 
@@ -189,7 +189,7 @@ def efficiency_by_spread(rows: pd.DataFrame) -> Figure:
 def standin_quality(rows: pd.DataFrame) -> Figure:
     """Quality of the committed stand-ins, per network, method and sparsity."""
     networks = list(rows.network.unique())
-    figure, grid = canvas(1, len(networks), width=4.4 * len(networks), height=3.4)
+    figure, grid = canvas(1, len(networks), width=1.0 + 4.4 * len(networks), height=3.4)
     for name, axes in zip(networks, np.atleast_1d(grid), strict=True):
         part = rows[rows.network == name].reset_index()
         for i, (sparsity, one) in enumerate(part.groupby("sparsity")):
@@ -202,5 +202,5 @@ def standin_quality(rows: pd.DataFrame) -> Figure:
         axes.set_title(name)
         axes.set_ylabel(part.metric.iloc[0], fontsize=8)
         axes.grid(axis="x", visible=False)
-    np.atleast_1d(grid)[-1].legend(fontsize=8, loc="lower left")
+    _legend(figure, [(0.0, axes) for axes in np.atleast_1d(grid)])
     return figure
