@@ -91,6 +91,17 @@ def check_beyond(folder):
     assert total.efficiency_percent["l0", "golden"] > total.efficiency_percent["l0", "row"] + 1
 
 
+def check_spmv(folder):
+    """Every format was right; the encoded matrix takes less than half of dense FP32 and of CSR."""
+    found = rows(folder, "spmv_cpu.csv")
+    assert (found["error"] <= 1e-5).all() and (found["time_us"] > 0).all()
+    assert {"dense_fp32", "csr_torch", "delta_csr", "bitmap", "encoded"} <= set(found["format"])
+    stored = found.groupby(["rows", "sparsity", "format"])["stored_bytes"].first().unstack()
+    stored = stored[stored["encoded"].notna()]
+    assert (stored["encoded"] < 0.5 * stored["dense_fp32"]).all()
+    assert (stored["encoded"] < 0.5 * stored["csr_torch"]).all()
+
+
 # What the CSV files of a notebook must show, whatever the sizes: name -> check of its folder.
 CHECKS: dict[str, Callable[[Path], None]] = {
     "00_train_standins": check_standins,
@@ -99,6 +110,7 @@ CHECKS: dict[str, Callable[[Path], None]] = {
     "03_beyond_algorithm3": check_beyond,
     "04_transformer_wmt14": check_models,
     "05_resnet50_imagenet": check_models,
+    "06_spmv": check_spmv,
     "07_overview": check_overview,
 }
 
