@@ -44,8 +44,8 @@ def load(
     """Masks of a model, with drawn values or those of a file; see `f2f.models.open_model`."""
     place = folder(network, method, sparsity)
     if not any(place.glob("*.smtx")) and download:
-        archive = fetch(URL, "dlmc.tar.gz")
-        unpack(archive, data_dir(), "dlmc/" + place.relative_to(data_dir() / "dlmc").as_posix())
+        # All masks of the network at once: the archive can only be read from its beginning.
+        unpack(fetch(URL, "dlmc.tar.gz"), data_dir(), f"dlmc/{NETWORKS[network]}/")
     paths = sorted(place.glob("*.smtx"))
     if not paths:
         raise ModelUnavailable(
