@@ -17,7 +17,8 @@ holds the pivot of another, the set of equations that a new row must be added to
 
 The pairs (combo, column | pivot) of all rows, the *log* (the second is 0 for a check), say all
 there is to know about right-hand sides: `replay` follows other targets without reducing again.
-Equations whose pivot leaves the window are final; `substitute` solves them from the newest variable to the oldest.
+Equations whose pivot leaves the window are final; `substitute` solves them from the newest
+variable to the oldest.
 
 An equation of the system is WORDS words: its variables; then, for whoever needs to know what its
 right-hand side is made of (`f2f.beam`), the state bits in it; then the recent rows in it, whose

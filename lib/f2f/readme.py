@@ -115,8 +115,8 @@ def formats_table(reference: Path) -> str:
         lines += table(header, rows, "lrrrrrl") + "\n"
     return lines + (
         "Times are processor time per weight of the tensor, medians. The floor is the entropy of\n"
-        "the mask plus every bit of an unpruned value, as if values were incompressible; bits of FP32\n"
-        "weights are not, so sizes may lie below it.\n"
+        "the mask plus every bit of an unpruned value, as if values were incompressible; bits of\n"
+        "FP32 weights are not, so sizes may lie below it.\n"
     )
 
 
