@@ -162,6 +162,16 @@ def test_skewed_planes_go_below_the_bound_for_fair_bits():
     assert np.array_equal(f2f.decompress(tensor), array)
 
 
+def test_a_given_n_out_is_used_whatever_it_costs():
+    array = random_tensor("int8", (64, 512), 0.9, 0, False)
+    for n_out in (8, 32, 80, 200):
+        tensor = f2f.compress(array, n_out=n_out)
+        if tensor.kind == "encoded":
+            assert tensor.n_out == n_out and tensor.encoded == tuple(range(8))
+        assert np.array_equal(f2f.decompress(tensor), array)
+    assert f2f.compress(array, n_out=32).kind == "encoded"
+
+
 def test_stored_bits_add_up_to_what_is_stored():
     tensor = f2f.compress(random_tensor("int8", (64, 512), 0.9, 0, False))
     assert tensor.kind == "encoded"

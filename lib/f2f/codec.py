@@ -136,8 +136,12 @@ def _encode(
         n_out, plane_bits = settings.n_out or MAX_N_OUT, 0.0
     else:
         n_out, plane_bits = choose_n_out(care, N_IN, settings.n_s, settings.beam, settings.n_out)
-    raw_wins = plane_bits >= n  # one bit a weight is no more than what encoding would cost
-    basis = choose_basis(words[positions], min(plane_bits, n) / max(k, 1))
+    if settings.n_out is None:
+        raw_wins = plane_bits >= n  # one bit a weight is no more than what encoding would cost
+        basis = choose_basis(words[positions], min(plane_bits, n) / max(k, 1))
+    else:  # the caller wants this code, whatever it costs
+        raw_wins = False
+        basis = choose_basis(words[positions])
     stored = stored_words(basis, words[positions])
     paying = tuple(p for p, pays in enumerate(basis.payload) if pays and k)
     encoded, raw_planes = ((), paying) if raw_wins else (paying, ())
