@@ -274,8 +274,10 @@ def in_processes(
             yield task, work(*task)
         return
     threads = str(max(1, (os.cpu_count() or 1) // processes))
-    os.environ.setdefault("NUMBA_NUM_THREADS", threads)
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+    # In the new processes only: numba refuses a change once its threads have started.
+    with ProcessPoolExecutor(
+        processes, get_context("spawn"), initializer=_share_cores, initargs=(threads,)
+    ) as pool:
         waiting = {pool.submit(work, *task): task for task in tasks}
         try:
             while waiting:
@@ -284,6 +286,10 @@ def in_processes(
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def _share_cores(threads: str) -> None:
+    os.environ.setdefault("NUMBA_NUM_THREADS", threads)
 
 
 def closing_table(target: Path) -> str:
