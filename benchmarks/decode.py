@@ -23,8 +23,9 @@ import numpy as np
 import zstandard
 
 from f2f import CompressedTensor, compress, decompress, results
+from f2f.intrinsics import AVX2
 from f2f.orders import ORDERS
-from f2f.simd import AVX2, decode_words
+from f2f.simd import decode_words
 
 REQUIRED = {"decompress, row order": 400.0, "decompress, golden order": 200.0}
 

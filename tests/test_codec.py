@@ -54,7 +54,8 @@ def random_tensor(dtype, shape, sparsity, seed, skewed):
 def encode_always(array, mask=None, **options):
     """The tensor of kind "encoded", also where storing it as it is would be smaller."""
     defaults = {"n_s": 7, "n_out": None, "seed": 0, "method": "beam", "beam": 8,
-                "order": "golden", "mask_codec": "auto", "threads": 1}  # fmt: skip
+                "order": "golden", "mask_codec": "auto", "threads": 1,
+                "matrix": "random"}  # fmt: skip
     walk = Order(options.get("order", "golden"), *matrix_shape(array.shape))
     words = bit_view(np.ascontiguousarray(array))
     care = words != 0 if mask is None else mask.reshape(-1)
@@ -69,14 +70,15 @@ def encode_always(array, mask=None, **options):
     shape=st.sampled_from(SHAPES),
     sparsity=st.sampled_from([0.0, 0.3, 0.5, 0.9, 0.99, 1.0]),
     order=st.sampled_from(ORDERS),
-    n_s=st.integers(0, 7),
+    window=st.sampled_from([*((n_s, "random") for n_s in range(8)), (7, "folded")]),
     mask_codec=st.sampled_from(["auto", "bitmap", "cascade"]),
     skewed=st.booleans(),
     seed=st.integers(0, 1000),
 )
-def test_round_trip_is_exact(dtype, shape, sparsity, order, n_s, mask_codec, skewed, seed):
+def test_round_trip_is_exact(dtype, shape, sparsity, order, window, mask_codec, skewed, seed):
     array = random_tensor(dtype, shape, sparsity, seed, skewed)
-    options = {"order": order, "n_s": n_s, "mask_codec": mask_codec, "seed": seed}
+    options = {"order": order, "mask_codec": mask_codec, "seed": seed}
+    options |= {"n_s": window[0], "matrix": window[1]}
     for tensor in (encode_always(array, **options), f2f.compress(array, **options)):
         back = f2f.decompress(tensor)
         assert back.dtype == array.dtype and back.shape == array.shape

@@ -20,6 +20,39 @@ def test_a_seed_names_a_matrix_for_all_time():
     ]  # fmt: skip
 
 
+def test_a_seed_names_a_folded_matrix_for_all_time():
+    decoder = Decoder(n_out=40, n_s=7, seed=0, matrix="folded")
+    assert [hex(decoder.rows[r]) for r in (0, 1, 16, 39)] == [
+        "0xafd0c0cdddc0dcfd", "0xf450606559605649", "0x5502012122011225", "0x2970101775107195",
+    ]  # fmt: skip
+    assert decoder.folded and repr(decoder).endswith('seed=0, matrix="folded")')
+
+
+def test_folded_matrices_are_for_whole_windows():
+    for sizes in ({"n_s": 6}, {"n_in": 4, "n_s": 7}):
+        with pytest.raises(ValueError, match='matrix must be "random" for n_in'):
+            Decoder(**sizes, matrix="folded")
+    with pytest.raises(ValueError, match="matrix must be one of random, folded, got 'fold'"):
+        Decoder(matrix="fold")
+
+
+def test_half_a_group_of_folded_rows_lies_in_20_dimensions():
+    many = Decoder(n_out=32 * 20, n_s=7, seed=5, matrix="folded").rows.reshape(20, 2, 16)
+    assert rank(many[:, 0].reshape(-1)) == rank(many[:, 1].reshape(-1)) == 20
+    assert rank(many.reshape(-1)) == 40
+
+
+def rank(words) -> int:
+    """Rank over GF(2) of words as rows of bits."""
+    basis: list[int] = []
+    for word in map(int, words):
+        for b in basis:
+            word = min(word, word ^ b)
+        if word:
+            basis.append(word)
+    return len(basis)
+
+
 def test_smaller_decoders_are_corners_of_larger_ones():
     large = Decoder(n_out=100, n_s=7, seed=9).matrix
     assert np.array_equal(Decoder(n_out=40, n_s=2, seed=9).matrix, large[:40, :24])

@@ -1,6 +1,8 @@
 """Bounds and accounting against values computed by hand, and against real encodings."""
 
+import functools
 import math
+import operator
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from f2f import entropy
 from f2f.correction import EliasFano, paper_bits
 from f2f.decoder import Decoder
+from f2f.folded import FOLD
 from f2f.plane import encode_plane
 
 
@@ -93,6 +96,29 @@ def test_gates_of_a_matrix():
     assert entropy.xor_gates(decoder).tolist() == [2, 0, 0]
     # random n_s = 2: rows of weight 12 on average, 11 gates
     assert entropy.xor_gates(Decoder(n_out=20000)).mean() == pytest.approx(11, abs=0.1)
+
+
+def test_xor_gates_of_a_folded_matrix_are_those_that_compute_it():
+    """Fold, then combine, gate by gate: the sum is the number of XORs, the bits are the rows."""
+    decoder = Decoder(n_out=64, n_s=7, seed=2, matrix="folded")
+    window = [1 << bit for bit in range(64)]  # each wire as the window bits it is the XOR of
+    gates = 0
+
+    def xor(wires):
+        nonlocal gates
+        gates += len(wires) - 1
+        return functools.reduce(operator.xor, wires)
+
+    folded = {}
+    for half in range(2):
+        for k, terms in enumerate(FOLD):
+            for i in range(4):
+                places = [8 * (7 - age) + 4 * (half ^ swapped) + i for age, swapped in terms]
+                folded[half, 4 * k + i] = xor([window[place] for place in places])
+    for r, row in enumerate(decoder.nibbles):
+        bits = [4 * k + i for k, nibble in enumerate(row) for i in range(4) if nibble >> i & 1]
+        assert xor([folded[r // 16 % 2, bit] for bit in bits]) == int(decoder.rows[r])
+    assert entropy.xor_gates(decoder).sum() == pytest.approx(gates)
 
 
 @pytest.mark.parametrize(

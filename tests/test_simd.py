@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from f2f.decoder import Decoder
-from f2f.simd import AVX2, decode_words, host_has_avx2
+from f2f.decoder import MATRICES, Decoder
+from f2f.intrinsics import AVX2, host_has_avx2
+from f2f.simd import SLACK, decode_blocks, decode_words, work_bytes
 
 PATHS = [False, True] if AVX2 else [True]
 
@@ -20,20 +21,41 @@ def random_inputs(decoder: Decoder, n: int, planes: int, seed: int = 0) -> np.nd
 @pytest.mark.parametrize("portable", PATHS)
 @pytest.mark.parametrize("n_out", [1, 8, 15, 16, 17, 31, 32, 33, 48, 49, 64, 79, 80, 96, 100, 170])
 def test_every_split_into_row_groups(n_out, portable):
-    decoder = Decoder(n_out=n_out, n_s=7, seed=n_out)
-    for blocks in (1, 2, 5):
-        n = blocks * n_out - n_out // 3
-        inputs = random_inputs(decoder, n, 8)
-        expected = decoder.decode_plain(inputs, n)
-        assert np.array_equal(decode_words(inputs, decoder, n, portable=portable), expected)
+    for matrix in MATRICES:
+        decoder = Decoder(n_out=n_out, n_s=7, seed=n_out, matrix=matrix)
+        for blocks in (1, 2, 5):
+            n = blocks * n_out - n_out // 3
+            inputs = random_inputs(decoder, n, 8)
+            expected = decoder.decode_plain(inputs, n)
+            assert np.array_equal(decode_words(inputs, decoder, n, portable=portable), expected)
 
 
 @pytest.mark.parametrize("portable", PATHS)
 def test_more_blocks_than_one_batch_of_tables(portable):
-    decoder = Decoder(n_out=20, n_s=2)
-    inputs = random_inputs(decoder, 2000, 8)
-    expected = decoder.decode_plain(inputs, 2000)
-    assert np.array_equal(decode_words(inputs, decoder, 2000, portable=portable), expected)
+    for decoder in (Decoder(n_out=20, n_s=2), Decoder(n_out=10, n_s=7, matrix="folded")):
+        inputs = random_inputs(decoder, 2990, 8)
+        expected = decoder.decode_plain(inputs, 2990)
+        assert np.array_equal(decode_words(inputs, decoder, 2990, portable=portable), expected)
+
+
+@pytest.mark.parametrize("portable", PATHS)
+@pytest.mark.parametrize("sizes", [(8, 45, 2), (5, 33, 3), (8, 83, 7, "folded"), (8, 83, 7)])
+def test_an_affine_map_of_the_words_is_applied(sizes, portable):
+    n_in, n_out, n_s, *kind = sizes
+    decoder = Decoder(n_in, n_out, n_s, 4, *kind)
+    inputs = random_inputs(decoder, 7 * n_out, 8)
+    images = np.random.default_rng(1).integers(0, 256, 8, dtype=np.uint8)
+    mapped = np.zeros(256, dtype=np.uint8)
+    for bit, image in enumerate(images):
+        mapped[1 << bit : 2 << bit] = mapped[: 1 << bit] ^ image
+    by_nibble = np.concatenate([mapped[:16], mapped[::16]])
+    out = np.empty(7 * n_out + SLACK, dtype=np.uint8)
+    decode_blocks(
+        inputs, 0, 7, decoder.sizes, decoder.shuffle_index, (by_nibble, np.uint8(0xA5)), out, 0,
+        np.zeros(work_bytes(n_s), dtype=np.uint8), portable,
+    )  # fmt: skip
+    expected = mapped[decoder.decode_plain(inputs, 7 * n_out)] ^ 0xA5
+    assert np.array_equal(out[: 7 * n_out], expected)
 
 
 @settings(max_examples=60, deadline=None)
@@ -55,12 +77,13 @@ def test_equals_the_matrix_product(n_in, n_out, registers, planes, n, seed, port
 
 @pytest.mark.parametrize("portable", PATHS)
 def test_any_block_decodes_by_itself(portable):
-    decoder = Decoder(n_out=45, n_s=5, seed=3)
-    inputs = random_inputs(decoder, 45 * 40, 6)
-    whole = decoder.decode_plain(inputs, 45 * 40)
-    for start in (0, 1, 17, 39):
-        words = decode_words(inputs, decoder, 45, start_block=start, portable=portable)
-        assert np.array_equal(words, whole[45 * start : 45 * (start + 1)])
+    for sizes in ((8, 45, 5, 3), (8, 45, 7, 3, "folded")):
+        decoder = Decoder(*sizes)
+        inputs = random_inputs(decoder, 45 * 40, 6)
+        whole = decoder.decode_plain(inputs, 45 * 40)
+        for start in (0, 1, 17, 39):
+            words = decode_words(inputs, decoder, 45, start_block=start, portable=portable)
+            assert np.array_equal(words, whole[45 * start : 45 * (start + 1)])
 
 
 def test_planes_do_not_mix():

@@ -52,6 +52,7 @@ def compress(
     n_s: int = 7,
     n_out: int | None = None,
     seed: int = 0,
+    matrix: str | None = None,
     method: str = "beam",
     beam: int = 64,
     order: str = "diagonal",
@@ -64,7 +65,8 @@ def compress(
     bfloat16 and float32 are encoded; any other dtype is stored as it is. mask: bool, same shape,
     True = unpruned; None takes the weights whose bits are all zero (+0.0, not -0.0) as pruned.
     n_s: shift registers, 0…7. n_out: None chooses the one with the fewest stored bits
-    (`f2f.rate`). seed: names the decoder matrices. method: "beam", or "viterbi" (exact, slow,
+    (`f2f.rate`). seed: names the decoder matrices. matrix: their kind, see `Decoder`; None takes
+    "folded" with n_s = 7 and "random" otherwise. method: "beam", or "viterbi" (exact, slow,
     n_s <= 2). beam: hypotheses kept. order: see `f2f.orders`. mask_codec: see `f2f.maskcode`;
     "none" stores no mask, for callers who keep it. threads: planes are spread over so many; the
     result is the same for any number. Raises `ValueError` for anything else.
@@ -81,6 +83,8 @@ def compress(
     if n_out is not None:
         n_out = validate.integer("n_out", n_out, 1, MAX_N_OUT)
     seed = validate.integer("seed", seed, 0, 2**63 - 1)
+    matrix = matrix or ("folded" if n_s == MAX_N_S else "random")
+    Decoder(N_IN, 1, n_s, seed, matrix)  # refuses what it cannot make
     validate.choice("method", method, METHODS)
     beam = validate.integer("beam", beam, 1, MAX_BEAM)
     threads = validate.integer("threads", threads, 1)
@@ -95,7 +99,7 @@ def compress(
     if dtype not in DTYPES:
         return _owning(dense)
     care = walk.take(flat != 0 if mask is None else ~pruned)
-    settings = _Settings(n_s, n_out, seed, method, beam, order, mask_codec, threads)
+    settings = _Settings(n_s, n_out, seed, matrix, method, beam, order, mask_codec, threads)
     tensor = _encode(walk.take(flat), care, dense, settings)
     return tensor if tensor.nbytes < dense.nbytes else _owning(dense)
 
@@ -112,6 +116,7 @@ class _Settings:
     n_s: int
     n_out: int | None
     seed: int
+    matrix: str
     method: str
     beam: int
     order: str
@@ -146,7 +151,7 @@ def _encode(
     paying = tuple(p for p, pays in enumerate(basis.payload) if pays and k)
     encoded, raw_planes = ((), paying) if raw_wins else (paying, ())
 
-    decoder = Decoder(N_IN, n_out, settings.n_s, settings.seed)
+    decoder = Decoder(N_IN, n_out, settings.n_s, settings.seed, settings.matrix)
     payload = []
     wrong = stored.copy()  # constant planes are decoded as zero, so each one is wrong
     for g in range(0, len(encoded), GROUP):
@@ -169,6 +174,7 @@ def _encode(
         n_s=settings.n_s,
         n_out=n_out,
         seed=settings.seed,
+        matrix=settings.matrix,
         k=k,
         mask=mask,
         encoded=encoded,

@@ -36,7 +36,7 @@ from f2f.atomic import atomic_write
 from f2f.errors import FormatError
 from f2f.tensor import CompressedTensor
 
-VERSION = 1
+VERSION = 2
 
 # The safetensors names of the dtypes that parts may have; wider first, so that data is aligned.
 _DTYPES = {

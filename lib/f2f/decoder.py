@@ -20,8 +20,10 @@ from functools import cached_property
 import numpy as np
 
 from f2f import validate
+from f2f.folded import N_S, fold_index, folded_nibbles, unfold
 from f2f.simd import decode_words, shuffle_index
 
+MATRICES = ("random", "folded")
 MAX_WINDOW = 64
 MAX_N_OUT = 65535
 
@@ -45,12 +47,14 @@ def _splitmix(z: np.ndarray) -> np.ndarray:
 
 
 class Decoder:
-    """A decoder with a random matrix named by its seed.
+    """A decoder with a matrix named by its kind and its seed.
 
     n_in: bits of an input vector, 1…8. n_out: bits of a block, 1…65535. n_s: shift registers,
     with a window ``(n_s+1)*n_in`` of at most 64 bits. seed: 0…2**64-1; it names one infinite
-    random bit matrix for all time, of which this decoder takes the first n_out rows and the
-    first ``(n_s+1)*n_in`` columns. Raises `ValueError` outside these ranges.
+    random bit matrix for all time, of which this decoder takes the first n_out rows. matrix:
+    "random", the paper's, takes their first ``(n_s+1)*n_in`` columns as they are; "folded" (n_in =
+    8 and n_s = 7 only) takes 20 columns as combinations of a folded window, with E as good and much
+    less to do per decoded bit (`f2f.folded`). Raises `ValueError` outside these ranges.
 
     >>> decoder = Decoder(n_in=8, n_out=80, n_s=2, seed=0)
     >>> decoder.matrix.shape
@@ -60,12 +64,26 @@ class Decoder:
     True
     """
 
-    def __init__(self, n_in: int = 8, n_out: int = 80, n_s: int = 2, seed: int = 0) -> None:
+    def __init__(
+        self, n_in: int = 8, n_out: int = 80, n_s: int = 2, seed: int = 0, matrix: str = "random"
+    ) -> None:
         self._set_sizes(n_in, n_out, n_s)
         self.seed: int | None = validate.integer("seed", seed, 0, 2**64 - 1)
+        validate.choice("matrix", matrix, MATRICES)
         words = seed_words(self.seed, self.n_out)
-        shifts = np.arange(self.window, dtype=np.uint64)
-        self._set_matrix(((words[:, None] >> shifts) & np.uint64(1)).astype(np.uint8))
+        self.nibbles: np.ndarray | None = None  # of a folded matrix
+        if matrix == "folded":
+            if (self.n_in, self.n_s) != (8, N_S):
+                raise ValueError(
+                    f'matrix must be "random" for n_in={self.n_in} and n_s={self.n_s}, '
+                    f'"folded" is for n_in=8 and n_s={N_S}'
+                )
+            self.nibbles = folded_nibbles(words)
+            oldest_first = self._bits(unfold(self.nibbles))
+            by_age = oldest_first.reshape(self.n_out, n_s + 1, n_in)[:, ::-1]
+            self._set_matrix(by_age.reshape(self.n_out, self.window))
+        else:
+            self._set_matrix(self._bits(words))
 
     @classmethod
     def from_matrix(cls, matrix: np.ndarray, n_in: int) -> Decoder:
@@ -83,6 +101,7 @@ class Decoder:
         decoder = cls.__new__(cls)
         decoder._set_sizes(n_in, n_out, window // n_in - 1)
         decoder.seed = None
+        decoder.nibbles = None
         decoder._set_matrix(entries)
         return decoder
 
@@ -91,18 +110,35 @@ class Decoder:
         self.n_out = validate.integer("n_out", n_out, 1, MAX_N_OUT)
         self.n_s = validate.integer("n_s", n_s, 0, MAX_WINDOW // self.n_in - 1)
 
+    def _bits(self, words: np.ndarray) -> np.ndarray:
+        """The first `window` bits of words, 0/1, uint8 (n_out, window)."""
+        by_byte = words.astype("<u8").view(np.uint8).reshape(self.n_out, 8)
+        return np.unpackbits(by_byte, axis=1, count=self.window, bitorder="little")
+
     def _set_matrix(self, matrix: np.ndarray) -> None:
         matrix.setflags(write=False)
         self.matrix = matrix
         by_age = matrix.reshape(self.n_out, self.n_s + 1, self.n_in)
-        oldest_first = by_age[:, ::-1].reshape(self.n_out, self.window).astype(np.uint64)
-        shifts = np.arange(self.window, dtype=np.uint64)
-        self.rows = np.bitwise_or.reduce(oldest_first << shifts, axis=1)
+        oldest_first = np.zeros((self.n_out, MAX_WINDOW), dtype=np.uint8)
+        oldest_first[:, : self.window] = by_age[:, ::-1].reshape(self.n_out, self.window)
+        packed = np.packbits(oldest_first, axis=1, bitorder="little")
+        self.rows = packed.view("<u8")[:, 0].astype(np.uint64)
         self.rows.setflags(write=False)
 
     def __repr__(self) -> str:
         name = "from_matrix" if self.seed is None else f"seed={self.seed}"
+        name += ', matrix="folded"' if self.folded else ""
         return f"Decoder(n_in={self.n_in}, n_out={self.n_out}, n_s={self.n_s}, {name})"
+
+    @property
+    def sizes(self) -> tuple[int, int, int, int]:
+        """(n_in, n_out, n_s, 1 for a folded matrix or 0), for `f2f.simd`."""
+        return self.n_in, self.n_out, self.n_s, int(self.folded)
+
+    @property
+    def folded(self) -> bool:
+        """Whether the matrix is a folded one."""
+        return self.nibbles is not None
 
     @property
     def window(self) -> int:
@@ -141,6 +177,8 @@ class Decoder:
     @cached_property
     def shuffle_index(self) -> np.ndarray:
         """The matrix as nibbles, for `f2f.simd`."""
+        if self.nibbles is not None:
+            return fold_index(self.nibbles)
         return shuffle_index(self.rows, self.window)
 
     def decode(self, inputs: np.ndarray, n: int) -> np.ndarray:

@@ -19,6 +19,7 @@ import numpy as np
 from f2f import validate
 from f2f.correction import PAPER_CHUNK, PAPER_ERROR_BITS
 from f2f.decoder import Decoder
+from f2f.folded import FOLD_GATES
 
 
 def binary_entropy(p: float) -> float:
@@ -145,11 +146,16 @@ def binomial_variation(sparsity: float, n_out: int) -> float:
 
 
 def xor_gates(decoder: Decoder) -> np.ndarray:
-    """Two-input XOR gates behind each output bit, int64 (n_out,); their sum is the decoder's.
+    """Two-input XOR gates of each output bit, float64 (n_out,); their sum is the decoder's.
 
-    A row of M of weight w needs w - 1 gates (none for w = 0), if no gates are shared.
+    A row of M of weight w needs w - 1 gates (none for w = 0), if no gates are shared. Those that
+    fold the window of a folded matrix are: every row has an equal part of them.
     """
-    return np.maximum(np.bitwise_count(decoder.rows).astype(np.int64) - 1, 0)
+    folded = decoder.nibbles
+    if folded is None:
+        return np.maximum(np.bitwise_count(decoder.rows) - 1.0, 0)
+    own = np.maximum(np.bitwise_count(folded).sum(1) - 1.0, 0)
+    return own + FOLD_GATES / decoder.n_out
 
 
 def _share(name: str, value: float) -> float:

@@ -15,14 +15,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from f2f.simd import _is_bytes, _load, _pointer, _store
+from f2f.intrinsics import I32, I64, V16, V32, byte_pointer, is_bytes, load, store
 
 LANES = 32  # bytes of a vector
-
-_I32 = ir.IntType(32)
-_I64 = ir.IntType(64)
-_V16 = ir.VectorType(ir.IntType(8), 16)
-_V32 = ir.VectorType(ir.IntType(8), LANES)
 
 
 def _minimum(builder: Any, x: Any, y: Any) -> Any:
@@ -35,21 +30,21 @@ def _make_butterflies(dims: int) -> Any:
     @intrinsic
     def butterflies(typingctx, table, at, stride):
         """Vectors lie at byte `at` of table and every `stride` bytes after it."""
-        if not _is_bytes(table):
+        if not is_bytes(table):
             return None
 
         def codegen(context, builder, signature, arguments):
             table, at, stride = arguments
-            base = _pointer(context, builder, signature.args[0], table, at)
+            base = byte_pointer(context, builder, signature.args[0], table, at)
             places = [
-                builder.gep(base, [builder.mul(stride, ir.Constant(_I64, i))])
+                builder.gep(base, [builder.mul(stride, ir.Constant(I64, i))])
                 for i in range(1 << dims)
             ]
-            v = [_load(builder, _V32, place) for place in places]
+            v = [load(builder, V32, place) for place in places]
             add = cgutils.get_or_insert_function(
-                builder.module, ir.FunctionType(_V32, [_V32, _V32]), "llvm.uadd.sat.v32i8"
+                builder.module, ir.FunctionType(V32, [V32, V32]), "llvm.uadd.sat.v32i8"
             )
-            one = ir.Constant(_V32, [1] * LANES)
+            one = ir.Constant(V32, [1] * LANES)
             for dim in range(dims):
                 for i in range(1 << dims):
                     j = i ^ 1 << dim
@@ -58,7 +53,7 @@ def _make_butterflies(dims: int) -> Any:
                         v[i] = _minimum(builder, low, builder.call(add, [high, one]))
                         v[j] = _minimum(builder, high, builder.call(add, [low, one]))
             for place, value in zip(places, v, strict=True):
-                _store(builder, value, place)
+                store(builder, value, place)
             return context.get_dummy_value()
 
         return types.void(table, types.intp, types.intp), codegen
@@ -76,7 +71,7 @@ def _transpose_16(typingctx, source, offsets, first, column, out, at, stride):
 
     Byte j of row i goes to ``out[at + j*stride + i]``; offsets are int64.
     """
-    if not (_is_bytes(source) and _is_bytes(out)):
+    if not (is_bytes(source) and is_bytes(out)):
         return None
 
     def codegen(context, builder, signature, arguments):
@@ -84,22 +79,21 @@ def _transpose_16(typingctx, source, offsets, first, column, out, at, stride):
         data = context.make_array(signature.args[1])(context, builder, offsets).data
         rows = []
         for i in range(16):
-            place = builder.load(builder.gep(data, [builder.add(first, ir.Constant(_I64, i))]))
-            pointer = _pointer(
-                context, builder, signature.args[0], source, builder.add(place, column)
-            )
-            rows.append(_load(builder, _V16, pointer))
+            place = builder.load(builder.gep(data, [builder.add(first, ir.Constant(I64, i))]))
+            begin = builder.add(place, column)
+            p = byte_pointer(context, builder, signature.args[0], source, begin)
+            rows.append(load(builder, V16, p))
         # Four perfect shuffles of the 16x16 bytes: each interleaves row i with row i + 8.
-        low = ir.Constant(ir.VectorType(_I32, 16), [i // 2 + 16 * (i % 2) for i in range(16)])
-        high = ir.Constant(ir.VectorType(_I32, 16), [8 + i // 2 + 16 * (i % 2) for i in range(16)])
+        low = ir.Constant(ir.VectorType(I32, 16), [i // 2 + 16 * (i % 2) for i in range(16)])
+        high = ir.Constant(ir.VectorType(I32, 16), [8 + i // 2 + 16 * (i % 2) for i in range(16)])
         for _ in range(4):
             rows = [
                 builder.shuffle_vector(rows[i // 2], rows[i // 2 + 8], high if i % 2 else low)
                 for i in range(16)
             ]
-        base = _pointer(context, builder, signature.args[4], out, at)
+        base = byte_pointer(context, builder, signature.args[4], out, at)
         for j, row in enumerate(rows):
-            _store(builder, row, builder.gep(base, [builder.mul(stride, ir.Constant(_I64, j))]))
+            store(builder, row, builder.gep(base, [builder.mul(stride, ir.Constant(I64, j))]))
         return context.get_dummy_value()
 
     signature = types.void(source, offsets, types.intp, types.intp, out, types.intp, types.intp)
@@ -109,20 +103,20 @@ def _transpose_16(typingctx, source, offsets, first, column, out, at, stride):
 def _make_exchange(bit: int) -> Any:
     """Kernel that swaps the lanes whose number has `bit` set between two vectors of table."""
     lanes = [lane ^ (LANES if lane >> bit & 1 else 0) for lane in range(LANES)]
-    mask = ir.Constant(ir.VectorType(_I32, LANES), lanes)
+    mask = ir.Constant(ir.VectorType(I32, LANES), lanes)
 
     @intrinsic
     def exchange(typingctx, table, first, second):
-        if not _is_bytes(table):
+        if not is_bytes(table):
             return None
 
         def codegen(context, builder, signature, arguments):
             table, first, second = arguments
-            p = _pointer(context, builder, signature.args[0], table, first)
-            q = _pointer(context, builder, signature.args[0], table, second)
-            x, y = _load(builder, _V32, p), _load(builder, _V32, q)
-            _store(builder, builder.shuffle_vector(x, y, mask), p)
-            _store(builder, builder.shuffle_vector(y, x, mask), q)
+            p = byte_pointer(context, builder, signature.args[0], table, first)
+            q = byte_pointer(context, builder, signature.args[0], table, second)
+            x, y = load(builder, V32, p), load(builder, V32, q)
+            store(builder, builder.shuffle_vector(x, y, mask), p)
+            store(builder, builder.shuffle_vector(y, x, mask), q)
             return context.get_dummy_value()
 
         return types.void(table, types.intp, types.intp), codegen
@@ -139,15 +133,15 @@ exchange_4 = _make_exchange(4)
 
 def _minimum_32(typingctx, first, p, second, q, out, at):
     """out[at : at + 32] = min(first[p : p + 32], second[q : q + 32])."""
-    if not all(_is_bytes(array) for array in (first, second, out)):
+    if not all(is_bytes(array) for array in (first, second, out)):
         return None
 
     def codegen(context, builder, signature, arguments):
         first, p, second, q, out, at = arguments
-        x = _load(builder, _V32, _pointer(context, builder, signature.args[0], first, p))
-        y = _load(builder, _V32, _pointer(context, builder, signature.args[2], second, q))
-        place = _pointer(context, builder, signature.args[4], out, at)
-        _store(builder, _minimum(builder, x, y), place)
+        x = load(builder, V32, byte_pointer(context, builder, signature.args[0], first, p))
+        y = load(builder, V32, byte_pointer(context, builder, signature.args[2], second, q))
+        place = byte_pointer(context, builder, signature.args[4], out, at)
+        store(builder, _minimum(builder, x, y), place)
         return context.get_dummy_value()
 
     signature = types.void(first, types.intp, second, types.intp, out, types.intp)
@@ -156,14 +150,14 @@ def _minimum_32(typingctx, first, p, second, q, out, at):
 
 def _copy(typingctx, source, start, out, at):
     """out[at : at + 32] = source[start : start + 32]."""
-    if not (_is_bytes(source) and _is_bytes(out)):
+    if not (is_bytes(source) and is_bytes(out)):
         return None
 
     def codegen(context, builder, signature, arguments):
         source, start, out, at = arguments
-        pointer = _pointer(context, builder, signature.args[0], source, start)
-        value = _load(builder, _V32, pointer)
-        _store(builder, value, _pointer(context, builder, signature.args[2], out, at))
+        pointer = byte_pointer(context, builder, signature.args[0], source, start)
+        value = load(builder, V32, pointer)
+        store(builder, value, byte_pointer(context, builder, signature.args[2], out, at))
         return context.get_dummy_value()
 
     return types.void(source, types.intp, out, types.intp), codegen
@@ -178,7 +172,7 @@ def _make_least_sums(vectors: int) -> Any:
 
         at_ag = offsets[a, g] ^ shifts[g]. offsets: int64 (count, groups); shifts: int64 (groups,).
         """
-        if not all(_is_bytes(array) for array in (start, tables, out)):
+        if not all(is_bytes(array) for array in (start, tables, out)):
             return None
 
         def codegen(context, builder, signature, arguments):
@@ -186,17 +180,17 @@ def _make_least_sums(vectors: int) -> Any:
             rows = context.make_array(signature.args[4])(context, builder, offsets)
             count, groups = cgutils.unpack_tuple(builder, rows.shape)
             flips = context.make_array(signature.args[5])(context, builder, shifts).data
-            base = _pointer(context, builder, signature.args[3], tables, column)
-            ones = ir.Constant(_V32, [255] * LANES)
+            base = byte_pointer(context, builder, signature.args[3], tables, column)
+            ones = ir.Constant(V32, [255] * LANES)
             least = [cgutils.alloca_once_value(builder, ones) for _ in range(vectors)]
-            total = [cgutils.alloca_once(builder, _V32) for _ in range(vectors)]
+            total = [cgutils.alloca_once(builder, V32) for _ in range(vectors)]
             with cgutils.for_range(builder, count) as loop:
                 place = builder.add(first, builder.mul(step, loop.index))
-                byte = builder.load(_pointer(context, builder, signature.args[0], start, place))
+                byte = builder.load(byte_pointer(context, builder, signature.args[0], start, place))
                 spread = builder.insert_element(
-                    ir.Constant(_V32, ir.Undefined), byte, ir.Constant(_I32, 0)
+                    ir.Constant(V32, ir.Undefined), byte, ir.Constant(I32, 0)
                 )
-                zeros = ir.Constant(ir.VectorType(_I32, LANES), [0] * LANES)
+                zeros = ir.Constant(ir.VectorType(I32, LANES), [0] * LANES)
                 spread = builder.shuffle_vector(spread, spread, zeros)
                 for i in range(vectors):
                     builder.store(spread, total[i])
@@ -206,17 +200,17 @@ def _make_least_sums(vectors: int) -> Any:
                     offset = builder.xor(offset, builder.load(builder.gep(flips, [inner.index])))
                     for i in range(vectors):
                         place = builder.gep(
-                            base, [builder.add(offset, ir.Constant(_I64, LANES * i))]
+                            base, [builder.add(offset, ir.Constant(I64, LANES * i))]
                         )
-                        term = _load(builder, _V32, place)
+                        term = load(builder, V32, place)
                         builder.store(builder.add(builder.load(total[i]), term), total[i])
                 for i in range(vectors):
                     value = _minimum(builder, builder.load(least[i]), builder.load(total[i]))
                     builder.store(value, least[i])
-            base = _pointer(context, builder, signature.args[7], out, at)
+            base = byte_pointer(context, builder, signature.args[7], out, at)
             for i in range(vectors):
-                place = builder.gep(base, [ir.Constant(_I64, LANES * i)])
-                _store(builder, builder.load(least[i]), place)
+                place = builder.gep(base, [ir.Constant(I64, LANES * i)])
+                store(builder, builder.load(least[i]), place)
             return context.get_dummy_value()
 
         signature = types.void(

@@ -9,15 +9,15 @@ import numpy as np
 from f2f import entropy, validate
 from f2f.beam import encode_beam
 from f2f.beyond import N_IN, PLANES, block_length, iid_planes, wrong_positions
-from f2f.decoder import Decoder
+from f2f.decoder import MATRICES, Decoder
 
 
 @dataclass(frozen=True)
 class MatrixRow:
     """One encoding of 8 iid planes with a drawn matrix of a certain kind, see `make_matrix`.
 
-    seed: of the matrix. xor_gates_per_bit: mean row weight less one. nibbles_per_row: table lookups
-    of 4 window bits that decoding needs, mean over groups of 32 rows that share them.
+    seed: of the matrix. xor_gates_per_bit: mean over the output bits. nibbles_per_row: lookups in
+    tables of 4 bits that decoding needs, mean over groups of 32 rows that share the tables.
     """
 
     kind: str
@@ -35,30 +35,29 @@ class MatrixRow:
 
 MATRIX_KINDS = (
     "random",
+    "folded",
     "full rank ends",
     "best of N",
     "weight W",
     "byte weight W",
     "half the nibbles",
-    "half the nibbles, by 32",
-    "quarter of the nibbles, by 32",
 )
 
 
 def make_matrix(kind: str, n_out: int, n_s: int, seed: int) -> Decoder:
     """A decoder, n_in = 8, whose matrix is drawn under a condition, of the kinds MATRIX_KINDS.
 
-    "random": as `Decoder`. "full rank ends": every 8 consecutive rows have full rank in the newest
-    byte and in the oldest. "best of N": of N random ones that with the best E on planes of its own
-    at S = 1 - 8/n_out. "weight W", "byte weight W": exactly W ones in a row, or in every byte of
-    it. "half the nibbles", "quarter": rows use the newest and the oldest byte and that share of the
-    nibbles between, each row its own or ("by 32") the same for 32 rows.
+    "random", "folded": as `Decoder`. "full rank ends": every 8 consecutive rows have full rank in
+    the newest byte and in the oldest. "best of N": of N random ones that with the best E on planes
+    of its own at S = 1 - 8/n_out. "weight W", "byte weight W": exactly W ones in a row, or in every
+    byte of it. "half the nibbles": each row uses the newest and the oldest byte and half of the
+    nibbles between.
     """
-    number = int("0" + "".join(c for c in kind if c.isdigit() and "nibbles" not in kind))
+    number = int("0" + "".join(c for c in kind if c.isdigit()))
     name = kind if kind in MATRIX_KINDS else kind.replace(str(number), "W" if "w" in kind else "N")
     validate.choice("kind", name, MATRIX_KINDS)
-    if kind == "random":
-        return Decoder(N_IN, n_out, n_s, seed)
+    if kind in MATRICES:
+        return Decoder(N_IN, n_out, n_s, seed, kind)
     if name == "best of N":
         return _best_of(number, n_out, n_s, seed)
     rng = np.random.default_rng((seed, 4))
@@ -75,9 +74,7 @@ def make_matrix(kind: str, n_out: int, n_s: int, seed: int) -> Decoder:
         elif name == "full rank ends":
             matrix[r] = _independent(rng, matrix[r // 8 * 8 : r], window)
         else:
-            if "by 32" not in kind or r % 32 == 0:
-                used = len(nibbles) // (2 if kind.startswith("half") else 4)
-                unused = rng.permutation(nibbles)[used:]
+            unused = rng.permutation(nibbles)[len(nibbles) // 2 :]
             matrix[r] = rng.integers(0, 2, window)
             matrix[r].reshape(-1, 4)[unused] = 0
     return Decoder.from_matrix(matrix, N_IN)
@@ -134,10 +131,12 @@ def measure_matrix(
     inputs = encode_beam(care, target, n, decoder, PLANES, beam)
     wrong = int(np.bitwise_count(wrong_positions(inputs, care, target, n, decoder)).sum())
     total = PLANES * len(care)
-    groups = range(0, n_out, 32)
-    used = [np.bitwise_or.reduce(decoder.rows[g : g + 32]) for g in groups]
-    shifts = 4 * np.arange(decoder.window // 4, dtype=np.uint64)
-    lookups = [int(np.count_nonzero(word >> shifts & np.uint64(15))) for word in used]
+    if decoder.nibbles is None:
+        used = [np.bitwise_or.reduce(decoder.rows[g : g + 32]) for g in range(0, n_out, 32)]
+        shifts = 4 * np.arange(decoder.window // 4, dtype=np.uint64)
+        lookups = [int(np.count_nonzero(word >> shifts & np.uint64(15))) for word in used]
+    else:
+        lookups = [decoder.nibbles.shape[1]]
     return MatrixRow(
         kind,
         n_s,

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from f2f.correction import EliasFano, elias_fano_bits
-from f2f.decoder import MAX_N_OUT, Decoder
+from f2f.decoder import MATRICES, MAX_N_OUT, Decoder
 from f2f.entropy import floor_bits
 from f2f.errors import FormatError
 from f2f.maskcode import MaskCode
@@ -35,7 +35,8 @@ class CompressedTensor:
 
     shape, dtype, library ("numpy" or "torch"): of the tensor that comes back.
     kind: "encoded", or "dense" for a tensor stored as it is (then only `raw` is used).
-    order, n_s, n_out, seed: encoding order and decoder; n_in is 8. n: weights, k: unpruned ones.
+    order, n_s, n_out, seed, matrix: encoding order and decoder; n_in is 8. n: weights, k: unpruned
+    ones.
     mask: which weights are unpruned, in encoding order; None if the caller keeps the mask.
     encoded: numbers of the encoded planes. payload: their inputs in groups of up to 8 planes,
     uint8 (l + n_s, planes of the group); byte [t, q] is input vector t of plane q of the group.
@@ -55,6 +56,7 @@ class CompressedTensor:
     n_s: int = 0
     n_out: int = 1
     seed: int = 0
+    matrix: str = "random"
     k: int = 0
     mask: MaskCode | None = None
     encoded: tuple[int, ...] = ()
@@ -87,7 +89,7 @@ class CompressedTensor:
     @cached_property
     def decoder(self) -> Decoder:
         """The decoder of the encoded planes."""
-        return Decoder(self.n_in, self.n_out, self.n_s, self.seed)
+        return Decoder(self.n_in, self.n_out, self.n_s, self.seed, self.matrix)
 
     @cached_property
     def walk(self) -> Order:
@@ -130,6 +132,7 @@ class CompressedTensor:
             "n_s": self.n_s,
             "n_out": self.n_out,
             "seed": self.seed,
+            "matrix": self.matrix,
             "k": self.k,
             "encoded": _bit_set(self.encoded),
             "raw": _bit_set(self.raw_planes),
@@ -250,6 +253,9 @@ class _Parts:
         n_s = self.integer("n_s", 0, MAX_N_S)
         n_out = self.integer("n_out", 1, MAX_N_OUT)
         seed = self.integer("seed", 0, 2**63 - 1)
+        matrix = self.choice("matrix", MATRICES) if "matrix" in self.header else "random"
+        if matrix == "folded" and n_s != MAX_N_S:
+            raise FormatError(f"matrix must be random for n_s = {n_s}, got folded")
         k = self.integer("k", 0, n)
         encoded = self.planes("encoded", n_w)
         raw_planes = self.planes("raw", n_w)
@@ -266,7 +272,7 @@ class _Parts:
         corrections = self.corrections(n_w, k)
         mask = self.mask(n, k, seed)
         return CompressedTensor(
-            shape, dtype, library, "encoded", raw, order, n_s, n_out, seed, k, mask,
+            shape, dtype, library, "encoded", raw, order, n_s, n_out, seed, matrix, k, mask,
             encoded, payload, raw_planes, tuple(basis[:-1]), basis[-1], corrections,
         )  # fmt: skip
 

@@ -10,10 +10,10 @@ import numpy as np
 from numba import njit
 
 from f2f.errors import FormatError
-from f2f.simd import aligned_zeros, borrowed, copy_bytes, work_bytes
+from f2f.intrinsics import aligned_zeros, borrowed, copy_bytes
+from f2f.simd import work_bytes
 from f2f.spmv.numba_backend import (
     DUE,
-    byte_map,
     golden_steps,
     mask_scratch,
 )
@@ -24,7 +24,7 @@ from f2f.spmv.stages import (
     chunk_bytes,
     flip_words,
     list_positions,
-    mask_words,
+    mask_bytes,
     read_mask,
     read_planes,
 )
@@ -54,17 +54,17 @@ def expand(tensor: CompressedTensor) -> np.ndarray:
     flips = op.flips.astype(np.uint8)
     fixed = (op.sizes, op.index, op.groups)
     walk = (op.walk, op.segment, op.cols, op.column_step, op.row_order, op.column_order)
-    found = _expand(fixed, mask, op.lists, flips, byte_map(op), walk, cursors[0], out, scratch)
+    found = _expand(fixed, mask, op.lists, flips, op.affine, walk, cursors[0], out, scratch)
     if found != tensor.k:
         raise FormatError(f"the mask must have {tensor.k} unpruned places, decoded {found}")
     return out
 
 
 @njit(nogil=True, cache=True)
-def _expand(fixed, mask, lists, flips, table, walk, cursor, out, scratch):
+def _expand(fixed, mask, lists, flips, affine, walk, cursor, out, scratch):
     sizes, index, groups = fixed[0], borrowed(fixed[1]), borrowed(fixed[2])
     mask_kind, inverted, bitmap, streams = mask[0], mask[1], mask[2], borrowed(mask[3])
-    lists, flips, byte_table = borrowed(lists), borrowed(flips), borrowed(table[0])
+    lists, flips = borrowed(lists), borrowed(flips)
     kind, segment, cols, column_step = walk[0], walk[1], walk[2], walk[3]
     row_order, column_order = borrowed(walk[4]), borrowed(walk[5])
     cursor, out, buffer = borrowed(cursor), borrowed(out), borrowed(scratch[0])
@@ -79,10 +79,10 @@ def _expand(fixed, mask, lists, flips, table, walk, cursor, out, scratch):
             mask_kind, inverted, bitmap, streams, lists, cursor, lo, count, words, before
         )
         if len(groups):
-            read_planes(groups[0], sizes, index, work, window, lo, count, buffer, 0)
+            read_planes(groups[0], sizes, index, affine, work, window, lo, count, buffer, 0)
         else:
-            buffer[:count] = 0
-        mask_words(buffer, 0, words, count, byte_table, table[1], table[2])
+            buffer[:count] = affine[1]
+        mask_bytes(buffer, 0, words, count)
         flip_words(lists, flips, cursor, words, before, rank, care, due, buffer, 0)
         rank += care
         if kind == ROW:

@@ -26,7 +26,8 @@ from typing import Any
 import numpy as np
 from numba import get_num_threads, njit
 
-from f2f.simd import aligned_zeros, borrowed, work_bytes
+from f2f.intrinsics import aligned_zeros, borrowed
+from f2f.simd import work_bytes
 from f2f.spmv.operands import DIAGONAL, GOLDEN, ROW, Operands, operands
 from f2f.spmv.sparse import CODES, add_sparse
 from f2f.spmv.stages import (
@@ -34,20 +35,20 @@ from f2f.spmv.stages import (
     CONTRACT,
     chunk_bytes,
     flip_words,
-    mask_words,
+    mask_bytes,
     read_mask,
     read_planes,
 )
 from f2f.tensor import CompressedTensor
 
 DUE = 64  # corrections that wait to be applied together
-SIDE_BY_SIDE = 4  # segments that the dense way walks together
 DENSE_COLUMNS = 3  # more columns of the dense operand than this go the sparse way
+SIDE_BY_SIDE = 4  # segments that the dense way walks together
 THREAD_SHARE = 1 << 18  # positions that are worth another thread
 SHORTEST_SEGMENT = 64  # shorter segments go the sparse way
 
 
-@njit(nogil=True, cache=True, fastmath=CONTRACT)
+@njit(nogil=True, cache=True, fastmath=CONTRACT, forceinline=True)
 def _add_segments(y, values, at, stride, x, columns, step, count):
     """y[v] += sum over s of values[at + s*stride + v] * x[columns[s] + step*v], v < count."""
     y = y[:count]
@@ -87,17 +88,17 @@ def _dot(values, at, x, column, count):
 
 
 @njit(nogil=True, cache=True)
-def _dense(fixed, mask, lists, flips, table, walk, share, start, x, y, scratch):
+def _dense(fixed, mask, lists, flips, affine, walk, share, start, x, y, scratch):
     """Add the product of a share of the segments to y, the dense way.
 
-    fixed: (sizes, index, group). mask: (kind, inverted, bitmap, streams). table: (uint8 (256,),
-    offset, whether they change anything). walk: (kind, segment, cols, column step). share: (first
-    segment, segments): of each of the walkers in turn. start: their (care ranks, cursors). x: (m,
-    cols and some more), y: (m, rows), permuted. scratch: of `_dense_jobs`.
+    fixed: (sizes, index, group). mask: (kind, inverted, bitmap, streams). affine: of `Operands`.
+    walk: (kind, segment, cols, column step). share: (first segment, segments), of each of the
+    walkers in turn. start: their (care ranks, cursors). x: (m, cols and some more), y: (m, rows),
+    permuted. scratch: of `_dense_jobs`.
     """
     sizes, index, group = fixed[0], borrowed(fixed[1]), borrowed(fixed[2])
     mask_kind, inverted, bitmap, streams = mask[0], mask[1], mask[2], borrowed(mask[3])
-    lists, flips, byte_table = borrowed(lists), borrowed(flips), borrowed(table[0])
+    lists, flips = borrowed(lists), borrowed(flips)
     ranks, cursors, x, y = borrowed(start[0]), borrowed(start[1]), borrowed(x), borrowed(y)
     buffer, values, words = borrowed(scratch[0]), borrowed(scratch[1]), borrowed(scratch[2])
     before, windows, columns = borrowed(scratch[3]), borrowed(scratch[4]), borrowed(scratch[5])
@@ -116,8 +117,8 @@ def _dense(fixed, mask, lists, flips, table, walk, share, start, x, y, scratch):
             care = read_mask(
                 mask_kind, inverted, bitmap, streams, lists, cursor, lo, count, words, before
             )
-            read_planes(group, sizes, index, work, windows[s], lo, count, buffer, at)
-            mask_words(buffer, at, words, count, byte_table, table[1], table[2])
+            read_planes(group, sizes, index, affine, work, windows[s], lo, count, buffer, at)
+            mask_bytes(buffer, at, words, count)
             flip_words(lists, flips, cursor, words, before, ranks[s], care, due, buffer, at)
             ranks[s] += care
         at = 0
@@ -174,8 +175,7 @@ Jobs = tuple[list[Callable[[], None]], list[np.ndarray]]
 
 
 def _dense_jobs(op: Operands, dtype: str, x: np.ndarray, threads: int) -> Jobs:
-    reach = op.cols + (min(op.segment, CHUNK) if op.walk == DIAGONAL else 0)
-    permuted = np.ascontiguousarray(x[op.column_order[np.arange(reach) % op.cols]].T)
+    permuted = np.ascontiguousarray(x[op.reached_columns].T)
     mask = (op.mask_kind, op.inverted, op.bitmap, op.streams)
     walk = (op.walk, op.segment, op.cols, op.column_step)
     fixed = (op.sizes, op.index, op.groups[0])
@@ -192,19 +192,12 @@ def _dense_jobs(op: Operands, dtype: str, x: np.ndarray, threads: int) -> Jobs:
         scratch = (buffer, buffer.view(dtype), *mask_scratch(), windows, columns, due)
         for first, segments, ranks, cursors in _segment_shares(op, threads, side)[number]:
             _dense(
-                fixed, mask, op.lists, flips, byte_map(op), walk, (first, segments),
+                fixed, mask, op.lists, flips, op.affine, walk, (first, segments),
                 (ranks.copy(), cursors.copy()), permuted, results[number], scratch,
             )  # fmt: skip
             windows[:] = -1
 
     return [partial(job, number) for number in range(threads)], results
-
-
-def byte_map(op: Operands) -> tuple[np.ndarray, np.uint8, bool]:
-    """What decoded bytes stand for: uint8 (256,), an offset, and whether they change anything."""
-    table = op.tables[0] if len(op.tables) else np.zeros(256)
-    changes = bool(op.offset) or not np.array_equal(table, np.arange(256))
-    return table.astype(np.uint8), np.uint8(op.offset), changes
 
 
 def golden_steps(op: Operands) -> np.ndarray:

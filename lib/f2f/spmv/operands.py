@@ -18,6 +18,7 @@ from f2f.maskcode import stream_decoder
 from f2f.orders import matrix_shape
 from f2f.spmv.stages import (
     BITMAP,
+    CHUNK,
     CURSOR_FIELDS,
     FULL,
     LIST_FIELDS,
@@ -36,7 +37,7 @@ WALKS = {"golden": GOLDEN, "row": ROW, "column": COLUMN, "diagonal": DIAGONAL}
 class Operands:
     """A tensor (kind "encoded", n > 0) as a matrix, for the kernels of `f2f.spmv.numba_backend`.
 
-    stride, torus: of the order, see `f2f.orders`. sizes: (n_in, n_out, n_s). index:
+    stride, torus: of the order, see `f2f.orders`. sizes: of the decoder. index:
     `f2f.simd.shuffle_index`. groups: int64 (groups, 3), address, vectors and planes of the
     inputs. tables: uint32 (groups, 256), what a decoded byte stands for. raw: int64 (raw planes,
     2), address and bytes; raw_bits: uint32, what their bits stand for. flips: uint32 (n_w,), what
@@ -50,7 +51,7 @@ class Operands:
     walk: int
     stride: int
     torus: tuple[int, int, int]
-    sizes: tuple[int, int, int]
+    sizes: tuple[int, int, int, int]
     index: np.ndarray
     groups: np.ndarray
     tables: np.ndarray
@@ -99,6 +100,20 @@ class Operands:
         if self.walk != DIAGONAL:
             return np.arange(self.cols)
         return np.arange(self.cols) * self.torus[1] % self.cols
+
+    @cached_property
+    def reached_columns(self) -> np.ndarray:
+        """int64: the columns in walked order, as far as a segment that starts anywhere reaches."""
+        if self.walk != DIAGONAL:
+            return self.column_order
+        return np.resize(self.column_order, self.cols + min(self.segment, CHUNK))
+
+    @cached_property
+    def affine(self) -> tuple[np.ndarray, np.uint8]:
+        """What the stored bytes of one-byte weights stand for, as `decode_blocks` wants it."""
+        table = self.tables[0] if len(self.tables) else np.zeros(256)
+        by_nibble = np.concatenate([table[:16], table[::16]]).astype(np.uint8)
+        return by_nibble, np.uint8(self.offset)
 
     def start(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Care ranks int64 (s,) and list cursors int64 (s, 3, n_w + 1) at rising positions (s,)."""
@@ -149,7 +164,7 @@ def _make(tensor: CompressedTensor) -> Operands:
         walk=WALKS[tensor.order],
         stride=tensor.walk.stride,
         torus=(0, 0, 0) if tensor.walk.is_stride_walk else tensor.walk.torus,
-        sizes=(tensor.n_in, tensor.n_out, tensor.n_s),
+        sizes=tensor.decoder.sizes,
         index=tensor.decoder.shuffle_index if groups else np.zeros(0, dtype=np.uint8),
         groups=_table(groups, 3),
         tables=_byte_tables([tensor.basis[p] for p in tensor.encoded]),

@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from f2f.simd import borrowed
+from f2f.intrinsics import borrowed
+from f2f.simd import IDENTITY
 from f2f.spmv.operands import COLUMN, GOLDEN, ROW
 from f2f.spmv.stages import (
     CHUNK,
@@ -44,6 +45,7 @@ def add_sparse(
     kind, segment, cols, step, walk_index = walk
     stride = chunk_bytes(sizes[1])
     work = buffer[len(groups) * stride :]
+    affine = (borrowed(IDENTITY), np.uint8(0))  # the tables say what stored bytes stand for
     for lo in range(share[0], share[1], CHUNK):
         count = min(CHUNK, share[1] - lo)
         read_mask(mask_kind, inverted, bitmap, streams, lists, cursor, lo, count, words, before)
@@ -52,7 +54,7 @@ def add_sparse(
             bits[c] = offset
         for g in range(len(groups)):
             at = g * stride
-            read_planes(groups[g], sizes, index, work, windows[g], lo, count, buffer, at)
+            read_planes(groups[g], sizes, index, affine, work, windows[g], lo, count, buffer, at)
             for c in range(care):
                 bits[c] ^= tables[g, buffer[at + positions[c]]]
         for r in range(len(raw_planes)):

@@ -9,8 +9,6 @@ cursor, which stands at the next position to be used.
 
 from __future__ import annotations
 
-from typing import Any
-
 import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
@@ -19,18 +17,9 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from f2f.correction import popcount, trailing_zeros
+from f2f.intrinsics import AVX2, I32, I64, V32, byte_pointer, copy_bytes, is_bytes, load, store
 from f2f.maskcode import and_stream
-from f2f.simd import (
-    AVX2,
-    SLACK,
-    _byte_shuffle,
-    _is_bytes,
-    _load,
-    _pointer,
-    _store,
-    copy_bytes,
-    decode_blocks,
-)
+from f2f.simd import SLACK, decode_blocks
 
 CHUNK = 8192  # positions of a chunk at most; a power of two
 END = 1 << 62  # the position of a cursor whose list is used up
@@ -42,9 +31,6 @@ BMI2 = AVX2 and bool(llvm.get_host_cpu_features().get("bmi2", False))
 
 FULL, BITMAP, STREAMS = 0, 1, 2  # kinds of masks, as in `f2f.maskcode`
 
-_V32 = ir.VectorType(ir.IntType(8), 32)
-_I32 = ir.IntType(32)
-_I64 = ir.IntType(64)
 
 # Multiply and add may contract to one instruction: one rounding less, and integers stay exact.
 CONTRACT = {"contract"}
@@ -79,7 +65,7 @@ def _load_word(typingctx, address):
     """The little-endian 64-bit word at an address, which need not be aligned."""
 
     def codegen(context, builder, signature, arguments):
-        return _load(builder, _I64, builder.inttoptr(arguments[0], ir.IntType(8).as_pointer()))
+        return load(builder, I64, builder.inttoptr(arguments[0], ir.IntType(8).as_pointer()))
 
     return types.uint64(types.int64), codegen
 
@@ -108,10 +94,10 @@ def _prefetch(typingctx, address):
     """Ask for the cache line at an address, which need not exist."""
 
     def codegen(context, builder, signature, arguments):
-        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), _I32, _I32, _I32])
+        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), I32, I32, I32])
         prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
         place = builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
-        builder.call(prefetch, [place, _I32(0), _I32(2), _I32(1)])
+        builder.call(prefetch, [place, I32(0), I32(2), I32(1)])
         return context.get_dummy_value()
 
     return types.void(types.int64), codegen
@@ -158,7 +144,7 @@ def find_cursors(lists, which, starts, cursors):
         cursors[s, :, which] = running[:, which]
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def read_mask(kind, inverted, bitmap, streams, lists, cursor, lo, count, words, before):
     """The mask of positions lo … lo+count-1, bit i%64 of words[i//64]; returns the care positions.
 
@@ -172,17 +158,20 @@ def read_mask(kind, inverted, bitmap, streams, lists, cursor, lo, count, words, 
         byte, shift = lo >> 3, np.uint64(lo & 7)
         for line in range(0, 8 * n_words, 64):
             _prefetch(bitmap[0] + byte + 8 * n_words + line)
-        if byte + 8 * n_words + 8 <= bitmap[1]:
-            for w in range(n_words):
-                word = _load_word(bitmap[0] + byte + 8 * w) >> shift
-                # Two shifts: one by 64 would be undefined.
-                next_byte = _load_word(bitmap[0] + byte + 8 * w + 8)
-                words[w] = word | (next_byte << np.uint64(1) << (np.uint64(63) - shift))
+        inside = min(n_words, (bitmap[1] - byte - 1) >> 3)  # words that have a byte behind them
+        if shift == 0:
+            for w in range(inside):
+                words[w] = _load_word(bitmap[0] + byte + 8 * w)
         else:
-            for w in range(n_words):
-                word = _last_word(bitmap[0], bitmap[1], byte + 8 * w) >> shift
-                next_byte = _last_word(bitmap[0], bitmap[1], byte + 8 * w + 8)
-                words[w] = word | (next_byte << np.uint64(1) << (np.uint64(63) - shift))
+            for w in range(inside):
+                word = _load_word(bitmap[0] + byte + 8 * w) >> shift
+                next_byte = _load_word(bitmap[0] + byte + 8 * w + 1) >> np.uint64(56)
+                words[w] = word | next_byte << (np.uint64(64) - shift)
+        for w in range(max(inside, 0), n_words):
+            word = _last_word(bitmap[0], bitmap[1], byte + 8 * w) >> shift
+            next_byte = _last_word(bitmap[0], bitmap[1], byte + 8 * w + 8)
+            # Two shifts: one by 64 would be undefined.
+            words[w] = word | (next_byte << np.uint64(1) << (np.uint64(63) - shift))
     else:
         words[: n_words + 1] = ~np.uint64(0)
     if kind == STREAMS:
@@ -230,19 +219,19 @@ def count_care(kind, inverted, bitmap, streams, lists, positions):
     return ranks
 
 
-@njit(nogil=True, cache=True)
-def read_planes(group, sizes, index, work, window, lo, count, buffer, at):
+@njit(nogil=True, cache=True, forceinline=True)
+def read_planes(group, sizes, index, affine, work, window, lo, count, buffer, at):
     """Decoded words of positions lo … lo+count-1 of a group of planes into buffer[at:].
 
-    group: (address, vectors, planes) of its inputs. sizes: (n_in, n_out, n_s). window: int64
-    [first, end), the positions that lie in buffer[at:] already; what was decoded beyond the
-    last chunk is kept.
+    group: (address, vectors, planes) of its inputs. sizes, index, affine: of `decode_blocks`.
+    window: int64 [first, end), the positions that lie in buffer[at:] already; what was decoded
+    beyond the last chunk is kept.
     """
     inputs = carray(_at(group[0]), (group[1], group[2]), np.uint8)
     n_out = sizes[1]
     if not window[0] <= lo <= window[1]:
         first = lo // n_out
-        decode_blocks(inputs, first, 1, sizes, index, buffer, at, work, False)
+        decode_blocks(inputs, first, 1, sizes, index, affine, buffer, at, work, False)
         window[0], window[1] = first * n_out, (first + 1) * n_out
     kept = window[1] - lo
     copy_bytes(buffer, at + lo - window[0], buffer, at, kept)
@@ -250,14 +239,14 @@ def read_planes(group, sizes, index, work, window, lo, count, buffer, at):
     if kept < count:
         blocks = (count - kept + n_out - 1) // n_out
         decode_blocks(
-            inputs, window[1] // n_out, blocks, sizes, index, buffer, at + kept, work, False
+            inputs, window[1] // n_out, blocks, sizes, index, affine, buffer, at + kept, work, False
         )
         window[1] += blocks * n_out
         for line in range(0, blocks * group[2], 64):
             _prefetch(group[0] + (window[1] // n_out + sizes[2]) * group[2] + line)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def flip_words(lists, flips, cursor, words, before, rank, care, due, buffer, at):
     """Flip the wrong bits of a chunk of one-byte words.
 
@@ -287,7 +276,7 @@ def flip_words(lists, flips, cursor, words, before, rank, care, due, buffer, at)
     _flip_due(words, before, due, waiting, buffer, at)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _flip_due(words, before, due, waiting, buffer, at):
     """Flip due[i] & 255 of care position due[i] >> 8 of the chunk, i < waiting."""
     for i in range(waiting):
@@ -307,7 +296,7 @@ def _deposit(typingctx, value, mask):
     def codegen(context, builder, signature, arguments):
         if not BMI2:  # never called there, but compiled
             return arguments[0]
-        kind = ir.FunctionType(_I64, [_I64, _I64])
+        kind = ir.FunctionType(I64, [I64, I64])
         name = "llvm.x86.bmi.pdep.64"
         deposit = cgutils.get_or_insert_function(builder.module, kind, name)
         return builder.call(deposit, arguments)
@@ -338,79 +327,22 @@ def list_positions(words, count, positions):
     return found
 
 
-@njit(nogil=True, cache=True)
-def mask_words(buffer, at, words, count, table, offset, mapped):
-    """Zero the pruned bytes of buffer[at:at+count], after ``x -> table(x) ^ offset`` if `mapped`.
+@intrinsic
+def mask_bytes(typingctx, buffer, at, words, count):
+    """Zero the pruned bytes of buffer[at:at+count]; whole groups of 32 bytes are written."""
+    if not is_bytes(buffer):
+        return None
 
-    table: uint8 (256,), a linear map over GF(2); whole groups of 32 bytes are written.
-    """
-    if not mapped:
-        _mask_bytes(buffer, at, words, count)
-    elif AVX2:
-        _map_and_mask_bytes(buffer, at, words, count, table, offset)
-    else:
-        for i in range(count):
-            buffer[at + i] = table[buffer[at + i]] ^ offset
-        _mask_bytes(buffer, at, words, count)
-
-
-def _make_mask_kernel(mapped: bool) -> Any:
     def codegen(context, builder, signature, arguments):
-        if mapped and not AVX2:
-            return context.get_dummy_value()
-        kinds = signature.args
-        zero = _I64(0)
-        target = _pointer(context, builder, kinds[0], arguments[0], arguments[1])
-        masks = _pointer(context, builder, kinds[2], arguments[2], zero)
-        groups = builder.udiv(builder.add(arguments[3], _I64(31)), _I64(32))
-        if mapped:
-            shuffle = _byte_shuffle(builder)
-            table = _pointer(context, builder, kinds[4], arguments[4], zero)
-            halves = []
-            for step in (1, 16):
-                entries = ir.Constant(_V32, ir.Undefined)
-                for lane in range(32):
-                    place = builder.gep(table, [_I64(step * (lane % 16))])
-                    entries = builder.insert_element(entries, builder.load(place), _I32(lane))
-                halves.append(entries)
-            offset = builder.insert_element(ir.Constant(_V32, ir.Undefined), arguments[5], _I32(0))
-            lanes = ir.Constant(ir.VectorType(_I32, 32), [0] * 32)
-            offset = builder.shuffle_vector(offset, offset, lanes)
+        buffer, at, words, count = arguments
+        target = byte_pointer(context, builder, signature.args[0], buffer, at)
+        masks = byte_pointer(context, builder, signature.args[2], words, I64(0))
+        groups = builder.udiv(builder.add(count, I64(31)), I64(32))
         with cgutils.for_range(builder, groups) as loop:
-            place = builder.gep(target, [builder.mul(loop.index, _I64(32))])
-            value = _load(builder, _V32, place)
-            if mapped:
-                low = builder.and_(value, _V32([15] * 32))
-                high = builder.lshr(value, _V32([4] * 32))
-                value = builder.xor(
-                    builder.call(shuffle, [halves[0], low]),
-                    builder.call(shuffle, [halves[1], high]),
-                )
-                value = builder.xor(value, offset)
-            bits = _load(builder, _I32, builder.gep(masks, [builder.mul(loop.index, _I64(4))]))
-            lanes = builder.sext(builder.bitcast(bits, ir.VectorType(ir.IntType(1), 32)), _V32)
-            _store(builder, builder.and_(value, lanes), place)
+            place = builder.gep(target, [builder.mul(loop.index, I64(32))])
+            bits = load(builder, I32, builder.gep(masks, [builder.mul(loop.index, I64(4))]))
+            lanes = builder.sext(builder.bitcast(bits, ir.VectorType(ir.IntType(1), 32)), V32)
+            store(builder, builder.and_(load(builder, V32, place), lanes), place)
         return context.get_dummy_value()
 
-    if mapped:
-
-        @intrinsic
-        def kernel(typingctx, buffer, at, words, count, table, offset):
-            if not (_is_bytes(buffer) and _is_bytes(table)):
-                return None
-            signature = types.void(buffer, types.intp, words, types.intp, table, types.uint8)
-            return signature, codegen
-
-        return kernel
-
-    @intrinsic
-    def plain_kernel(typingctx, buffer, at, words, count):
-        if not _is_bytes(buffer):
-            return None
-        return types.void(buffer, types.intp, words, types.intp), codegen
-
-    return plain_kernel
-
-
-_mask_bytes = _make_mask_kernel(mapped=False)
-_map_and_mask_bytes = _make_mask_kernel(mapped=True)
+    return types.void(buffer, types.intp, words, types.intp), codegen
