@@ -45,7 +45,7 @@ def processor_ns(size: int, repeats: int) -> float:
 def main() -> int:
     """Measure, print the table, write CSV; 1 if a requirement is missed."""
     parser = argparse.ArgumentParser(description="Products from the encoded form.")
-    parser.add_argument("--out", type=Path, help="folder for spmv_cpu.csv")
+    parser.add_argument("--out", type=Path, help="folder for spmv.csv")
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--size", type=int, default=8192)
     parser.add_argument("--threads", type=int, default=2)
@@ -54,7 +54,7 @@ def main() -> int:
     case = bench.Case(options.size, options.size, 0.9)
     rows = list(bench.measure([case], options.repeats, options.threads, formats))
     if options.out:
-        results.write_csv(options.out / bench.CSV, rows)
+        results.write_csv(options.out / "spmv.csv", rows)
     print(bench.table(rows))
     of = {name: [row for row in rows if row.format == name] for name in formats}
     medians = {name: float(np.median([row.time_us for row in of[name]])) for name in formats}

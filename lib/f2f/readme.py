@@ -120,6 +120,29 @@ def formats_table(reference: Path) -> str:
     )
 
 
+def products_table(reference: Path) -> str:
+    """Products of one large matrix and a vector in every format, measured together."""
+    samples = results.read_csv(reference / "benchmarks" / "spmv" / "spmv.csv")
+    samples = samples[samples["sparsity"] > 0]
+    first = samples.iloc[0]
+    unpruned = first["useful_operations"] / 2
+    by_format = samples.groupby("format", sort=False)
+    dense = by_format.get_group("dense_fp32")["time_us"].median()
+    rows = []
+    for name, part in by_format:
+        low, middle, high = part["time_us"].quantile([0.25, 0.5, 0.75]) / 1000
+        threads, stored = part["threads"].iloc[0], part["stored_bytes"].iloc[0]
+        times = (f"{middle:.1f}", f"{low:.1f} to {high:.1f}", f"{1000 * middle / dense:.2f}")
+        each = 1e6 * middle * threads / unpruned
+        cells = (str(threads), *times, f"{each:.2f}", f"{stored / 1e6:.1f}")
+        rows.append((str(name), part["dtype"].iloc[0], *cells))
+    header = ("format", "weights", "threads", "ms", "quartiles", "/ dense", "ns each", "MB")
+    return (
+        f"{first['rows']} × {first['cols']}, S = {first['sparsity']}, times a float32 vector; "
+        "*ns each*: times threads, per unpruned weight.\n\n" + table(header, rows, "llrrrrrr")
+    )
+
+
 def _rounded(value: float) -> str:
     """Two significant digits, without an exponent."""
     return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
@@ -191,6 +214,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "modules": module_table,
     "formats": formats_table,
     "models": models_table,
+    "products": products_table,
     "scale": scale_table,
 }
 

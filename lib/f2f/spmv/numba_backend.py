@@ -17,9 +17,10 @@ Floats are summed in the precision of the vector, in an order that depends on th
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cache, partial
 from itertools import pairwise
 from typing import Any
 
@@ -154,21 +155,27 @@ def product(tensor: CompressedTensor, x: np.ndarray, threads: int | None = None)
         and x.shape[1] <= DENSE_COLUMNS
         and len(op.groups) == 1
     )
-    if dense:
-        jobs, results = _dense_jobs(op, tensor.dtype, x, threads)
-    else:
-        jobs, results = _sparse_jobs(op, tensor.dtype, x, threads)
-    with ThreadPoolExecutor(max(len(jobs) - 1, 1)) as pool:
-        others = [pool.submit(job) for job in jobs[1:]]
-        jobs[0]()
-        for other in others:
-            other.result()
+    make = _dense_jobs if dense else _sparse_jobs
+    jobs, results = make(op, tensor.dtype, x, threads)
+    others = [_pool(threads, os.getpid()).submit(job) for job in jobs[1:]]
+    jobs[0]()
+    for other in others:
+        other.result()
     permuted = results[0]
     for part in results[1:]:
         permuted += part
     out = np.empty((op.rows, x.shape[1]), dtype=x.dtype)
     out[op.row_order] = permuted.T if dense else permuted
     return out
+
+
+@cache
+def _pool(threads: int, process: int) -> ThreadPoolExecutor:
+    """The threads beside the caller's, kept: starting them would take as long as a small product.
+
+    process: they do not outlive a fork.
+    """
+    return ThreadPoolExecutor(max(threads - 1, 1))
 
 
 Jobs = tuple[list[Callable[[], None]], list[np.ndarray]]
