@@ -47,6 +47,7 @@ FORMATS = (
     "encoded_cascade",
 )
 ONE_COLUMN = ("csr_numba", "delta_csr", "bitmap")  # written for a vector only
+WARM_S = 0.01  # for so long idle OpenMP threads of the product before may keep a core busy
 BOUND = 1e-5  # largest norm(y - exact) / norm(exact)
 SPARSITIES = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
 CASES = (
@@ -144,7 +145,9 @@ def _by_turns(
 ) -> Iterator[tuple[int, Candidate, float]]:
     for repeat in range(repeats):
         for candidate in candidates:
-            candidate.product()  # untimed: caches and threads are then its own
+            warm = time.perf_counter() + WARM_S
+            while time.perf_counter() < warm:  # untimed: caches and cores are then its own
+                candidate.product()
             start = time.perf_counter()
             candidate.product()
             yield repeat, candidate, 1e6 * (time.perf_counter() - start)
