@@ -2,7 +2,7 @@
 
     python benchmarks/scale.py [--out FOLDER] [--repeats N] [--jobs 1,2] [--dask]
 
-A model of equal INT8 matrices at S = 0.9 is compressed and decompressed by `f2f.model` with
+A model of equal INT8 matrices at S = 0.9 is compressed and decompressed by `f2f.parallel` with
 joblib's processes, and with --dask by the workers of a local Dask cluster, through the same call.
 Workers are started and warm before the clock runs. It is checked that every number of jobs gives
 the same bytes, and the weights back. The curve is wall-clock time: other work on the machine bends
@@ -26,7 +26,7 @@ import joblib
 import numpy as np
 
 from f2f import results
-from f2f.model import compress_model, decompress_model
+from f2f.parallel import compress_model, decompress_model
 
 N_W = 8  # bits a weight
 SPARSITY = 0.9

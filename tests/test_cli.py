@@ -13,10 +13,10 @@ import pytest
 import torch
 
 import f2f
-from f2f import model as model_module
+from f2f import parallel
 from f2f.__main__ import main
 from f2f.errors import FormatError
-from f2f.model import decompress_model
+from f2f.parallel import decompress_model
 from f2f.tensorfile import read_tensors, write_tensors
 
 
@@ -249,7 +249,7 @@ def test_an_interrupt_leaves_no_file(folder, capsys, monkeypatch):
         raise KeyboardInterrupt
 
     write_tensors("in.npz", weights())
-    monkeypatch.setattr(model_module, "compress", interrupt)
+    monkeypatch.setattr(parallel, "compress", interrupt)
     code, _, err = run(capsys, "compress", "in.npz", "x.safetensors")
     assert code == 130 and err == "f2f: interrupted, nothing written\n"
     assert os.listdir() == ["in.npz"]

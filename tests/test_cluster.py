@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from f2f.container import save
-from f2f.model import compress_model, decompress_model
+from f2f.parallel import compress_model, decompress_model
 
 
 def weights():

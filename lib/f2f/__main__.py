@@ -24,8 +24,8 @@ from f2f import __version__, baselines
 from f2f.codec import METHODS
 from f2f.container import load, open_file, save
 from f2f.maskcode import CODECS
-from f2f.model import compress_model, decompress_model, decompress_numpy
 from f2f.orders import ORDERS
+from f2f.parallel import compress_model, decompress_model, decompress_numpy
 from f2f.tensor import CompressedTensor
 from f2f.tensorfile import read_tensors, suffix, write_tensors
 

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from f2f import container
 from f2f.codec import compress
-from f2f.model import compress_model, decompress_model, decompress_numpy
+from f2f.parallel import compress_model, decompress_model, decompress_numpy
 from f2f.tensor import CompressedTensor
 
 
