@@ -29,9 +29,7 @@ def processor_ns(size: int, repeats: int) -> float:
     weight = bench.matrix(bench.Case(size, size, 0.9))
     unpruned = int(np.count_nonzero(weight))
     n_out = bench.shuffle_friendly(8 * weight.size // unpruned)
-    tensor = compress(
-        weight, order="diagonal", mask_codec="bitmap", n_out=n_out, beam=16, threads=2
-    )
+    tensor = compress(weight, order="diagonal", mask_codec="bitmap", n_out=n_out, threads=2)
     x = np.ones(size, dtype=np.float32)
     spmv(tensor, x, threads=1)
     samples = []

@@ -188,6 +188,8 @@ def test_stored_bits_add_up_to_what_is_stored():
     ("options", "message"),
     [
         ({"n_s": 8}, r"n_s must be an integer in 0..7, got 8"),
+        ({"matrix": ""}, r"matrix must be one of random, folded, got ''"),
+        ({"matrix": "folded", "n_s": 2}, r'matrix must be "random" for n_in=8 and n_s=2'),
         ({"n_out": 0}, r"n_out must be an integer in 1..65535, got 0"),
         ({"order": "hilbert"}, r"order must be one of row, .*got 'hilbert'"),
         ({"mask_codec": "zip"}, r"mask_codec must be one of .*got 'zip'"),

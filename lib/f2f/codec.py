@@ -83,7 +83,8 @@ def compress(
     if n_out is not None:
         n_out = validate.integer("n_out", n_out, 1, MAX_N_OUT)
     seed = validate.integer("seed", seed, 0, 2**63 - 1)
-    matrix = matrix or ("folded" if n_s == MAX_N_S else "random")
+    if matrix is None:
+        matrix = "folded" if n_s == MAX_N_S else "random"
     Decoder(N_IN, 1, n_s, seed, matrix)  # refuses what it cannot make
     validate.choice("method", method, METHODS)
     beam = validate.integer("beam", beam, 1, MAX_BEAM)

@@ -31,7 +31,6 @@ BMI2 = AVX2 and bool(llvm.get_host_cpu_features().get("bmi2", False))
 
 FULL, BITMAP, STREAMS = 0, 1, 2  # kinds of masks, as in `f2f.maskcode`
 
-
 # Multiply and add may contract to one instruction: one rounding less, and integers stay exact.
 CONTRACT = {"contract"}
 
