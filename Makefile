@@ -34,22 +34,23 @@ $(STAMP): $(REQS) pyproject.toml
 test: env  ## run the tests, every notebook at its tiny profile among them (ARGS='-k beam -x')
 	$(PY) -m pytest -n 2 $(ARGS)
 
-lint: env  ## style, format and types
+lint: env  ## style, format, types and the direction of imports
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+	$(VENV)/bin/lint-imports --cache-dir .import_linter_cache
 
 reproduce: env  ## run all notebooks into runs/<run-id>/ (PROFILE=default|paper, JOBS=n, ARGS='--notebook 02')
-	$(PY) -m f2f.reproduce --profile $(PROFILE) --jobs $(JOBS) $(ARGS)
+	$(PY) -m f2f_study.run.reproduce --profile $(PROFILE) --jobs $(JOBS) $(ARGS)
 
 figures: env  ## redraw all figures of a run from its CSV (RUN=runs/<run-id>, default: the newest)
-	$(PY) -m f2f.reproduce --figures-only $(RUN)
+	$(PY) -m f2f_study.run.reproduce --figures-only $(RUN)
 
 compare: env  ## compare a run with runs/reference (RUN=runs/<run-id>, default: the newest)
-	$(PY) -m f2f.compare $(RUN)
+	$(PY) -m f2f_study.run.compare $(RUN)
 
 readme: env  ## fill the tables of README.md from runs/reference
-	$(PY) -m f2f.readme
+	$(PY) -m f2f_study.run.pages
 
 bench: env  ## run the benchmarks, each after its correctness check (ARGS='viterbi')
 	$(PY) -m benchmarks $(ARGS)
@@ -57,8 +58,5 @@ bench: env  ## run the benchmarks, each after its correctness check (ARGS='viter
 lab: env  ## open JupyterLab on the notebooks with the kernel of .venv
 	$(PY) -m jupyterlab --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks $(ARGS)
 
-# Named one by one: pdoc leaves out the modules that a package's __all__ does not name.
-MODULES = $(patsubst lib/f2f/%.py,f2f.%,$(filter-out lib/f2f/__%,$(wildcard lib/f2f/*.py)))
-
 docs: env  ## write the API pages into docs/api
-	$(PY) -m pdoc --docformat markdown --output-directory docs/api f2f f2f.models f2f.spmv f2f.figures $(MODULES)
+	$(PY) -m pdoc --docformat markdown --output-directory docs/api f2f f2f_study

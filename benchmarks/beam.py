@@ -25,13 +25,14 @@ from pathlib import Path
 import numpy as np
 from numba import njit
 
-from f2f import beyond, results
-from f2f.beam import _decide, encode_beam
-from f2f.branching import hash_shift
-from f2f.correction import popcount
-from f2f.decoder import Decoder
-from f2f.elimination import rotate_left
-from f2f.rate import choose_n_out
+from f2f.base.intrinsics import popcount
+from f2f.decoder.decoder import Decoder
+from f2f.encoder.beam import _decide, encode_beam
+from f2f.encoder.branching import hash_shift
+from f2f.encoder.elimination import rotate_left
+from f2f.encoder.rate import choose_n_out
+from f2f_study import results
+from f2f_study.experiments import beyond
 
 SPARSITIES = (0.9, 0.8, 0.7, 0.6)
 BEAMS = (1, 4, 16, 64, 256)

@@ -22,10 +22,11 @@ from typing import Any
 import numpy as np
 import zstandard
 
-from f2f import CompressedTensor, compress, decompress, results
-from f2f.intrinsics import AVX2
-from f2f.orders import ORDERS
-from f2f.simd import decode_words
+from f2f import CompressedTensor, compress, decompress
+from f2f.base.intrinsics import AVX2
+from f2f.decoder.gates import decode_words
+from f2f.format.orders import ORDERS
+from f2f_study import results
 
 REQUIRED = {"decompress, row order": 400.0, "decompress, golden order": 200.0}
 

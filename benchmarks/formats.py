@@ -4,7 +4,7 @@
 
 Tensors: weights drawn at random, pruned at random, as INT8 and FP32; with --file (any .safetensors,
 .npz, .pt, .pth of float weights) also its convolution and linear layers, pruned by magnitude and
-quantized per output channel, all of them as one model. Formats: those of `f2f.baselines` and
+quantized per output channel, all of them as one model. Formats: those of `f2f_study.baselines.sizes` and
 scipy's compressed CSR .npz. Every format is first checked to give the tensors back bit for bit.
 
 size: bytes of the arrays; file: of the file that holds them. compress: tensors to arrays in memory;
@@ -29,11 +29,12 @@ import numpy as np
 import scipy.sparse
 
 import f2f
-from f2f import baselines, results
-from f2f.entropy import floor_bits
-from f2f.orders import matrix_shape
-from f2f.quantize import quantize
+from f2f.base.entropy import floor_bits
+from f2f.format.orders import matrix_shape
 from f2f.tensorfile import read_tensors, write_tensors
+from f2f_study import results
+from f2f_study.baselines import sizes as baselines
+from f2f_study.networks.quantize import quantize
 
 SPARSITIES = (0.5, 0.7, 0.8, 0.9, 0.95)
 DEFAULT_BEAM = 16
@@ -72,7 +73,7 @@ class Contender:
 
 
 def baseline(name: str, like: Tensors) -> Contender:
-    """A format of `f2f.baselines`; its file is one .safetensors of all arrays."""
+    """A format of `f2f_study.baselines.sizes`; its file is one .safetensors of all arrays."""
     shapes = {key: (array.shape, array.dtype) for key, array in like.items()}
 
     def unpack(packed: dict[str, baselines.Arrays]) -> Tensors:

@@ -6,7 +6,7 @@ Independent masks of n places at several p (unpruned share); with --models also 
 of the paper's models (DLMC, where the data folder holds them), in golden order, whose entropy is
 that of each layer's own p. Baselines: the bitmap; the sorted list (Elias-Fano); the cascade without
 shaping, by its formula ``min over j of (j+1)p + (1-p)/2**j``; the entropy H(p) of independent
-places. The law behind `f2f.maskplan` is measured too: the share of the rate-distortion bound that
+places. The law behind `f2f.format.mask_rates` is measured too: the share of the rate-distortion bound that
 the shaper reaches, by beam and spare rate. One thread, processor time. Requirements: every mask
 decodes exactly; the law holds within 0.06; at p = 0.1 the cascade takes at most 0.495 bits per
 weight with the default beam, and at most 1.06 H for 0.02 <= p <= 0.2.
@@ -23,13 +23,13 @@ from pathlib import Path
 
 import numpy as np
 
-from f2f import results
-from f2f.decoder import Decoder
-from f2f.maskcode import encode_mask
-from f2f.maskplan import thinning_law
-from f2f.models import dlmc
-from f2f.orders import Order
-from f2f.shaping import encode_shaped
+from f2f.decoder.decoder import Decoder
+from f2f.encoder.shaping import encode_shaped
+from f2f.format.mask import encode_mask
+from f2f.format.mask_rates import thinning_law
+from f2f.format.orders import Order
+from f2f_study import results
+from f2f_study.sources import dlmc
 
 N = 400_000
 SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8)

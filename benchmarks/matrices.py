@@ -3,10 +3,10 @@
     python benchmarks/matrices.py [--out FOLDER] [--draws N] [--blocks N]
 
 Every kind is drawn N times for each n_s and S and encodes the same eight iid planes (beam 16), so
-that the spread over the draws is that of the matrix. Kinds, see `f2f.matrices.make_matrix`: random;
+that the spread over the draws is that of the matrix. Kinds, see `f2f_study.experiments.matrices.make_matrix`: random;
 full rank ends; best of 20 random ones, chosen on other data; rows of odd weight near a quarter and
 an eighth of the window (all rows of even weight would waste one dimension), which save XOR gates;
-and, for n_s = 7, folded matrices (`f2f.folded`), which save gates and table lookups.
+and, for n_s = 7, folded matrices (`f2f.decoder.folded`), which save gates and table lookups.
 A kind *wins* where its mean exceeds that of random by more than the standard deviation of the
 random draws, and loses where it falls short by as much. The program fails if a kind wins for every
 n_s and S, for it should then be the default instead of plain random; and if a folded matrix, the
@@ -28,9 +28,9 @@ from pathlib import Path
 
 import numpy as np
 
-from f2f import results
-from f2f.beyond import N_IN, block_length
-from f2f.matrices import MatrixRow, make_matrix, measure_matrix
+from f2f_study import results
+from f2f_study.experiments.beyond import N_IN, block_length
+from f2f_study.experiments.matrices import MatrixRow, make_matrix, measure_matrix
 
 MAY_LOSE = 0.01  # of E, folded against random
 REGISTERS = (1, 2, 3, 7)

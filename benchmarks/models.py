@@ -20,10 +20,11 @@ from pathlib import Path
 
 import numpy as np
 
-from f2f import models, results
-from f2f.codec import compress, decompress
-from f2f.evaluation import layer_weights
-from f2f.models.layers import draw_values
+from f2f.format.codec import compress, decompress
+from f2f_study import results
+from f2f_study import sources as models
+from f2f_study.experiments.evaluation import layer_weights
+from f2f_study.networks.layers import draw_values
 
 LIMIT_S = 60.0
 SPARSITY = 0.9

@@ -19,10 +19,10 @@ import sys
 import time
 from pathlib import Path
 
-from f2f import results
-from f2f.beyond import RATES, OrderRow, measure_orders
-from f2f.models import NETWORKS, available, open_model
-from f2f.orders import ORDERS
+from f2f.format.orders import ORDERS
+from f2f_study import results
+from f2f_study.experiments.beyond import RATES, OrderRow, measure_orders
+from f2f_study.sources import NETWORKS, available, open_model
 
 LARGE = 50_000  # weights
 GOOD_ORDERS = ("golden", "diagonal")

@@ -1,4 +1,4 @@
-"""How well the rate model of `f2f.rate` predicts errors, and the kappa it uses for each beam.
+"""How well the rate model of `f2f.encoder.rate` predicts errors, and the kappa it uses for each beam.
 
     python benchmarks/rate.py [--out FOLDER] [--care N]
 
@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from f2f import results
-from f2f.beam import encode_beam
-from f2f.decoder import Decoder
-from f2f.rate import kappa, overflow
+from f2f.decoder.decoder import Decoder
+from f2f.encoder.beam import encode_beam
+from f2f.encoder.rate import kappa, overflow
+from f2f_study import results
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,8 @@ from typing import Any
 import joblib
 import numpy as np
 
-from f2f import results
 from f2f.parallel import compress_model, decompress_model
+from f2f_study import results
 
 N_W = 8  # bits a weight
 SPARSITY = 0.9

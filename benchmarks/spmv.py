@@ -3,7 +3,7 @@
     python benchmarks/spmv.py [--out FOLDER] [--repeats N] [--size N] [--threads N]
 
 One INT8 matrix, 8192 × 8192, pruned at random to S = 0.9, n_s = 7, times a float32 vector, by
-`f2f.spmv.bench`, which checks every format against float64 first. Requirements: the encoded form
+`f2f_study.experiments.products`, which checks every format against float64 first. Requirements: the encoded form
 takes at most 2.5 ns per unpruned weight and core, and less than half the memory of the dense FP32
 matrix and of CSR. Whether it beats the dense product is reported. The processor time of a product
 in one thread stands beside the wall time: on a busy machine it is the steadier of the two.
@@ -18,8 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
-from f2f import compress, results, spmv
-from f2f.spmv import bench
+from f2f import compress
+from f2f import product as spmv
+from f2f.product import bench
+from f2f_study import results
 
 REQUIRED_NS = 2.5
 

@@ -22,8 +22,10 @@ from pathlib import Path
 import numpy as np
 from numba import njit
 
-from f2f import minplus, results, viterbi
-from f2f.decoder import Decoder
+from f2f.decoder.decoder import Decoder
+from f2f.encoder import exact as viterbi
+from f2f.encoder import minplus
+from f2f_study import results
 
 N_IN = 8
 # n_s, n_out, S; in the last, most blocks have too many care bits for the convolution to pay

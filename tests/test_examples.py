@@ -6,12 +6,10 @@ from pathlib import Path
 
 import pytest
 
-import f2f
-
-PACKAGE = Path(f2f.__file__).parent
+LIB = Path(__file__).parents[1] / "lib"
 MODULES = [
-    ".".join(("f2f", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
-    for path in sorted(PACKAGE.rglob("*.py"))
+    ".".join(path.relative_to(LIB).with_suffix("").parts).removesuffix(".__init__")
+    for path in sorted(LIB.rglob("*.py"))
     if ">>>" in path.read_text()
 ]
 

@@ -5,13 +5,13 @@ XOR-gate decoder regenerates it; see the README for the idea and `docs/architect
 things live.
 """
 
-from f2f.codec import compress, decompress
-from f2f.container import load, open_file, save
-from f2f.decoder import Decoder
-from f2f.errors import FormatError
-from f2f.plane import EncodedPlane, decode_plane, encode_plane
-from f2f.spmv import spmm, spmv
-from f2f.tensor import CompressedTensor
+from f2f.base.errors import FormatError
+from f2f.decoder.decoder import Decoder
+from f2f.format.codec import compress, decompress
+from f2f.format.container import load, open_file, save
+from f2f.format.plane import EncodedPlane, decode_plane, encode_plane
+from f2f.format.tensor import CompressedTensor
+from f2f.product import spmm, spmv
 
 __version__ = "0.1.0"
 

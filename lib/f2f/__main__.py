@@ -1,7 +1,7 @@
 """Command line: ``python -m f2f`` (or ``f2f``) compress, decompress, inspect, verify.
 
 Models come and go as .safetensors, .npz, .pt or .pth; the compressed file is the one of
-`f2f.container`. Compression is lossless: every tensor comes back bit for bit. Exit code 0: done;
+`f2f.format.container`. Compression is lossless: every tensor comes back bit for bit. Exit code 0: done;
 1: `verify` found a difference; 2: wrong arguments, an unreadable or damaged file, one line on
 standard error; 130: interrupted. A file is written whole or not at all.
 """
@@ -20,16 +20,16 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from f2f import __version__, baselines
-from f2f.codec import METHODS
-from f2f.container import load, open_file, save
-from f2f.maskcode import CODECS
-from f2f.orders import ORDERS
-from f2f.parallel import compress_model, decompress_model, decompress_numpy
-from f2f.tensor import CompressedTensor
+from f2f import __version__
+from f2f.format.codec import METHODS
+from f2f.format.container import load, open_file, save
+from f2f.format.mask import CODECS
+from f2f.format.orders import ORDERS, matrix_shape
+from f2f.format.tensor import CompressedTensor
+from f2f.parallel import compress_model, decompress_model
 from f2f.tensorfile import read_tensors, suffix, write_tensors
 
-PEERS = ("bitmap", "csr", "delta_csr", "zstd")
+PEERS = ("bitmap", "csr")
 _COLUMNS = ("weights", "stored", "floor", *PEERS)
 
 
@@ -209,9 +209,10 @@ def _sizes(tensor: CompressedTensor) -> dict[str, float]:
     sizes = {"weights": float(tensor.n), "stored": 8.0 * tensor.nbytes, "floor": tensor.floor}
     if tensor.mask is None:  # its zeros are not in this file
         return sizes
-    array = decompress_numpy(tensor)
-    for peer in PEERS:
-        sizes[peer] = 8.0 * baselines.packed_bytes(baselines.pack(peer, array))
+    rows, _ = matrix_shape(tensor.shape)
+    values = float(tensor.k * tensor.n_w)
+    sizes["bitmap"] = tensor.n + values
+    sizes["csr"] = 32.0 * (rows + 1 + tensor.k) + values
     return sizes
 
 

@@ -10,44 +10,15 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-import ml_dtypes
 import numpy as np
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from f2f import container
-from f2f.codec import compress
+from f2f.base.tensors import identity, to_numpy, to_torch
+from f2f.format import container
+from f2f.format.codec import compress
+from f2f.format.tensor import CompressedTensor
 from f2f.parallel import compress_model, decompress_model, decompress_numpy
-from f2f.tensor import CompressedTensor
-
-
-def to_numpy(tensor: Tensor) -> np.ndarray:
-    """A copy-free NumPy array of a CPU tensor's bits, `ml_dtypes` types where NumPy has none.
-
-    Tensors elsewhere, or not contiguous, are copied. Raises `ValueError` for sparse and quantized
-    tensors and for dtypes without a counterpart.
-    """
-    if tensor.layout != torch.strided or tensor.is_quantized:
-        raise ValueError(
-            f"tensor must be dense and not quantized, got {tensor.layout} {tensor.dtype}"
-        )
-    name = str(tensor.dtype).removeprefix("torch.")
-    try:
-        dtype = np.dtype(getattr(ml_dtypes, name, name))
-    except TypeError:
-        raise ValueError(f"tensor must have a dtype that NumPy knows, got {tensor.dtype}") from None
-    plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
-    return plain.reshape(-1).view(torch.uint8).numpy().view(dtype).reshape(tensor.shape)
-
-
-def to_torch(array: np.ndarray) -> Tensor:
-    """A tensor with a copy of an array's bits; `ValueError` for dtypes that torch does not have."""
-    dtype = getattr(torch, array.dtype.name, None)
-    if not isinstance(dtype, torch.dtype):
-        raise ValueError(f"array must have a dtype that torch knows, got {array.dtype}")
-    little = np.array(array, dtype=array.dtype.newbyteorder("<"), order="C")
-    return torch.from_numpy(little.reshape(-1).view(np.uint8)).view(dtype).reshape(array.shape)
 
 
 def compress_state_dict(
@@ -64,7 +35,8 @@ def compress_state_dict(
     and defines the other arguments). Names that share one tensor share it in the result too.
     Raises `ValueError` for entries that are not dense tensors, naming them.
 
-    >>> layer = nn.Linear(64, 32)
+    >>> import torch
+    >>> layer = torch.nn.Linear(64, 32)
     >>> _ = torch.nn.init.sparse_(layer.weight, 0.9)
     >>> back = load_state_dict(compress_state_dict(layer.state_dict()))
     >>> torch.equal(back["weight"], layer.weight)
@@ -102,14 +74,6 @@ def load_state_dict(
     arrays = decompress_model(model, n_jobs=n_jobs, progress=progress)
     shared = {id(array): to_torch(array) for array in arrays.values()}
     return {name: shared[id(array)] for name, array in arrays.items()}
-
-
-def identity(tensor: Tensor) -> tuple[Any, ...]:
-    """Equal for tensors that are the same view of the same memory, and only for those."""
-    if tensor.numel() == 0:
-        return (id(tensor),)
-    place = (tensor.device, tensor.data_ptr(), tensor.dtype)
-    return (*place, tuple(tensor.shape), tensor.stride(), tensor.is_conj(), tensor.is_neg())
 
 
 class _Compressed(nn.Module):
@@ -176,7 +140,8 @@ class CompressedLinear(_Compressed):
     Each call decodes the weight, uses it and drops it: memory for time. Gradients flow to the
     input and the bias. The result is bitwise that of the dense layer with the same weight.
 
-    >>> layer = nn.Linear(64, 32)
+    >>> import torch
+    >>> layer = torch.nn.Linear(64, 32)
     >>> _ = torch.nn.init.sparse_(layer.weight, 0.9)
     >>> x = torch.randn(5, 64)
     >>> torch.equal(CompressedLinear.from_dense(layer)(x), layer(x))

@@ -22,9 +22,9 @@ import joblib
 import numpy as np
 from tqdm import tqdm
 
-from f2f.codec import compress, decompress
-from f2f.errors import FormatError
-from f2f.tensor import DTYPES, CompressedTensor
+from f2f.base.errors import FormatError
+from f2f.format.codec import compress, decompress
+from f2f.format.tensor import DTYPES, CompressedTensor
 
 
 def compress_model(

@@ -18,8 +18,9 @@ import numpy as np
 from safetensors import SafetensorError, deserialize, safe_open
 from safetensors.numpy import save
 
-from f2f.atomic import atomic_write
-from f2f.errors import FormatError
+from f2f.base.atomic import atomic_write
+from f2f.base.errors import FormatError
+from f2f.base.tensors import identity, to_numpy, to_torch
 
 SUFFIXES = (".safetensors", ".npz", ".pt", ".pth")
 
@@ -94,8 +95,6 @@ def write_tensors(path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray
         else:
             import torch
 
-            from f2f.nn import to_torch
-
             shared = {id(array): to_torch(array) for array in tensors.values()}
             torch.save({name: shared[id(array)] for name, array in tensors.items()}, file)
 
@@ -137,8 +136,6 @@ def _read_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
 def _read_torch(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     import torch
-
-    from f2f.nn import identity, to_numpy
 
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)

@@ -1,0 +1,1 @@
+"""What every room stands on: argument checks, the package's exception, whole-file writes, LLVM helpers."""

@@ -1,0 +1,136 @@
+"""What functions written as LLVM vector operations are made of, and how numba hands arrays to them.
+
+Numba's own loops do not become byte shuffles. An *intrinsic* is a function of numba code that is
+given as LLVM instructions instead; the helpers here build those instructions.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import llvmlite.binding as llvm
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils, config
+from numba.extending import intrinsic
+
+I8 = ir.IntType(8)
+I32 = ir.IntType(32)
+I64 = ir.IntType(64)
+V16 = ir.VectorType(I8, 16)
+V32 = ir.VectorType(I8, 32)
+
+
+def host_has_avx2() -> bool:
+    """True if numba compiles for a processor with AVX2."""
+    if config.CPU_FEATURES is not None:
+        return "+avx2" in config.CPU_FEATURES
+    if config.CPU_NAME == "generic":
+        return False
+    return bool(llvm.get_host_cpu_features().get("avx2", False))
+
+
+AVX2 = host_has_avx2()
+
+
+def aligned_zeros(size: int) -> np.ndarray:
+    """uint8 (size,) of zeros that starts a cache line (64 bytes)."""
+    space = np.zeros(size + 63, dtype=np.uint8)
+    start = -space.ctypes.data % 64
+    return space[start : start + size]
+
+
+def is_bytes(array: Any) -> bool:
+    """Whether a numba type is a contiguous uint8 array."""
+    return isinstance(array, types.Array) and array.dtype == types.uint8 and array.layout == "C"
+
+
+def byte_pointer(context: Any, builder: Any, array_type: Any, array: Any, offset: Any) -> Any:
+    """Where byte `offset` of an array lies."""
+    data = context.make_array(array_type)(context, builder, array).data
+    return builder.gep(builder.bitcast(data, I8.as_pointer()), [offset])
+
+
+def load(builder: Any, kind: Any, pointer: Any) -> Any:
+    """A value of an LLVM type from anywhere in memory, aligned or not."""
+    value = builder.load(builder.bitcast(pointer, kind.as_pointer()))
+    value.align = 1
+    return value
+
+
+def store(builder: Any, value: Any, pointer: Any) -> None:
+    """Put a value anywhere in memory, aligned or not."""
+    builder.store(value, builder.bitcast(pointer, value.type.as_pointer())).align = 1
+
+
+def permute(builder: Any, a: Any, b: Any, lanes: list[int]) -> Any:
+    """Elements of a (0…) and b (len(a)…) in the order of `lanes`, known when compiling."""
+    return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, len(lanes)), lanes))
+
+
+def same_bytes(builder: Any, byte: Any, kind: Any = V32) -> Any:
+    """A vector of bytes that are all the same."""
+    first = builder.insert_element(ir.Constant(kind, ir.Undefined), byte, I32(0))
+    return permute(builder, first, first, [0] * kind.count)
+
+
+def byte_shuffle(builder: Any) -> Any:
+    """The LLVM function of `vpshufb`, (table, index): a lookup in each half of 16 bytes."""
+    kind = ir.FunctionType(V32, [V32, V32])
+    return cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx2.pshuf.b")
+
+
+@intrinsic
+def borrowed(typingctx, array):
+    """The same array without a claim on its memory, which the caller must keep.
+
+    Passing it on costs no (atomic) reference counting, which numba otherwise does at every call.
+    """
+    if not isinstance(array, types.Array):
+        return None
+
+    def codegen(context, builder, signature, arguments):
+        view = context.make_array(signature.args[0])(context, builder, arguments[0])
+        view.meminfo = cgutils.get_null_value(view.meminfo.type)
+        view.parent = cgutils.get_null_value(view.parent.type)
+        return view._getvalue()
+
+    return array(array), codegen
+
+
+@intrinsic
+def copy_bytes(typingctx, source, source_at, target, target_at, count):
+    """`memmove` between contiguous uint8 arrays of any shape, without numba's array views."""
+    if not (is_bytes(source) and is_bytes(target)):
+        return None
+    signature = types.void(source, types.intp, target, types.intp, types.intp)
+
+    def codegen(context, builder, signature, arguments):
+        source, source_at, target, target_at, count = arguments
+        start = byte_pointer(context, builder, signature.args[0], source, source_at)
+        to = byte_pointer(context, builder, signature.args[2], target, target_at)
+        cgutils.raw_memmove(builder, to, start, count, 1)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _trailing_zeros(typingctx, value):
+    def codegen(context, builder, signature, args):
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.uint64(types.uint64), codegen
+
+
+def _popcount(typingctx, value):
+    def codegen(context, builder, signature, args):
+        return builder.ctpop(args[0])
+
+    return types.uint64(types.uint64), codegen
+
+
+# For kernels, on one uint64: the index of its lowest set bit (of a word that is not 0), and the
+# number of its set bits.
+trailing_zeros: Any = intrinsic(_trailing_zeros)
+popcount: Any = intrinsic(_popcount)

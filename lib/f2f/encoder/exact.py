@@ -1,0 +1,308 @@
+"""The exact encoder (Algorithm 3 of the paper): the inputs that leave the fewest wrong care bits.
+
+The decoder is a finite-state machine whose state before block t is the last n_s input vectors.
+A dynamic programme (Viterbi) over its 2**(n_in*n_s) states keeps for every state the fewest
+unmatched care bits of any input sequence that leads there; the first n_s vectors are free, so all
+states start at cost 0. `encode_reference` is that in plain NumPy. `encode_viterbi` finds the same
+optimum with the min-plus steps of `f2f.encoder.minplus`.
+
+Memory of `encode_viterbi`. No back pointers are kept: the predecessor of a state follows from the
+cost table before the step by looking at its 2**n_in candidates, so the tables themselves, one byte
+a state and block, are enough to trace the best path back. If all fit into `TABLE_MEMORY` (256 MiB:
+4093 blocks at n_in*n_s = 16) they are kept. Otherwise every K-th is kept, and those between two of
+them are computed again when the trace gets there: twice the time, and K + l/K tables, with K the
+larger of sqrt(l) and what fits into half of `TABLE_MEMORY`. A plane of 4 million bits at
+n_out = 80, n_s = 2 (50000 blocks) takes some 0.15 GB where back pointers would take 3.3 GB.
+
+Ties are broken towards the smallest oldest vector, and towards the smallest final state with the
+newest vector in its low bits, so the result is deterministic. `encode_reference` may pick another
+of several optima.
+
+Paper symbols: N_in = `n_in`, N_out = `n_out`, N_s = `n_s`, x_t = ``inputs[t + n_s]``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit, types
+from numba.extending import overload
+
+from f2f.base import validate
+from f2f.decoder.decoder import Decoder
+from f2f.encoder import minplus
+
+MAX_STATE_BITS = 16
+MAX_REFERENCE_WINDOW = 16
+TABLE_MEMORY = 1 << 28  # bytes of cost tables kept at a time
+
+
+@dataclass(frozen=True, eq=False)
+class Trellis:
+    """All that Algorithm 3 computes for a plane of l blocks.
+
+    A state is the last n_s vectors, a window those and the new one, both with the oldest vector in
+    the low bits: window W leads from state W mod 2**(n_in*n_s) to state W >> n_in.
+    unmatched: int64 (l, 2**window), wrong care bits of block t if its window is W. cost: int64
+    (l+1, states), fewest unmatched care bits of any way into a state before block t. oldest: int64
+    (l, states), the back pointer: x_{t-n_s} on the best way into a state after block t.
+    """
+
+    unmatched: np.ndarray
+    cost: np.ndarray
+    oldest: np.ndarray
+
+    def trace(self, n_in: int, n_s: int) -> np.ndarray:
+        """The inputs on the best way into the cheapest last state, uint8 (l + n_s,)."""
+        state = int(self.cost[-1].argmin())
+        vectors = [state >> n_in * j & ((1 << n_in) - 1) for j in range(n_s)]
+        for oldest in self.oldest[::-1]:
+            vectors.insert(0, int(oldest[state]))
+            state = (state << n_in | vectors[0]) & ((1 << n_in * n_s) - 1)
+        return np.array(vectors, dtype=np.uint8)
+
+
+def reference_trellis(target: np.ndarray, care: np.ndarray, decoder: Decoder) -> Trellis:
+    """The forward pass of Algorithm 3; arguments and errors as `encode_reference`."""
+    target, care = _check_plane(target, care)
+    if decoder.window > MAX_REFERENCE_WINDOW:
+        raise ValueError(
+            "decoder must have a window (n_s+1)*n_in of at most "
+            f"{MAX_REFERENCE_WINDOW} bits for the reference, got {decoder.window}"
+        )
+    blocks, states = decoder.n_blocks(len(target)), 1 << decoder.n_in * decoder.n_s
+    windows = np.arange(1 << decoder.window)
+    outputs = np.bitwise_count(windows.astype(np.uint64)[:, None] & decoder.rows) & 1
+    unmatched = np.empty((blocks, len(windows)), dtype=np.int64)
+    cost = np.zeros((blocks + 1, states), dtype=np.int64)
+    oldest = np.empty((blocks, states), dtype=np.int64)
+    for t in range(blocks):
+        block = slice(t * decoder.n_out, (t + 1) * decoder.n_out)
+        wanted, cared = target[block], care[block] == 1
+        unmatched[t] = ((outputs[:, : len(wanted)] != wanted) & cared).sum(1)
+        through = cost[t, windows % states] + unmatched[t]
+        # Row s: the 2**n_in windows that lead into state s, by their oldest vector.
+        into = through.reshape(states, 1 << decoder.n_in)
+        oldest[t], cost[t + 1] = into.argmin(1), into.min(1)
+    return Trellis(unmatched, cost, oldest)
+
+
+def encode_reference(target: np.ndarray, care: np.ndarray, decoder: Decoder) -> np.ndarray:
+    """Algorithm 3 as written, for any n_s and windows of at most 16 bits.
+
+    target, care: 0/1 (n,); target matters only where care is 1. Returns the inputs, uint8
+    (l + n_s,), oldest first; none if n = 0. Raises `ValueError` for other values, unequal lengths
+    or a wider window. Takes O(l · 2^(n_in(n_s+1)) · n_out) time.
+    """
+    trellis = reference_trellis(target, care, decoder)
+    if not len(trellis.oldest):
+        return np.zeros(0, dtype=np.uint8)
+    return trellis.trace(decoder.n_in, decoder.n_s)
+
+
+def encode_viterbi(target: np.ndarray, care: np.ndarray, decoder: Decoder) -> np.ndarray:
+    """The exact optimum for any decoder with n_in*n_s <= 16.
+
+    target, care: 0/1 (n,); target matters only where care is 1. Returns the inputs, uint8
+    (l + n_s,), oldest first; none if n = 0. Raises `ValueError` for other values, unequal lengths
+    or n_in*n_s > 16. Algorithm and memory: see the module.
+
+    >>> rng = np.random.default_rng(0)
+    >>> target, care = rng.integers(0, 2, 400), rng.random(400) < 0.1
+    >>> decoder = Decoder(n_in=8, n_out=80, n_s=1)
+    >>> inputs = encode_viterbi(target, care, decoder)
+    >>> wrong = (decoder.decode(inputs, 400) != target) & care
+    >>> len(inputs), int(wrong.sum())
+    (6, 0)
+    """
+    target, care = _check_plane(target, care)
+    n, n_in, n_s = len(target), decoder.n_in, decoder.n_s
+    if n_in * n_s > MAX_STATE_BITS:
+        raise ValueError(
+            f"decoder must have n_in*n_s <= {MAX_STATE_BITS} for method viterbi, "
+            f"got n_in={n_in}, n_s={n_s}"
+        )
+    inputs = np.zeros(decoder.n_vectors(n), dtype=np.uint8)
+    if n == 0:
+        return inputs
+    blocks, states = decoder.n_blocks(n), 1 << n_in * n_s
+    # Costs stay below the care bits of n_s + 1 blocks in a row (see f2f.encoder.minplus).
+    per_block = np.add.reduceat(care, np.arange(0, n, decoder.n_out), dtype=np.int64)
+    total = np.concatenate([np.zeros(n_s + 1, dtype=np.int64), np.cumsum(per_block)])
+    highest = int((total[n_s + 1 :] - total[: -n_s - 1]).max())
+    dtype = np.dtype(np.uint8 if highest <= 255 else np.uint32)
+
+    columns = _columns(decoder)
+    length = states + minplus.PAD
+    table_bytes = length * dtype.itemsize
+    if (blocks + 1) * table_bytes <= TABLE_MEMORY:
+        segment = blocks
+    else:
+        segment = max(int(np.ceil(np.sqrt(blocks))), TABLE_MEMORY // 2 // table_bytes)
+    tables = np.zeros((segment + 1, length), dtype=dtype)
+    starts = range(0, blocks, segment)
+    kept = np.zeros((len(starts), length), dtype=dtype)
+    plane = (target, care, decoder.n_out)
+    # Forwards through all segments, then backwards, each but the last computed once more.
+    for i, first in enumerate(starts):
+        tables[0] = kept[i]
+        count = min(segment, blocks - first)
+        if n_s:
+            _forward(*plane, columns, n_in, n_s, first, count, tables)
+        if i + 1 < len(starts):
+            kept[i + 1] = tables[count]
+    state = int(tables[count, :states].argmin())
+    for j in range(n_s):
+        inputs[blocks + j] = state >> n_in * (n_s - 1 - j) & ((1 << n_in) - 1)
+    for i, first in reversed(list(enumerate(starts))):
+        count = min(segment, blocks - first)
+        if n_s and i + 1 < len(starts):
+            tables[0] = kept[i]
+            _forward(*plane, columns, n_in, n_s, first, count, tables)
+        _trace(*plane, decoder.rows, _PARITY, n_in, n_s, first, count, tables, inputs)
+    return inputs
+
+
+def _check_plane(target: np.ndarray, care: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    target = validate.bits("target", target)
+    return target, validate.bits("care", care, len(target))
+
+
+def _columns(decoder: Decoder) -> np.ndarray:
+    """The matrix, int64 (n_out, window), columns in the order of a, m, c of `f2f.encoder.minplus`.
+
+    The state a·M + m has its oldest vector in the high bits, so column n_in + i of a mid vector
+    x_{t-1} comes first and the fresh x_t last.
+    """
+    matrix, n_in, n_s = decoder.matrix, decoder.n_in, decoder.n_s
+    by_age = matrix.reshape(decoder.n_out, n_s + 1, n_in)
+    order = [n_s, *range(1, n_s), 0] if n_s else [0]
+    return np.ascontiguousarray(by_age[:, order].reshape(decoder.n_out, -1), dtype=np.int64)
+
+
+# _PARITY[x, y] = parity(x & y) of two bytes
+_PARITY = (np.bitwise_count(np.arange(256)[:, None] & np.arange(256)) & 1).astype(np.uint8)
+
+
+@njit(cache=True, nogil=True)
+def _care_rows(target, care, n_out, t, found):
+    """Number of care rows of block t; they go into found, int64 (n_out,)."""
+    start = t * n_out
+    k = 0
+    for r in range(min(n_out, len(target) - start)):
+        if care[start + r]:
+            found[k] = r
+            k += 1
+    return k
+
+
+@njit(cache=True, nogil=True)
+def _convolve(target, columns, n_in, n_s, start, found, k, cost, new, scratch):
+    """A step by `minplus.convolve_step`: row found[q] of the block is bit q of the vectors."""
+    width = 1 << n_in * (n_s - 1)
+    words = np.zeros(columns.shape[1], dtype=np.int64)
+    wanted = np.int64(0)
+    for q in range(k):
+        wanted |= np.int64(target[start + found[q]]) << q
+        for w in range(len(words)):
+            words[w] |= columns[found[q], w] << q
+    old = np.empty(1 << n_in, dtype=np.int64)
+    fresh = np.empty(1 << n_in, dtype=np.int64)
+    mid = np.empty(width, dtype=np.int64)
+    minplus.span(words[:n_in], 0, old)
+    minplus.span(words[n_in : n_in * n_s], wanted, mid)
+    minplus.span(words[n_in * n_s :], 0, fresh)
+    minplus.convolve_step(cost, new, k, n_in, width, old, mid, fresh, scratch)
+
+
+@njit(cache=True, nogil=True)
+def _groups(target, columns, n_in, n_s, start, found, k):
+    """old, mid, fresh of `minplus.direct_step`: care rows in groups of eight, one byte each."""
+    groups = (k + 7) >> 3
+    old = np.empty((groups, 1 << n_in), dtype=np.uint8)
+    fresh = np.empty((groups, 1 << n_in), dtype=np.uint8)
+    mid = np.empty((groups, 1 << n_in * (n_s - 1)), dtype=np.uint8)
+    words = np.empty(columns.shape[1], dtype=np.uint8)
+    for g in range(groups):
+        words[:] = 0
+        wanted = np.uint8(0)
+        for q in range(8 * g, min(8 * g + 8, k)):
+            wanted |= target[start + found[q]] << (q & 7)
+            for w in range(len(words)):
+                words[w] |= columns[found[q], w] << (q & 7)
+        minplus.span(words[:n_in], np.uint8(0), old[g])
+        minplus.span(words[n_in : n_in * n_s], wanted, mid[g])
+        minplus.span(words[n_in * n_s :], np.uint8(0), fresh[g])
+    return old, mid, fresh
+
+
+def _step(target, columns, n_in, n_s, start, found, k, cost, new, scratch):
+    """One step of the programme from table cost to table new, by the cheaper of two ways."""
+
+
+@overload(_step)
+def _step_by_dtype(target, columns, n_in, n_s, start, found, k, cost, new, scratch):
+    if cost.dtype == types.uint8:
+
+        def narrow(target, columns, n_in, n_s, start, found, k, cost, new, scratch):
+            if minplus.convolution_pays(k, n_in, n_s):
+                _convolve(target, columns, n_in, n_s, start, found, k, cost, new, scratch)
+            else:
+                old, mid, fresh = _groups(target, columns, n_in, n_s, start, found, k)
+                minplus.direct_step(cost, new, n_in, mid.shape[1], old, mid, fresh)
+
+        return narrow
+
+    def wide(target, columns, n_in, n_s, start, found, k, cost, new, scratch):
+        old, mid, fresh = _groups(target, columns, n_in, n_s, start, found, k)
+        minplus.direct_step_wide(cost, new, n_in, mid.shape[1], old, mid, fresh)
+
+    return wide
+
+
+@njit(cache=True, nogil=True)
+def _forward(target, care, n_out, columns, n_in, n_s, first, count, tables):
+    """tables[i + 1] from tables[i] for blocks first…first+count-1, least cost subtracted."""
+    states = 1 << n_in * n_s
+    found = np.empty(n_out, dtype=np.int64)
+    scratch = np.empty(states + (minplus.LANES << minplus.MAX_CONVOLVE), dtype=np.uint8)
+    for i in range(count):
+        t = first + i
+        k = _care_rows(target, care, n_out, t, found)
+        new = tables[i + 1]
+        _step(target, columns, n_in, n_s, t * n_out, found, k, tables[i], new, scratch)
+        least = new[0]
+        for s in range(states):
+            least = min(least, new[s])
+        if least:
+            for s in range(states):
+                new[s] -= least
+
+
+@njit(cache=True, nogil=True)
+def _trace(target, care, n_out, rows, parity, n_in, n_s, first, count, tables, inputs):
+    """Fill inputs[first…first+count-1], given the n_s vectors after them and the cost tables."""
+    size = 1 << n_in
+    found = np.empty(n_out, dtype=np.int64)
+    through = np.empty(size, dtype=np.int64)
+    for i in range(count - 1, -1, -1):
+        t = first + i
+        m = np.int64(0)  # x_{t-n_s+1} ⌢ … ⌢ x_{t-1}, newest lowest
+        later = np.uint64(0)  # the window but for its oldest vector
+        for j in range(1, n_s + 1):
+            later |= np.uint64(inputs[t + j]) << np.uint64(n_in * j)
+            if j < n_s:
+                m = m << n_in | inputs[t + j]
+        for a in range(size):
+            through[a] = tables[i, (a << n_in * (n_s - 1)) + m] if n_s else 0
+        for q in range(_care_rows(target, care, n_out, t, found)):
+            row = rows[found[q]]
+            word = row & later
+            for shift in (32, 16, 8, 4, 2, 1):
+                word ^= word >> np.uint64(shift)
+            wanted = np.uint8(word & np.uint64(1)) ^ target[t * n_out + found[q]]
+            wrong = parity[np.int64(row) & (size - 1)]
+            for a in range(size):
+                through[a] += wrong[a] ^ wanted
+        inputs[t] = np.argmin(through)

@@ -1,0 +1,229 @@
+"""Operations on vectors of 32 bytes that lie in flat uint8 arrays, for the exact encoder.
+
+Numba vectorises plain loops, yet not these: in-place updates of rows of one array, where it must
+assume overlap, and byte permutations. Each is a function of numba code written as LLVM vector
+operations, for which LLVM finds the instructions of any processor (one AVX2 register, two of
+SSE2 or NEON). Offsets are in bytes and need no alignment; nothing is bounds-checked.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from f2f.base.intrinsics import I32, I64, V16, V32, byte_pointer, is_bytes, load, store
+
+LANES = 32  # bytes of a vector
+
+
+def _minimum(builder: Any, x: Any, y: Any) -> Any:
+    return builder.select(builder.icmp_unsigned("<", x, y), x, y)
+
+
+def _make_butterflies(dims: int) -> Any:
+    """Kernel for `dims` butterfly passes at once on 2**dims vectors held in registers."""
+
+    @intrinsic
+    def butterflies(typingctx, table, at, stride):
+        """Vectors lie at byte `at` of table and every `stride` bytes after it."""
+        if not is_bytes(table):
+            return None
+
+        def codegen(context, builder, signature, arguments):
+            table, at, stride = arguments
+            base = byte_pointer(context, builder, signature.args[0], table, at)
+            places = [
+                builder.gep(base, [builder.mul(stride, ir.Constant(I64, i))])
+                for i in range(1 << dims)
+            ]
+            v = [load(builder, V32, place) for place in places]
+            add = cgutils.get_or_insert_function(
+                builder.module, ir.FunctionType(V32, [V32, V32]), "llvm.uadd.sat.v32i8"
+            )
+            one = ir.Constant(V32, [1] * LANES)
+            for dim in range(dims):
+                for i in range(1 << dims):
+                    j = i ^ 1 << dim
+                    if i < j:
+                        low, high = v[i], v[j]
+                        v[i] = _minimum(builder, low, builder.call(add, [high, one]))
+                        v[j] = _minimum(builder, high, builder.call(add, [low, one]))
+            for place, value in zip(places, v, strict=True):
+                store(builder, value, place)
+            return context.get_dummy_value()
+
+        return types.void(table, types.intp, types.intp), codegen
+
+    return butterflies
+
+
+butterflies_1 = _make_butterflies(1)
+butterflies_2 = _make_butterflies(2)
+butterflies_3 = _make_butterflies(3)
+
+
+def _transpose_16(typingctx, source, offsets, first, column, out, at, stride):
+    """Rows at source[offsets[first + i] + column], 16 bytes each, become columns of out.
+
+    Byte j of row i goes to ``out[at + j*stride + i]``; offsets are int64.
+    """
+    if not (is_bytes(source) and is_bytes(out)):
+        return None
+
+    def codegen(context, builder, signature, arguments):
+        source, offsets, first, column, out, at, stride = arguments
+        data = context.make_array(signature.args[1])(context, builder, offsets).data
+        rows = []
+        for i in range(16):
+            place = builder.load(builder.gep(data, [builder.add(first, ir.Constant(I64, i))]))
+            begin = builder.add(place, column)
+            p = byte_pointer(context, builder, signature.args[0], source, begin)
+            rows.append(load(builder, V16, p))
+        # Four perfect shuffles of the 16x16 bytes: each interleaves row i with row i + 8.
+        low = ir.Constant(ir.VectorType(I32, 16), [i // 2 + 16 * (i % 2) for i in range(16)])
+        high = ir.Constant(ir.VectorType(I32, 16), [8 + i // 2 + 16 * (i % 2) for i in range(16)])
+        for _ in range(4):
+            rows = [
+                builder.shuffle_vector(rows[i // 2], rows[i // 2 + 8], high if i % 2 else low)
+                for i in range(16)
+            ]
+        base = byte_pointer(context, builder, signature.args[4], out, at)
+        for j, row in enumerate(rows):
+            store(builder, row, builder.gep(base, [builder.mul(stride, ir.Constant(I64, j))]))
+        return context.get_dummy_value()
+
+    signature = types.void(source, offsets, types.intp, types.intp, out, types.intp, types.intp)
+    return signature, codegen
+
+
+def _make_exchange(bit: int) -> Any:
+    """Kernel that swaps the lanes whose number has `bit` set between two vectors of table."""
+    lanes = [lane ^ (LANES if lane >> bit & 1 else 0) for lane in range(LANES)]
+    mask = ir.Constant(ir.VectorType(I32, LANES), lanes)
+
+    @intrinsic
+    def exchange(typingctx, table, first, second):
+        if not is_bytes(table):
+            return None
+
+        def codegen(context, builder, signature, arguments):
+            table, first, second = arguments
+            p = byte_pointer(context, builder, signature.args[0], table, first)
+            q = byte_pointer(context, builder, signature.args[0], table, second)
+            x, y = load(builder, V32, p), load(builder, V32, q)
+            store(builder, builder.shuffle_vector(x, y, mask), p)
+            store(builder, builder.shuffle_vector(y, x, mask), q)
+            return context.get_dummy_value()
+
+        return types.void(table, types.intp, types.intp), codegen
+
+    return exchange
+
+
+exchange_0 = _make_exchange(0)
+exchange_1 = _make_exchange(1)
+exchange_2 = _make_exchange(2)
+exchange_3 = _make_exchange(3)
+exchange_4 = _make_exchange(4)
+
+
+def _minimum_32(typingctx, first, p, second, q, out, at):
+    """out[at : at + 32] = min(first[p : p + 32], second[q : q + 32])."""
+    if not all(is_bytes(array) for array in (first, second, out)):
+        return None
+
+    def codegen(context, builder, signature, arguments):
+        first, p, second, q, out, at = arguments
+        x = load(builder, V32, byte_pointer(context, builder, signature.args[0], first, p))
+        y = load(builder, V32, byte_pointer(context, builder, signature.args[2], second, q))
+        place = byte_pointer(context, builder, signature.args[4], out, at)
+        store(builder, _minimum(builder, x, y), place)
+        return context.get_dummy_value()
+
+    signature = types.void(first, types.intp, second, types.intp, out, types.intp)
+    return signature, codegen
+
+
+def _copy(typingctx, source, start, out, at):
+    """out[at : at + 32] = source[start : start + 32]."""
+    if not (is_bytes(source) and is_bytes(out)):
+        return None
+
+    def codegen(context, builder, signature, arguments):
+        source, start, out, at = arguments
+        pointer = byte_pointer(context, builder, signature.args[0], source, start)
+        value = load(builder, V32, pointer)
+        store(builder, value, byte_pointer(context, builder, signature.args[2], out, at))
+        return context.get_dummy_value()
+
+    return types.void(source, types.intp, out, types.intp), codegen
+
+
+def _make_least_sums(vectors: int) -> Any:
+    """Kernel for the least of many sums of table rows, for `vectors` neighbouring vectors."""
+
+    @intrinsic
+    def least_sums(typingctx, start, first, step, tables, offsets, shifts, column, out, at):
+        """out[at + i] = min over a of start[first + a*step] + Σ_g tables[at_ag + column + i].
+
+        at_ag = offsets[a, g] ^ shifts[g]. offsets: int64 (count, groups); shifts: int64 (groups,).
+        """
+        if not all(is_bytes(array) for array in (start, tables, out)):
+            return None
+
+        def codegen(context, builder, signature, arguments):
+            start, first, step, tables, offsets, shifts, column, out, at = arguments
+            rows = context.make_array(signature.args[4])(context, builder, offsets)
+            count, groups = cgutils.unpack_tuple(builder, rows.shape)
+            flips = context.make_array(signature.args[5])(context, builder, shifts).data
+            base = byte_pointer(context, builder, signature.args[3], tables, column)
+            ones = ir.Constant(V32, [255] * LANES)
+            least = [cgutils.alloca_once_value(builder, ones) for _ in range(vectors)]
+            total = [cgutils.alloca_once(builder, V32) for _ in range(vectors)]
+            with cgutils.for_range(builder, count) as loop:
+                place = builder.add(first, builder.mul(step, loop.index))
+                byte = builder.load(byte_pointer(context, builder, signature.args[0], start, place))
+                spread = builder.insert_element(
+                    ir.Constant(V32, ir.Undefined), byte, ir.Constant(I32, 0)
+                )
+                zeros = ir.Constant(ir.VectorType(I32, LANES), [0] * LANES)
+                spread = builder.shuffle_vector(spread, spread, zeros)
+                for i in range(vectors):
+                    builder.store(spread, total[i])
+                row = builder.gep(rows.data, [builder.mul(loop.index, groups)])
+                with cgutils.for_range(builder, groups) as inner:
+                    offset = builder.load(builder.gep(row, [inner.index]))
+                    offset = builder.xor(offset, builder.load(builder.gep(flips, [inner.index])))
+                    for i in range(vectors):
+                        place = builder.gep(
+                            base, [builder.add(offset, ir.Constant(I64, LANES * i))]
+                        )
+                        term = load(builder, V32, place)
+                        builder.store(builder.add(builder.load(total[i]), term), total[i])
+                for i in range(vectors):
+                    value = _minimum(builder, builder.load(least[i]), builder.load(total[i]))
+                    builder.store(value, least[i])
+            base = byte_pointer(context, builder, signature.args[7], out, at)
+            for i in range(vectors):
+                place = builder.gep(base, [ir.Constant(I64, LANES * i)])
+                store(builder, builder.load(least[i]), place)
+            return context.get_dummy_value()
+
+        signature = types.void(
+            start, types.intp, types.intp, tables, offsets, shifts, types.intp, out, types.intp
+        )
+        return signature, codegen
+
+    return least_sums
+
+
+least_sums_1 = _make_least_sums(1)
+least_sums_8 = _make_least_sums(8)
+
+transpose_16: Any = intrinsic(_transpose_16)
+minimum: Any = intrinsic(_minimum_32)
+copy: Any = intrinsic(_copy)

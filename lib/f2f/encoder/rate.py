@@ -1,0 +1,106 @@
+"""The choice of n_out: how many weights a block of n_in input bits should carry.
+
+A larger n_out shortens the payload and makes more errors. Both are predicted, so nothing is
+encoded twice. Each block brings n_u care bits (equations) and n_in new unknowns. What the encoder
+still owes is the length of a queue: it grows by n_u - n_in a block, never below zero, and holds
+at most the bits of the window. An equation that finds the queue full depends on earlier ones, and
+a share kappa of those ends as errors. In the diffusion limit, with drift mu = E[n_u] - n_in and
+variance sigma^2 a block, the overflow of such a queue of capacity W is
+
+    mu / (1 - exp(-2 mu W / sigma^2))   bits a block      (sigma^2 / 2W for mu = 0).
+
+sigma^2 is measured on the mask in its encoding order, over stretches as long as the window, so
+that what a poor order costs is seen too. kappa falls with the beam and the window.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from f2f.decoder.decoder import MAX_N_OUT
+
+NEARLY = 0.002
+
+
+def kappa(beam: int, window: int) -> float:
+    """Share of dependent equations that end as errors; a fit, see benchmarks/rate.py."""
+    return min(0.5, 0.08 + 4.4 * beam**-0.0625 / window)
+
+
+def overflow(mean: float, variance: float, n_in: int, window: int) -> float:
+    """Expected dependent equations a block; mean and variance of n_u a block."""
+    mu = mean - n_in
+    capacity = max(window - n_in / 2, 1.0)  # half a block of unknowns has retired on average
+    if variance <= 0:
+        return max(mu, 0.0)
+    exponent = -2 * mu * capacity / variance
+    if abs(exponent) < 1e-6:
+        return variance / (2 * capacity)
+    return mu / -math.expm1(exponent) if exponent < 700 else 0.0
+
+
+def correction_cost(share: float) -> float:
+    """Bits per position of an Elias-Fano list of a share of all positions (as in `f2f.format.basis`)."""
+    if share <= 0:
+        return 0.0
+    low = max(0, round(math.log2(math.log(2) / share)))
+    return share * (low + 1) + 0.5**low
+
+
+def error_rate(care_prefix: np.ndarray, n_out: int, n_in: int, n_s: int, beam: int) -> float:
+    """Modelled share of wrong care bits, 1 - E.
+
+    care_prefix: int64 (n+1,), the number of care bits before each position.
+    """
+    n = len(care_prefix) - 1
+    stretch = n_out * (n_s + 1)
+    mean = care_prefix[-1] / n * n_out
+    if n >= 4 * stretch:
+        counts = np.diff(care_prefix[: n // stretch * stretch + 1 : stretch])
+        variance = float(np.var(counts)) / (n_s + 1)
+    else:
+        variance = mean * (1 - care_prefix[-1] / n)
+    window = (n_s + 1) * n_in
+    dependent = overflow(mean, variance, n_in, window)
+    return min(0.5, kappa(beam, window) * dependent / mean) if mean else 0.0
+
+
+def choose_n_out(
+    care: np.ndarray,
+    n_in: int,
+    n_s: int,
+    beam: int,
+    n_out: int | None = None,
+    universe: int | None = None,
+) -> tuple[int, float]:
+    """The n_out with nearly the fewest modelled stored bits, and those bits, of one plane.
+
+    "Nearly" is within 0.2 %: near the minimum a smaller n_out costs next to nothing and leaves
+    far fewer corrections, the one irregular part of decoding.
+
+    care: bool (n,) in encoding order, at least one of them set. Returns n_out in 1…65535 (the
+    given one, if not None) and payload plus correction bits. universe: places among which a
+    correction names one; None: the care bits.
+    """
+    n = len(care)
+    prefix = np.zeros(n + 1, dtype=np.int64)
+    np.cumsum(care, out=prefix[1:])
+    k = int(prefix[-1])
+    balanced = n_in * n / k
+    low = max(1, min(int(0.85 * balanced), MAX_N_OUT))
+    # kappa is a fit near balance; overloaded, the encoder is worse than it says.
+    high = max(low, min(int(1.03 * balanced), MAX_N_OUT))
+    candidates = np.unique(np.linspace(low, high, min(high - low + 1, 40)).astype(int))
+
+    def stored_bits(n_out: int) -> float:
+        payload = n_in * (-(-n // n_out) + n_s)
+        places = universe or k
+        wrong = k * error_rate(prefix, n_out, n_in, n_s, beam)
+        return payload + places * correction_cost(wrong / places)
+
+    if n_out is None:
+        bits = {candidate: stored_bits(candidate) for candidate in candidates.tolist()}
+        n_out = min(c for c, b in bits.items() if b <= (1 + NEARLY) * min(bits.values()))
+    return n_out, stored_bits(n_out)

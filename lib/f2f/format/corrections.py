@@ -1,0 +1,263 @@
+"""Corrections: where decoded bits are wrong, as a compact list of sorted distinct positions.
+
+The list is an Elias-Fano code (Elias 1974, Fano 1971): about ``log2(universe/count) + 1.5…2`` bits
+a position, within half a bit of the entropy of a random subset, with random access.
+
+Format of `EliasFano.data`, for m = count positions below u = universe. With
+``l = low_bits(m, u)``, each position splits into its l low bits and its high part. Bits are
+numbered from bit 0 (least significant) of byte 0 upward:
+
+* bits 0 … m + h - 1, where ``h = (u-1) >> l``: the upper part; position i (from 0) sets bit
+  ``(position >> l) + i``, so the ones count positions and the zeros count steps of the high part;
+* then l bits for each position in turn: its low bits, least significant first;
+* zero bits up to the byte.
+
+An empty list has no bytes. Nothing else is stored: l follows from count and universe, and the
+directory for random access is computed when first needed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numba import njit
+
+from f2f.base import validate
+from f2f.base.errors import FormatError
+from f2f.base.intrinsics import popcount, trailing_zeros
+
+MAX_UNIVERSE = 1 << 62
+_SAMPLE = 512  # upper bits per directory entry
+
+
+def low_bits(count: int, universe: int) -> int:
+    """Low bits per position that make the code shortest; the smaller of two equals."""
+    if count == 0:
+        return 0
+    guess = max((universe // count).bit_length() - 1, 0)
+    return min(range(max(guess - 1, 0), guess + 2), key=lambda low: _cost(count, universe, low))
+
+
+def elias_fano_bits(count: int, universe: int) -> int:
+    """Bits of the code of `count` positions below `universe`, before padding to a byte."""
+    return _cost(count, universe, low_bits(count, universe)) if count else 0
+
+
+def _cost(count: int, universe: int, low: int) -> int:
+    return count * (low + 1) + ((universe - 1) >> low)
+
+
+@dataclass(frozen=True, eq=False)
+class EliasFano:
+    """Sorted distinct positions below `universe`, coded (format: see the module).
+
+    data: uint8 (ceil(nbits/8),), every byte stored. count: how many positions. Make one with
+    `encode`, or with `from_data` from bytes that may be damaged.
+
+    >>> code = EliasFano.encode(np.array([3, 400, 401]), universe=1000)
+    >>> code.nbits, code.decode().tolist(), code.decode_range(4, 401).tolist()
+    (30, [3, 400, 401], [400])
+    """
+
+    data: np.ndarray = field(repr=False)
+    count: int
+    universe: int
+
+    @classmethod
+    def encode(cls, positions: np.ndarray, universe: int) -> EliasFano:
+        """Code positions, integers (m,), strictly increasing, in 0 … universe-1.
+
+        Raises `ValueError` if they are not, or if universe is not in 0 … 2**62.
+        """
+        universe = validate.integer("universe", universe, 0, MAX_UNIVERSE)
+        array = np.asarray(positions)
+        if array.ndim != 1 or (array.size and not np.issubdtype(array.dtype, np.integer)):
+            raise ValueError(
+                f"positions must be integers in one dimension, got {array.dtype} {array.shape}"
+            )
+        array = np.ascontiguousarray(array, dtype=np.int64)
+        if array.size and (
+            array[0] < 0 or array[-1] >= universe or (array[1:] <= array[:-1]).any()
+        ):
+            raise ValueError(
+                f"positions must be strictly increasing in 0..{universe - 1}, "
+                f"got {array[0]} ... {array[-1]}"
+            )
+        count = len(array)
+        low = low_bits(count, universe)
+        nbits = elias_fano_bits(count, universe)
+        words = np.zeros(-(-nbits // 64) + 1, dtype=np.uint64)
+        if count:
+            _encode(array, low, nbits - count * low, words)
+        data = words.view(np.uint8)[: -(-nbits // 8)].copy()
+        data.setflags(write=False)
+        return cls(data, count, universe)
+
+    @classmethod
+    def from_data(cls, data: np.ndarray, count: int, universe: int) -> EliasFano:
+        """The code held by stored bytes, which are checked completely.
+
+        Raises `FormatError` unless there is exactly one list of `count` positions whose code
+        these bytes are; memory used is a small multiple of the bytes given.
+        """
+        for name, value, high in (("universe", universe, MAX_UNIVERSE), ("count", count, universe)):
+            if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= high:
+                raise FormatError(
+                    f"correction {name} must be an integer in 0..{high}, got {value!r}"
+                )
+        if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 1:
+            raise FormatError("corrections must be a one-dimensional uint8 array")
+        nbits = elias_fano_bits(count, universe)
+        if len(data) != -(-nbits // 8):
+            raise FormatError(
+                f"corrections of {count} positions below {universe} must have "
+                f"{-(-nbits // 8)} bytes, got {len(data)}"
+            )
+        data = np.ascontiguousarray(data)
+        data.setflags(write=False)
+        code = cls(data, count, universe)
+        if nbits % 8 and data[-1] >> (nbits % 8):
+            raise FormatError("padding bits after the corrections must be zero")
+        if _count_ones(code._words, code._upper_bits) != count:
+            raise FormatError(f"the upper part of the corrections must hold {count} ones")
+        positions = code.decode()
+        if count and (positions[-1] >= universe or (positions[1:] <= positions[:-1]).any()):
+            raise FormatError(f"corrections must be strictly increasing and below {universe}")
+        return code
+
+    @property
+    def nbits(self) -> int:
+        """Bits of the code, before padding to a byte."""
+        return elias_fano_bits(self.count, self.universe)
+
+    def decode(self) -> np.ndarray:
+        """All positions, int64 (count,), increasing."""
+        out = np.empty(self.count, dtype=np.int64)
+        if self.count:
+            _decode(self._words, self._low, self._upper_bits, 0, 0, self.universe, out)
+        return out
+
+    def decode_range(self, lo: int, hi: int) -> np.ndarray:
+        """The positions in lo … hi-1, int64, increasing; time grows with their number only.
+
+        Raises `ValueError` unless 0 <= lo <= hi <= universe.
+        """
+        hi = validate.integer("hi", hi, 0, self.universe)
+        lo = validate.integer("lo", lo, 0, hi)
+        if self.count == 0 or lo == hi:
+            return np.empty(0, dtype=np.int64)
+        start = self._select_zero(lo >> self._low)
+        end = self._select_zero(((hi - 1) >> self._low) + 1)
+        first = start - (lo >> self._low)
+        out = np.empty(end - ((hi - 1) >> self._low) - 1 - first, dtype=np.int64)
+        if len(out):
+            _decode(self._words, self._low, self._upper_bits, start, first, self.universe, out)
+        return out[np.searchsorted(out, lo) : np.searchsorted(out, hi)]
+
+    @cached_property
+    def _low(self) -> int:
+        return low_bits(self.count, self.universe)
+
+    @cached_property
+    def _upper_bits(self) -> int:
+        return self.nbits - self.count * self._low
+
+    @cached_property
+    def _words(self) -> np.ndarray:
+        # One word to spare, so that a read across a word boundary needs no check.
+        padded = np.zeros((len(self.data) // 8 + 2) * 8, dtype=np.uint8)
+        padded[: len(self.data)] = self.data
+        return padded.view("<u8")
+
+    @cached_property
+    def _directory(self) -> np.ndarray:
+        """int64: zeros in the upper part before bit 512*i, for every i that starts in it."""
+        ones = _sample_ones(self._words, self._upper_bits)
+        return np.arange(len(ones), dtype=np.int64) * _SAMPLE - ones
+
+    def _select_zero(self, rank: int) -> int:
+        """One more than the index of the rank-th zero (from 1) of the upper part; 0 for rank 0."""
+        if rank == 0:
+            return 0
+        if rank > self._upper_bits - self.count:
+            return self._upper_bits + 1  # as if a zero followed the upper part
+        sample = int(np.searchsorted(self._directory, rank)) - 1
+        return int(_select_zero(self._words, sample * _SAMPLE, rank - int(self._directory[sample])))
+
+
+@njit(cache=True, nogil=True)
+def _encode(positions, low, upper_bits, words):
+    mask = (np.uint64(1) << np.uint64(low)) - np.uint64(1)
+    for i in range(len(positions)):
+        position = np.uint64(positions[i])
+        bit = np.int64(position >> np.uint64(low)) + i
+        words[bit >> 6] |= np.uint64(1) << np.uint64(bit & 63)
+        bit = upper_bits + i * low
+        shift = np.uint64(bit & 63)
+        part = position & mask
+        words[bit >> 6] |= part << shift
+        if shift + np.uint64(low) > np.uint64(64):
+            words[(bit >> 6) + 1] |= part >> (np.uint64(64) - shift)
+
+
+@njit(cache=True, nogil=True)
+def _decode(words, low, upper_bits, start, first, universe, out):
+    """Positions first, first+1, … into out; the upper part is read from bit `start` on."""
+    mask = (np.uint64(1) << np.uint64(low)) - np.uint64(1)
+    count = len(out)
+    w = start >> 6
+    word = words[w] >> np.uint64(start & 63) << np.uint64(start & 63)
+    i = 0
+    bit = upper_bits + first * low
+    while i < count:
+        while word == 0:
+            w += 1
+            word = words[w]
+        high = (w << 6) + np.int64(trailing_zeros(word)) - first - i
+        word &= word - np.uint64(1)
+        shift = np.uint64(bit & 63)
+        part = words[bit >> 6] >> shift
+        # Two shifts: one by 64 would be undefined where shift is 0.
+        part |= words[(bit >> 6) + 1] << np.uint64(1) << (np.uint64(63) - shift)
+        out[i] = (high << low) | np.int64(part & mask)
+        bit += low
+        i += 1
+
+
+@njit(cache=True, nogil=True)
+def _count_ones(words, nbits):
+    total = np.uint64(0)
+    for w in range(nbits >> 6):
+        total += popcount(words[w])
+    last = words[nbits >> 6] & ((np.uint64(1) << np.uint64(nbits & 63)) - np.uint64(1))
+    return np.int64(total + popcount(last))
+
+
+@njit(cache=True, nogil=True)
+def _sample_ones(words, nbits):
+    out = np.zeros(nbits // _SAMPLE + 1, dtype=np.int64)
+    for i in range(1, len(out)):
+        ones = np.uint64(0)
+        for w in range((i - 1) * (_SAMPLE >> 6), i * (_SAMPLE >> 6)):
+            ones += popcount(words[w])
+        out[i] = out[i - 1] + np.int64(ones)
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _select_zero(words, start, rank):
+    """One more than the index of the rank-th zero at or after bit `start`, a multiple of 64."""
+    w = start >> 6
+    left = rank
+    while True:
+        zeros = 64 - np.int64(popcount(words[w]))
+        if zeros >= left:
+            break
+        left -= zeros
+        w += 1
+    word = ~words[w]
+    for _ in range(left - 1):
+        word &= word - np.uint64(1)
+    return (w << 6) + np.int64(trailing_zeros(word)) + 1

@@ -1,0 +1,190 @@
+"""Encoding orders: in which sequence the weights of a tensor meet the encoder.
+
+Pruned layers are not iid: whole rows or columns are denser than others, and a block of
+consecutive weights then holds far more, or far fewer, care bits than `n_in`. A good order lets
+every stretch of a few blocks sample all rows and columns alike. All orders here are O(1)
+arithmetic, need no table, and are seen on the tensor as a matrix of `rows` output channels by
+`cols` (everything else); encoding position k visits
+
+* ``row``       flat index k;
+* ``column``    row ``k mod rows``, column ``k div rows``;
+* ``golden``    flat index ``a*k mod n`` with a ~ n / golden ratio, coprime to n;
+* ``diagonal``  with ``i = k mod rows`` and ``d = k div rows``: row ``g_r*i mod rows``, column
+  ``(g_c*i + h*d) mod cols``; every window of up to `rows` positions meets each row and (up to
+  `cols`) each column at most once. Once the vectors of a matrix product are permuted by g_r and
+  g_c, consecutive positions touch consecutive elements of both, which is what SIMD wants.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numba import njit
+
+from f2f.base import validate
+
+ORDERS = ("row", "column", "golden", "diagonal")
+
+MAX_WEIGHTS = 2**31 - 1  # so that no product of a position and a stride overflows
+
+_GOLDEN_64 = 0x9E3779B97F4A7C15  # round(2**64 / golden ratio), odd
+
+
+def golden_stride(n: int) -> int:
+    """The smallest a >= n / golden ratio that is coprime to n (1 for n <= 2); exact integers."""
+    a = max(1, (n * _GOLDEN_64) >> 64)
+    while math.gcd(a, n) != 1:
+        a += 1
+    return a
+
+
+def matrix_shape(shape: tuple[int, ...]) -> tuple[int, int]:
+    """(rows, cols) of a tensor: first axis by all the others; 0-d and 1-d tensors are one row."""
+    if len(shape) < 2:
+        return 1, math.prod(shape)
+    return shape[0], math.prod(shape[1:])
+
+
+@dataclass(frozen=True)
+class Order:
+    """A bijection from encoding positions 0..n-1 to row-major indices of a rows x cols matrix.
+
+    >>> Order("column", rows=2, cols=3).index(np.arange(6)).tolist()
+    [0, 3, 1, 4, 2, 5]
+    """
+
+    name: str
+    rows: int
+    cols: int
+
+    def __post_init__(self) -> None:
+        validate.choice("order", self.name, ORDERS)
+        validate.integer("rows", self.rows, 0)
+        validate.integer("cols", self.cols, 0)
+        validate.integer("rows * cols", self.rows * self.cols, 0, MAX_WEIGHTS)
+
+    @property
+    def n(self) -> int:
+        """Number of weights."""
+        return self.rows * self.cols
+
+    @cached_property
+    def is_stride_walk(self) -> bool:
+        """True if the index is `stride*k mod n` (row, golden), False for a walk on the torus."""
+        return self.name in ("row", "golden")
+
+    @cached_property
+    def stride(self) -> int:
+        """The stride of a stride walk: 1 (row) or the golden stride of n."""
+        return golden_stride(self.n) if self.name == "golden" else 1
+
+    @cached_property
+    def torus(self) -> tuple[int, int, int]:
+        """(g_r, g_c, h) of a torus walk: row g_r*i mod rows, column (g_c*i + h*d) mod cols."""
+        if self.name == "column":
+            return 1, 0, 1
+        g_c = golden_stride(self.cols)
+        # The next diagonal starts another golden section away, so that neighbouring diagonals of
+        # a matrix with few rows do not overlap in their columns.
+        return golden_stride(self.rows), g_c, g_c * golden_stride(self.cols) % max(self.cols, 1)
+
+    def index(self, k: np.ndarray | int) -> np.ndarray:
+        """Row-major index (int64) of encoding position(s) k in 0..n-1."""
+        k = np.asarray(k, dtype=np.int64)
+        if self.is_stride_walk:
+            return k * self.stride % self.n
+        g_r, g_c, h = self.torus
+        i, d = k % self.rows, k // self.rows
+        return g_r * i % self.rows * self.cols + (g_c * i + h * d) % self.cols
+
+    def take(self, flat: np.ndarray) -> np.ndarray:
+        """The elements of a row-major array (n,), any dtype, in encoding order."""
+        out = np.empty_like(flat, shape=self.n)
+        if self.n == 0 or self.name == "row":
+            out[:] = flat
+            return out
+        # The kernels move bytes, not numbers: NaN payloads must survive.
+        word = np.dtype(f"u{flat.dtype.itemsize}")
+        source = np.ascontiguousarray(flat).view(word)
+        if self.is_stride_walk:
+            _take_stride(source, out.view(word), self.stride)
+        else:
+            _take_torus(source, out.view(word), self.rows, self.cols, *self.torus)
+        return out
+
+    def scatter(self, positions: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Row-major array (n,) of zeros with `values` (k,) at encoding positions int64 (k,)."""
+        out = np.zeros(self.n, dtype=values.dtype)
+        word = np.dtype(f"u{values.dtype.itemsize}")
+        source, target = np.ascontiguousarray(values).view(word), out.view(word)
+        if self.is_stride_walk:
+            _scatter_stride(positions, source, target, self.stride)
+        else:
+            _scatter_torus(positions, source, target, self.rows, self.cols, *self.torus)
+        return out
+
+
+@njit(cache=True, nogil=True)
+def _take_stride(source, out, stride):
+    n = len(out)
+    index = 0
+    for k in range(n):
+        out[k] = source[index]
+        index += stride
+        if index >= n:
+            index -= n
+
+
+@njit(cache=True, nogil=True)
+def _take_torus(source, out, rows, cols, g_r, g_c, h):
+    k = 0
+    start = 0
+    for _ in range(cols):
+        row, col = 0, start
+        for _ in range(rows):
+            out[k] = source[row * cols + col]
+            k += 1
+            row += g_r
+            if row >= rows:
+                row -= rows
+            col += g_c
+            if col >= cols:
+                col -= cols
+        start += h
+        if start >= cols:
+            start -= cols
+
+
+@njit(cache=True, nogil=True)
+def _scatter_stride(positions, values, out, stride):
+    n = np.uint64(len(out))
+    step = np.uint64(stride)
+    for rank in range(len(positions)):
+        # Unsigned, because a signed remainder costs a test for the sign.
+        out[np.uint64(positions[rank]) * step % n] = values[rank]
+
+
+@njit(cache=True, nogil=True)
+def _scatter_torus(positions, values, out, rows, cols, g_r, g_c, h):
+    n_rows, n_cols = np.uint64(rows), np.uint64(cols)
+    row_step, col_step, diagonal_step = np.uint64(g_r), np.uint64(g_c), np.uint64(h)
+    for rank in range(len(positions)):
+        k = np.uint64(positions[rank])
+        d = k // n_rows
+        i = k - d * n_rows
+        col = (col_step * i + diagonal_step * d) % n_cols
+        out[row_step * i % n_rows * n_cols + col] = values[rank]
+
+
+@njit(cache=True, nogil=True)
+def positions_of(mask):
+    """int64 (k,): the positions where a bool or uint8 mask (n,) is not zero, without a branch."""
+    out = np.empty(len(mask) + 1, dtype=np.int64)
+    k = 0
+    for position in range(len(mask)):
+        out[k] = position
+        k += mask[position] != 0
+    return out[:k].copy()

@@ -1,0 +1,362 @@
+"""`CompressedTensor`: every stored array of a tensor in fixed-to-fixed code, and their accounting.
+
+The dataclass is what lies between `f2f.format.codec` (which makes and reads it), `f2f.format.container` (which
+puts it in a file) and `f2f.spmv` (which multiplies with it). `header` and `arrays` take it apart
+into JSON-able values and arrays; `from_parts` puts it together again and trusts nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from f2f.base.entropy import floor_bits
+from f2f.base.errors import FormatError
+from f2f.decoder.decoder import MATRICES, MAX_N_OUT, Decoder
+from f2f.format.corrections import EliasFano, elias_fano_bits
+from f2f.format.mask import MaskCode
+from f2f.format.orders import MAX_WEIGHTS, ORDERS, Order, matrix_shape
+
+DTYPES = {"int8": 1, "uint8": 1, "int16": 2, "float16": 2, "bfloat16": 2, "float32": 4}
+N_IN = 8
+MAX_N_S = 7
+MASK_N_S = 7  # the streams of a mask always have the widest window
+GROUP = 8  # planes decoded side by side, a byte of a decoded word
+
+
+@dataclass(frozen=True, eq=False)
+class CompressedTensor:
+    """A tensor in fixed-to-fixed code; every array in it is what a file stores.
+
+    shape, dtype, library ("numpy" or "torch"): of the tensor that comes back.
+    kind: "encoded", or "dense" for a tensor stored as it is (then only `raw` is used).
+    order, n_s, n_out, seed, matrix: encoding order and decoder; n_in is 8. n: weights, k: unpruned
+    ones.
+    mask: which weights are unpruned, in encoding order; None if the caller keeps the mask.
+    encoded: numbers of the encoded planes. payload: their inputs in groups of up to 8 planes,
+    uint8 (l + n_s, planes of the group); byte [t, q] is input vector t of plane q of the group.
+    raw_planes: numbers of the planes stored raw; raw: uint8 (len(raw_planes), ceil(n/8)), packed
+    in encoding order, least significant bit first (kind "dense": (bytes,)).
+    basis, offset: a word is ``offset ^ XOR of basis[p] over its stored bits p``.
+    corrections: per plane the care ranks whose stored bit is to be flipped.
+    seconds: time the encoding took; not stored.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    library: str
+    kind: str
+    raw: np.ndarray
+    order: str = "row"
+    n_s: int = 0
+    n_out: int = 1
+    seed: int = 0
+    matrix: str = "random"
+    k: int = 0
+    mask: MaskCode | None = None
+    encoded: tuple[int, ...] = ()
+    payload: tuple[np.ndarray, ...] = ()
+    raw_planes: tuple[int, ...] = ()
+    basis: tuple[int, ...] = ()
+    offset: int = 0
+    corrections: tuple[EliasFano, ...] = ()
+    seconds: float | None = field(default=None, compare=False)
+
+    n_in = N_IN
+
+    @property
+    def n(self) -> int:
+        """Number of weights."""
+        return math.prod(self.shape)
+
+    @property
+    def n_w(self) -> int:
+        """Bits per weight before compression."""
+        if self.kind == "encoded":
+            return 8 * DTYPES[self.dtype]
+        return 8 * len(self.raw) // self.n if self.n else 0
+
+    @property
+    def sparsity(self) -> float:
+        """Share of pruned weights (kind "encoded"; a dense tensor is not asked)."""
+        return 1 - self.k / self.n if self.n else 0.0
+
+    @cached_property
+    def decoder(self) -> Decoder:
+        """The decoder of the encoded planes."""
+        return Decoder(self.n_in, self.n_out, self.n_s, self.seed, self.matrix)
+
+    @cached_property
+    def walk(self) -> Order:
+        """The encoding order of this tensor's shape."""
+        return Order(self.order, *matrix_shape(self.shape))
+
+    @property
+    def efficiency(self) -> float:
+        """Encoding efficiency E over all encoded planes, in % (100 where there are none)."""
+        errors = sum(self.corrections[p].count for p in self.encoded)
+        bits = self.k * len(self.encoded)
+        return 100.0 * (1 - errors / bits) if bits else 100.0
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The one stored array, "data", uint8 (bytes,): all parts end to end; none if empty.
+
+        In this order: basis and offset (words), payload group by group, raw planes, corrections
+        plane by plane, mask. One array, because each named array of a file costs a hundred bytes,
+        which small layers feel.
+        """
+        parts = [self._basis_words().view(np.uint8), *self.payload, self.raw]
+        parts += [code.data for code in self.corrections]
+        if self.mask is not None:
+            parts += self.mask.arrays().values()
+        data = np.concatenate([part.reshape(-1) for part in parts])
+        return {"data": data} if data.size else {}
+
+    def _basis_words(self) -> np.ndarray:
+        words = (*self.basis, self.offset) if self.basis else ()
+        return np.array(words, dtype=f"<u{DTYPES.get(self.dtype, 1)}")
+
+    def header(self) -> dict[str, Any]:
+        """Everything but the arrays, as JSON-able values."""
+        common = {"shape": list(self.shape), "dtype": self.dtype, "library": self.library}
+        if self.kind == "dense":
+            return common | {"kind": self.kind}
+        return common | {
+            "kind": self.kind,
+            "order": self.order,
+            "n_s": self.n_s,
+            "n_out": self.n_out,
+            "seed": self.seed,
+            "matrix": self.matrix,
+            "k": self.k,
+            "encoded": _bit_set(self.encoded),
+            "raw": _bit_set(self.raw_planes),
+            "corrections": [code.count for code in self.corrections],
+            "mask": self._mask_header(),
+        }
+
+    def _mask_header(self) -> dict[str, Any] | None:
+        """The mask's header without what follows from the tensor."""
+        if self.mask is None:
+            return None
+        implied = self._mask_implied(self.k, self.seed)
+        return {key: v for key, v in self.mask.header().items() if key not in implied}
+
+    @staticmethod
+    def _mask_implied(k: int, seed: int) -> dict[str, int]:
+        return {"k": k, "n_in": N_IN, "n_s": MASK_N_S, "seed": seed}
+
+    @classmethod
+    def from_parts(cls, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> CompressedTensor:
+        """The inverse of `header` and `arrays`; `FormatError` if they do not fit together.
+
+        Sizes that the header claims are compared with the arrays before anything is allocated.
+        """
+        return _Parts(header, arrays).tensor()
+
+    def stored_bits(self) -> dict[str, int]:
+        """Stored bits by part: payload, raw, corrections, mask, header (JSON and basis)."""
+        header = len(json.dumps(self.header(), separators=(",", ":")))
+        return {
+            "payload": 8 * sum(group.nbytes for group in self.payload),
+            "raw": 8 * self.raw.nbytes,
+            "corrections": 8 * sum(code.data.nbytes for code in self.corrections),
+            "mask": 8 * self.mask.nbytes if self.mask is not None else 0,
+            "header": 8 * (header + self._basis_words().nbytes),
+        }
+
+    @property
+    def nbytes(self) -> int:
+        """Every stored byte: payload, raw planes, corrections, mask and header."""
+        return sum(self.stored_bits().values()) // 8
+
+    @property
+    def floor(self) -> float:
+        """The entropy bound in bits, n*H(S) + k*n_w, taking every care bit as a fair coin."""
+        return floor_bits(self.n, self.k, self.n_w)
+
+    def report(self) -> str:
+        """A table of bits per weight by part, beside the entropy floor, and E of each plane."""
+        n = max(self.n, 1)
+        lines = [
+            f"{self.dtype} {self.shape}, {self.kind}"
+            + (f", S = {self.sparsity:.4f}, {self.order} order" if self.kind == "encoded" else "")
+            + (f", n_s = {self.n_s}" if self.encoded else "")
+            + (f", n_out = {self.n_out}" if self.encoded else ""),
+            *(f"{part:>12}  {b / n:9.4f} bits/weight" for part, b in self.stored_bits().items()),
+            f"{'total':>12}  {8 * self.nbytes / n:9.4f} bits/weight",
+        ]
+        if self.kind == "encoded":
+            ratio = 8 * self.nbytes / self.floor if self.floor else math.nan
+            lines.append(f"{'floor':>12}  {self.floor / n:9.4f} bits/weight (ratio {ratio:.4f})")
+            lines.append(f"{'E':>12}  {self.efficiency:9.4f} %")
+            planes = []
+            for p, code in enumerate(self.corrections):
+                if p in self.encoded:
+                    planes.append(f"{p}: {100 * (1 - code.count / max(self.k, 1)):.3f}")
+                elif p in self.raw_planes:
+                    planes.append(f"{p}: raw")
+                else:
+                    planes.append(f"{p}: constant with {code.count} exceptions")
+            lines.append(f"{'planes':>12}  " + ", ".join(planes))
+        if self.seconds is not None:
+            lines.append(f"{'encoded in':>12}  {self.seconds:9.3f} s")
+        return "\n".join(lines)
+
+
+class _Parts:
+    """Reads header and arrays with every claim checked; used once and thrown away."""
+
+    def __init__(self, header: Any, arrays: dict[str, np.ndarray]) -> None:
+        if not isinstance(header, dict):
+            raise FormatError(f"header must be a JSON object, got {type(header).__name__}")
+        data = arrays.get("data", np.zeros(0, dtype=np.uint8))
+        if set(arrays) - {"data"} or data.dtype != np.uint8 or data.ndim != 1:
+            raise FormatError(f"a tensor must have one part, data, uint8, got {sorted(arrays)}")
+        self.header, self.data, self.at = header, data, 0
+
+    def tensor(self) -> CompressedTensor:
+        kind = self.choice("kind", ("encoded", "dense"))
+        library = self.choice("library", ("numpy", "torch"))
+        shape = tuple(self.integers("shape", 0, MAX_WEIGHTS))
+        dtype = self.header.get("dtype")
+        if not isinstance(dtype, str):
+            raise FormatError(f"dtype must be a string, got {dtype!r}")
+        n = math.prod(shape)
+        if len(shape) > 64 or math.prod(size or 1 for size in shape) > MAX_WEIGHTS:
+            raise FormatError(f"shape is beyond what an array can have: {list(shape)[:8]}")
+        if kind == "dense":
+            itemsize = dense_itemsize(dtype, library)
+            tensor = CompressedTensor(
+                shape, dtype, library, kind, self.take("raw", (n * itemsize,))
+            )
+        else:
+            if n > MAX_WEIGHTS:
+                raise FormatError(f"shape {shape} has more than {MAX_WEIGHTS} weights")
+            if dtype not in DTYPES:
+                raise FormatError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
+            tensor = self.encoded_tensor(shape, dtype, library, n)
+        if self.at != len(self.data):
+            raise FormatError(f"data must be {self.at} bytes, got {len(self.data)}")
+        return tensor
+
+    def encoded_tensor(
+        self, shape: tuple[int, ...], dtype: str, library: str, n: int
+    ) -> CompressedTensor:
+        n_w = 8 * DTYPES[dtype]
+        order = self.choice("order", ORDERS)
+        n_s = self.integer("n_s", 0, MAX_N_S)
+        n_out = self.integer("n_out", 1, MAX_N_OUT)
+        seed = self.integer("seed", 0, 2**63 - 1)
+        matrix = self.choice("matrix", MATRICES) if "matrix" in self.header else "random"
+        if matrix == "folded" and n_s != MAX_N_S:
+            raise FormatError(f"matrix must be random for n_s = {n_s}, got folded")
+        k = self.integer("k", 0, n)
+        encoded = self.planes("encoded", n_w)
+        raw_planes = self.planes("raw", n_w)
+        if set(encoded) & set(raw_planes):
+            raise FormatError("a plane is both encoded and raw")
+        words = self.take("basis", ((n_w + 1) * DTYPES[dtype],))
+        basis = words.view(f"<u{DTYPES[dtype]}").tolist()
+        vectors = -(-n // n_out) + n_s if n else 0
+        payload = tuple(
+            self.take("payload", (vectors, len(encoded[GROUP * g : GROUP * (g + 1)])))
+            for g in range(-(-len(encoded) // GROUP))
+        )
+        raw = self.take("raw", (len(raw_planes), -(-n // 8)))
+        corrections = self.corrections(n_w, k)
+        mask = self.mask(n, k, seed)
+        return CompressedTensor(
+            shape, dtype, library, "encoded", raw, order, n_s, n_out, seed, matrix, k, mask,
+            encoded, payload, raw_planes, tuple(basis[:-1]), basis[-1], corrections,
+        )  # fmt: skip
+
+    def corrections(self, n_w: int, k: int) -> tuple[EliasFano, ...]:
+        counts = self.integers("corrections", 0, k)
+        if len(counts) != n_w:
+            raise FormatError(f"corrections must count {n_w} planes, got {len(counts)}")
+        sizes = [-(-elias_fano_bits(count, k) // 8) for count in counts]
+        data = self.take("corrections", (sum(sizes),))
+        ends = np.cumsum(sizes).tolist()
+        return tuple(
+            EliasFano.from_data(data[end - size : end], count, k)
+            for end, size, count in zip(ends, sizes, counts, strict=True)
+        )
+
+    def mask(self, n: int, k: int, seed: int) -> MaskCode | None:
+        """The mask, which takes the rest of the data."""
+        header = self.header.get("mask", 0)
+        if header is None:
+            return None
+        if not isinstance(header, dict):
+            raise FormatError(f"mask must be null or an object, got {header!r}")
+        rest = self.take("mask", (len(self.data) - self.at,))
+        implied = CompressedTensor._mask_implied(k, seed)
+        return MaskCode.from_parts(header | implied, {"data": rest}, n)
+
+    def take(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+        """The next bytes of the data, uint8 in that shape; `FormatError` if there are too few."""
+        size = math.prod(shape)
+        if size > len(self.data) - self.at:
+            left = len(self.data) - self.at
+            raise FormatError(f"{name} must be {size} bytes, only {left} are left")
+        self.at += size
+        # A copy, aligned for the kernels that view it as words.
+        part = self.data[self.at - size : self.at].copy()
+        try:
+            return part.reshape(shape)
+        except ValueError:
+            raise FormatError(f"{name} cannot have the shape {shape}") from None
+
+    def integer(self, name: str, low: int, high: int) -> int:
+        value = self.header.get(name)
+        if type(value) is not int or not low <= value <= high:
+            raise FormatError(f"{name} must be an integer in {low}..{high}, got {value!r}")
+        return value
+
+    def integers(self, name: str, low: int, high: int) -> list[int]:
+        values = self.header.get(name)
+        if not isinstance(values, list) or not all(
+            type(v) is int and low <= v <= high for v in values
+        ):
+            raise FormatError(f"{name} must be a list of integers in {low}..{high}")
+        return values
+
+    def planes(self, name: str, n_w: int) -> tuple[int, ...]:
+        members = self.integer(name, 0, 2**n_w - 1)
+        return tuple(p for p in range(n_w) if members >> p & 1)
+
+    def choice(self, name: str, options: tuple[str, ...]) -> str:
+        value = self.header.get(name)
+        if value not in options:
+            raise FormatError(f"{name} must be one of {', '.join(options)}, got {value!r}")
+        return str(value)
+
+
+def _bit_set(planes: tuple[int, ...]) -> int:
+    return sum(1 << p for p in planes)
+
+
+def dense_itemsize(dtype: str, library: str) -> int:
+    """Bytes an element of a dense tensor of this dtype name takes; `FormatError` if unknown."""
+    if dtype == "bfloat16":
+        return 2
+    if library == "torch":
+        import torch
+
+        found = getattr(torch, dtype, None)
+        if isinstance(found, torch.dtype):
+            return found.itemsize
+    else:
+        try:
+            found = np.dtype(dtype)
+        except TypeError:
+            found = None
+        if found is not None and found.kind in "biufcSUV" and found.names is None:
+            return found.itemsize
+    raise FormatError(f"dtype {dtype!r} is not one of {library}")

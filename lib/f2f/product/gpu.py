@@ -1,0 +1,337 @@
+"""The matrix product from encoded weights on a GPU: compiles, caches and launches `encoded.cu`.
+
+A tensor is laid out and copied to the device once (`prepare`), then multiplied as often as wanted:
+
+    matrix = prepare(tensor)
+    y = spmv(matrix, x)
+
+(`spmv(tensor, x)` does both, and keeps the matrix as long as the tensor lives.)
+
+Device memory: 8*groups bytes a block of n_out weights for the payload, 1.25 bytes an unpruned
+weight for its place (32 steps and 8 bytes of header a group), one bit a weight and flip plane, 8
+bytes an exception; `DeviceMatrix.nbytes` is the exact sum. The mask is expanded to that list on
+the host; it is not kept in its coded form on the device.
+
+Sums are made by atomic additions in no fixed order: integers are exact, floats may differ between
+runs within the bound |error| <= (m + 2) * 2**-24 * sum |w_j * x_j| for a row of m unpruned weights
+(to first order in 2**-24), plus the rounding of x to float32.
+
+Importing this module needs neither CuPy nor a GPU; a product without one raises `RuntimeError`.
+"""
+
+from __future__ import annotations
+
+from copy import copy
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from f2f.format.orders import matrix_shape
+from f2f.format.tensor import CompressedTensor
+from f2f.product import device
+from f2f.product.dense import dense_matrix, sum_dtype
+from f2f.product.gpu_layout import (
+    CHUNK,
+    VECTORS,
+    DeviceLayout,
+    build_layout,
+    is_narrow,
+    walk_fields,
+)
+
+if TYPE_CHECKING:
+    import cupy
+
+THREADS = 1024
+MAX_COLUMNS = 8  # of x in one launch; more columns take more launches
+KERNEL = "encoded_product"
+
+_DTYPE_CODE = {"int8": 0, "uint8": 1, "int16": 2, "float16": 3, "bfloat16": 4, "float32": 5}
+_SUM_CODE = {"float32": 0, "int32": 1, "int64": 2, "float64": 3}
+_ORDER_CODE = {"row": 0, "golden": 0, "column": 1, "diagonal": 2}
+_LARGEST = {"int8": 128, "uint8": 255, "int16": 32768}  # magnitude of a weight
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One compiled variant and its geometry. defines: the -D options of `encoded.cu`; columns: of x
+    that it multiplies; chunk: groups a thread block takes at a time."""
+
+    defines: tuple[tuple[str, int], ...]
+    columns: int
+    blocks: int
+    chunk: int
+    shared_bytes: int
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """As NVRTC takes them."""
+        return ("--std=c++17", *(f"-D{name}={value}" for name, value in self.defines))
+
+
+class DeviceMatrix:
+    """A compressed matrix in device memory; make one with `prepare`.
+
+    layout: the host description, None for a tensor stored as it is (then `dense` is the matrix).
+    """
+
+    def __init__(self, tensor: CompressedTensor, mask: np.ndarray | None = None) -> None:
+        xp = device.require()
+        self.shape = matrix_shape(tensor.shape)
+        self.dtype = tensor.dtype
+        self.layout: DeviceLayout | None = None
+        self.dense: cupy.ndarray | None = None
+        self.arrays: dict[str, cupy.ndarray] = {}
+        self.launches: dict[tuple[int, str, bool, str], list[Any]] = {}
+        if tensor.kind == "dense":
+            self.dense = xp.asarray(dense_matrix(tensor))
+        else:
+            self.layout = build_layout(tensor, mask)
+            self.arrays = {name: xp.asarray(part) for name, part in self.layout.arrays().items()}
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of device memory."""
+        return (
+            sum(a.nbytes for a in self.arrays.values())
+            if self.dense is None
+            else (int(self.dense.nbytes))
+        )
+
+    def copy(self) -> DeviceMatrix:
+        """Another matrix with arrays of its own on the device."""
+        twin = copy(self)
+        twin.arrays = {name: array.copy() for name, array in self.arrays.items()}
+        twin.launches = {}
+        return twin
+
+
+def prepare(tensor: CompressedTensor, mask: np.ndarray | None = None) -> DeviceMatrix:
+    """The tensor in device memory. mask: as for `f2f.decompress`. Raises `RuntimeError` without a
+    GPU, `ValueError` for 2**31 weights or more."""
+    return DeviceMatrix(tensor, mask)
+
+
+def spmv(
+    matrix: CompressedTensor | DeviceMatrix, x: Any, scale: Any = None, decode: str = "auto"
+) -> Any:
+    """y = W x. matrix: (rows, cols), a tensor or a `DeviceMatrix`.
+
+    x: (cols,), NumPy or CuPy. scale: (rows,) or None, multiplies the rows of y. decode: "bmma"
+    (tensor cores), "parity" (AND and POPC) or "auto". Returns y (rows,), of x's library: int64 for
+    integers times integers without scale, float64 for float64 x, float32 otherwise. A tensor is
+    prepared at its first product and kept on the device as long as it lives.
+    Raises `ValueError` for a wrong shape or dtype, `RuntimeError` without a GPU.
+    """
+    if np.ndim(x) != 1:
+        raise ValueError(f"x must be one-dimensional, got shape {np.shape(x)}")
+    return spmm(matrix, x[:, None], scale, decode)[:, 0]
+
+
+def spmm(
+    matrix: CompressedTensor | DeviceMatrix, x: Any, scale: Any = None, decode: str = "auto"
+) -> Any:
+    """Y = W X with X (cols, m): as `spmv`, a column each; the weights are decoded once for every
+    `Launch.columns` columns (as many as fit into shared memory, at most 8)."""
+    xp = device.require()
+    on_device = matrix if isinstance(matrix, DeviceMatrix) else _kept(matrix)
+    rows, cols = on_device.shape
+    if np.ndim(x) != 2 or np.shape(x)[0] != cols:
+        raise ValueError(f"x must have shape ({cols}, m), got {np.shape(x)}")
+    on_host = not isinstance(x, xp.ndarray)
+    sum_type = accumulation(on_device.dtype, x.dtype, cols)
+    x = xp.ascontiguousarray(xp.asarray(x), dtype=sum_type)
+    y_type = sum_type
+    if scale is not None:
+        if np.shape(scale) != (rows,):
+            raise ValueError(f"scale must have shape ({rows},), got {np.shape(scale)}")
+        y_type = np.dtype(np.float64 if sum_type == np.float64 else np.float32)
+        scale = xp.ascontiguousarray(xp.asarray(scale), dtype=y_type)
+    y = xp.zeros((rows, x.shape[1]), dtype=y_type)
+    if on_device.dense is not None:
+        product = on_device.dense.astype(sum_type) @ x
+        y[...] = product if scale is None else product * scale[:, None]
+    else:
+        multiply(on_device, x, y, sum_type, scale, decode)
+    if y_type == np.int32:
+        y = y.astype(np.int64)
+    return y.get() if on_host else y
+
+
+_KEPT: WeakKeyDictionary[CompressedTensor, DeviceMatrix] = WeakKeyDictionary()
+
+
+def _kept(tensor: CompressedTensor) -> DeviceMatrix:
+    if tensor not in _KEPT:
+        _KEPT[tensor] = prepare(tensor)
+    return _KEPT[tensor]
+
+
+def multiply(
+    matrix: DeviceMatrix,
+    x: cupy.ndarray,
+    y: cupy.ndarray,
+    sum_type: np.dtype,
+    scale: cupy.ndarray | None = None,
+    decode: str = "auto",
+) -> None:
+    """y += W x on the current stream, without checks, allocations or synchronisation.
+
+    x: (cols, m) of sum_type, which is as `accumulation` gives it; y: (rows, m) of sum_type, or with
+    a scale float32 (float64 for float64 sums); both C-contiguous. scale: (rows,), y's dtype.
+    """
+    key = (x.shape[1], sum_type.name, scale is not None, decode)
+    launches = matrix.launches.get(key)
+    if launches is None:
+        launches = matrix.launches[key] = _prepare_launches(matrix, sum_type, key)
+    for at, launch, kernel, fixed in launches:
+        left, out = (x[:, at:], y[:, at:]) if at else (x, y)
+        args = (*fixed, *vector_arguments(left, out, scale, matrix.arrays["flip_words"]))
+        kernel((launch.blocks,), (THREADS,), args, shared_mem=launch.shared_bytes)
+
+
+def _prepare_launches(
+    matrix: DeviceMatrix, sum_type: np.dtype, key: tuple[int, str, bool, str]
+) -> list[tuple[int, Launch, Any, list[Any]]]:
+    """(first column, launch, kernel, its fixed arguments) of every launch of a product."""
+    layout = matrix.layout
+    assert layout is not None
+    columns, _, scaled, decode = key
+    found = device.probe()
+    limits = (found.multiprocessors, found.shared_bytes)
+    launches: list[tuple[int, Launch, Any, list[Any]]] = []
+    at = 0
+    while layout.weights and at < columns:
+        launch = plan(layout, columns - at, sum_type, scaled, decode, *limits)
+        fixed = fixed_arguments(launch, layout, matrix.arrays)
+        launches.append((at, launch, _compiled(launch), fixed))
+        at += launch.columns
+    return launches
+
+
+def accumulation(dtype: str, x_dtype: Any, cols: int) -> np.dtype:
+    """The dtype in which x is taken and products with weights of `dtype` are summed on a GPU.
+
+    As `f2f.spmv.sum_dtype`, but int32 where no x of its dtype can make a sum overflow.
+    """
+    x_dtype = np.dtype(x_dtype)
+    wide = sum_dtype(dtype, x_dtype)
+    if wide != np.int64:
+        return wide
+    info = np.iinfo(x_dtype)
+    bound = _LARGEST[dtype] * max(-int(info.min), int(info.max)) * max(cols, 1)
+    return np.dtype(np.int32) if bound < 2**31 else wide
+
+
+def plan(
+    layout: DeviceLayout,
+    columns: int,
+    sum_type: np.dtype,
+    scaled: bool,
+    decode: str = "auto",
+    multiprocessors: int = 132,
+    shared_limit: int = 232448,
+    threads: int = THREADS,
+) -> Launch:
+    """The variant of the kernel for these sizes, and how to launch it (pure arithmetic)."""
+    if decode not in ("auto", "bmma", "parity"):
+        raise ValueError(f"decode must be auto, bmma or parity, got {decode!r}")
+    rows, cols = layout.shape
+    tables = 1024 * layout.groups if len(layout.luts) else 0
+    matrix = 16 * (VECTORS - layout.n_s) * layout.n_out
+    a_column = (rows + cols) * sum_type.itemsize
+    # Shifted decoder rows are worth their shared memory where the vectors still fit beside them.
+    small = tables + matrix <= shared_limit // 4 or tables + matrix + a_column <= shared_limit
+    use_bmma = layout.n_groups > 0 and (decode == "bmma" or (decode == "auto" and small))
+    fixed = tables + (matrix if use_bmma else 0)
+    if fixed > shared_limit:
+        raise ValueError(f"decode must be 'parity' for n_out = {layout.n_out}, got {decode!r}")
+    columns = min(columns, MAX_COLUMNS)
+    fit = (shared_limit - fixed) // a_column
+    in_shared = fit >= 1
+    if in_shared:
+        columns = min(columns, fit)
+    unroll = 4 if layout.groups == 1 else 2
+    chunk = threads // 32 * unroll
+    assert CHUNK % chunk == 0
+    work = max(-(-layout.n_groups // chunk), -(-len(layout.exception_word) // threads))
+    defines = {
+        "DTYPE": _DTYPE_CODE[layout.dtype],
+        "ACC": _SUM_CODE[sum_type.name],
+        "ORDER": order_code(layout.order.name),
+        "GROUPS": layout.groups,
+        "FLIPS": len(layout.flip_words),
+        "LUT": int(len(layout.luts) > 0),
+        "COLUMNS": columns,
+        "IN_SHARED": int(in_shared),
+        "SCALED": int(scaled),
+        "N_S": layout.n_s,
+        "NARROW": int(layout.order.name == "diagonal" and is_narrow(layout.order)),
+        "DECODE_BMMA": int(use_bmma),
+        "THREADS": threads,
+        "UNROLL": unroll,
+    }
+    return Launch(
+        tuple(defines.items()),
+        columns,
+        max(1, min(multiprocessors, work)),
+        chunk,
+        fixed + (a_column * columns if in_shared else 0),
+    )
+
+
+def fixed_arguments(launch: Launch, layout: DeviceLayout, arrays: dict[str, Any]) -> list[Any]:
+    """The kernel's first arguments: the arrays of the layout (NumPy or CuPy) and NumPy scalars."""
+    fraction, column_fraction, turn_fraction, *counts = walk_fields(layout.order)
+    magic = min((1 << 32) // layout.n_out, (1 << 32) - 1)
+    return [
+        arrays["heads"],
+        arrays["steps"],
+        np.uint32(-(-layout.n_groups // launch.chunk)),
+        arrays["payload"],
+        arrays["rows"],
+        np.uint32(layout.n_out),
+        np.uint32(magic),
+        arrays["luts"],
+        arrays["flips"],
+        arrays["flip_words"],
+        np.uint32(layout.offset),
+        arrays["exception_index"],
+        arrays["exception_word"],
+        np.uint32(len(layout.exception_word)),
+        *(np.uint64(f) for f in (fraction, column_fraction, turn_fraction)),
+        *(np.uint32(count) for count in counts),
+    ]
+
+
+def vector_arguments(x: Any, y: Any, scale: Any, unused: Any) -> list[Any]:
+    """The kernel's last arguments; `unused`: any array, passed where there is no scale."""
+    return [
+        x,
+        np.uint32(x.strides[0] // x.itemsize),
+        y,
+        np.uint32(y.strides[0] // y.itemsize),
+        unused if scale is None else scale,
+    ]
+
+
+def order_code(order: str) -> int:
+    """ORDER of `encoded.cu` for an encoding order."""
+    return _ORDER_CODE[order]
+
+
+def source(name: str) -> str:
+    """The text of a .cu file beside this module."""
+    return (Path(__file__).parent / name).read_text(encoding="utf-8")
+
+
+@cache
+def _compiled(launch: Launch) -> Any:
+    xp = device.require()
+    kernel = xp.RawModule(code=source("encoded.cu"), options=launch.options).get_function(KERNEL)
+    kernel.max_dynamic_shared_size_bytes = launch.shared_bytes
+    return kernel

@@ -1,0 +1,312 @@
+"""The arrays that the GPU kernel of `encoded.cu` reads, built once per tensor on the host.
+
+The kernel decodes unpruned weights only, 32 at a time, and wants to know where they are without a
+search. So the mask becomes a list of *groups* of up to 32 weights (8 bytes each) and of *steps*
+(one byte a weight): the low byte of the weight's distance from the first block of its group, that
+block being a multiple of 4. Distances rise by less than 256, so a fall of the byte is a carry. All
+windows of a group lie in 16 consecutive input vectors, the operand of one tensor-core product.
+
+The payload is the stored one, regrouped so that a 32-bit word is four vectors of one plane. Where
+it costs no memory, the change of basis is applied to the payload itself (both are linear). Planes
+whose stored bit is often corrected (skewed planes, stored as constants with exceptions) or raw get
+one bit a weight beside the steps; weights with a rarer correction leave the list and are kept as
+(index, word) pairs, so that garbage such as a decoded NaN never meets the sum.
+
+Only NumPy and numba are used here: the layout is tested without a GPU.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from f2f.format.basis import linear_map
+from f2f.format.codec import care_mask
+from f2f.format.orders import Order
+from f2f.format.tensor import DTYPES, GROUP, CompressedTensor
+
+CHUNK = 128  # groups that a thread block takes at a time, at most
+VECTORS = 16  # input vectors in the 128 bits of a tensor-core operand
+MAX_N_OUT = (1 << 14) - 1  # limit of the kernel's division; sparser tensors become exceptions
+MAX_WEIGHTS = (1 << 31) - 1
+FLIP_SHARE = 1 / 64  # a plane flipped more often than this gets a bit a weight
+# Instructions per group of 32 weights in the main loop of `encoded.cu`, by groups of 8 planes:
+# compiled by NVRTC 13.0 for sm_90, row or golden order, float sums, one column, no tables or flips.
+INSTRUCTIONS = {1: 73, 2: 93, 3: 107, 4: 126}
+DIAGONAL_INSTRUCTIONS = 8  # more for the column of a position in diagonal order
+
+_ARRAYS = (
+    *("heads", "steps", "payload", "rows", "luts", "flips", "flip_words"),
+    *("exception_index", "exception_word"),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class DeviceLayout:
+    """Host copies of the kernel's arrays; names as in `encoded.cu`.
+
+    n_groups: groups that hold weights; empty ones follow, to whole chunks and one beyond.
+    heads: uint32 (g, 2), first block / 4 and distance of the first weight | count << 24.
+    steps: uint8 (g, 32). payload: uint32 (vectors / 4 + 4, 8 * groups), byte j of word [w, q] is
+    input vector 4w + j of plane q. rows: uint64 (n_out,). luts: uint32 (groups, 256), or of length
+    0 where decoded bytes are word bytes already. flips: uint32 (g, f), bit i for weight i of the
+    group. flip_words: uint32 (f,). exception_index: uint32 (e,), i * cols + j in walked rows and
+    columns. exception_word: uint32 (e,). offset: the affine part of the words.
+    weights: unpruned weights of the tensor, the exceptions among them.
+    """
+
+    shape: tuple[int, int]
+    dtype: str
+    order: Order
+    n_out: int
+    n_s: int
+    groups: int
+    n_groups: int
+    heads: np.ndarray
+    steps: np.ndarray
+    payload: np.ndarray
+    rows: np.ndarray
+    luts: np.ndarray
+    flips: np.ndarray
+    flip_words: np.ndarray
+    offset: int
+    exception_index: np.ndarray
+    exception_word: np.ndarray
+    weights: int
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Every array that goes to the device, by name."""
+        return {name: getattr(self, name) for name in _ARRAYS}
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of device memory that the matrix takes."""
+        return sum(array.nbytes for array in self.arrays().values())
+
+    def bytes_moved(self, columns: int = 1) -> int:
+        """Fewest bytes that a product moves through device memory: every array and `columns`
+        columns of x read once, as many of y written once, four bytes an element."""
+        return self.nbytes + 4 * columns * sum(self.shape)
+
+    def instructions(self) -> int:
+        """Instructions that all warps together issue to decode and multiply, one column of x,
+        by tensor cores; counted in compiled code, see `INSTRUCTIONS`."""
+        extra = DIAGONAL_INSTRUCTIONS if self.order.name == "diagonal" else 0
+        return self.n_groups * (INSTRUCTIONS[self.groups] + extra)
+
+    def floor_us(
+        self, bytes_per_s: float, instructions_per_s: float, columns: int = 1
+    ) -> dict[str, float]:
+        """The two times that no product of this layout can beat, in microseconds.
+
+        bytes_per_s: of device memory. instructions_per_s: of all warp schedulers together, that is
+        four times multiprocessors times clock. "bytes": `bytes_moved` at the one; "instructions":
+        `instructions` at the other (one column of x). The larger counts.
+        """
+        return {
+            "bytes": 1e6 * self.bytes_moved(columns) / bytes_per_s,
+            "instructions": 1e6 * self.instructions() / instructions_per_s,
+        }
+
+
+def build_layout(tensor: CompressedTensor, mask: np.ndarray | None = None) -> DeviceLayout:
+    """The layout of a tensor of kind "encoded".
+
+    mask: bool, the tensor's shape, where the tensor stores none. Raises `ValueError` for a tensor
+    of kind "dense" or of 2**31 weights or more. Peak memory on the host: about 40 bytes an
+    unpruned weight and the mask as bool (n,).
+    """
+    if tensor.kind != "encoded":
+        raise ValueError(f"tensor must be of kind 'encoded', got {tensor.kind!r}")
+    if tensor.n > MAX_WEIGHTS:
+        raise ValueError(f"tensor must have at most {MAX_WEIGHTS} weights, got {tensor.n}")
+    positions = np.flatnonzero(care_mask(tensor, mask))
+    flip_planes, exceptional, flips_at_care = _split_corrections(tensor, positions)
+    listed = np.flatnonzero(~exceptional)  # care ranks that the kernel decodes
+    n_groups, steps, heads, members = _pack_steps(positions[listed], tensor.n_out, tensor.n_s)
+
+    n_bytes = DTYPES[tensor.dtype]
+    groups, payload, luts = _payload(tensor, n_bytes)
+    basis = tensor.basis
+    flips = np.zeros((len(heads), len(flip_planes)), dtype=np.uint32)
+    for f, p in enumerate(flip_planes):
+        bits = np.zeros(steps.shape, dtype=np.uint8)
+        bits.reshape(-1)[members] = flips_at_care[p][listed]
+        flips[:, f] = np.packbits(bits, axis=1, bitorder="little").view("<u4")[:, 0]
+
+    rare = np.flatnonzero(exceptional)
+    words = _words_at(tensor, positions, rare)
+    return DeviceLayout(
+        shape=(tensor.walk.rows, tensor.walk.cols),
+        dtype=tensor.dtype,
+        order=tensor.walk,
+        n_out=tensor.n_out,
+        n_s=tensor.n_s,
+        groups=groups,
+        n_groups=n_groups,
+        heads=heads,
+        steps=steps,
+        payload=payload,
+        rows=tensor.decoder.rows[: min(tensor.n_out, MAX_N_OUT)],
+        luts=luts,
+        flips=flips,
+        flip_words=np.array([basis[p] for p in flip_planes], dtype=np.uint32),
+        offset=tensor.offset,
+        exception_index=_walked_index(tensor.walk, positions[rare]),
+        exception_word=words.astype(np.uint32),
+        weights=tensor.k,
+    )
+
+
+def _split_corrections(
+    tensor: CompressedTensor, positions: np.ndarray
+) -> tuple[list[int], np.ndarray, dict[int, np.ndarray]]:
+    """(planes with a flip bit a weight, bool (k,) exceptional ranks, the flip bits of each)."""
+    exceptional = np.full(tensor.k, tensor.n_out > MAX_N_OUT)
+    flips: dict[int, np.ndarray] = {}
+    for row, p in zip(tensor.raw, tensor.raw_planes, strict=False):
+        flips[p] = np.unpackbits(row, count=tensor.n, bitorder="little")[positions]
+    for p, code in enumerate(tensor.corrections):
+        if not code.count:
+            continue
+        ranks = code.decode()
+        if p in flips or code.count > FLIP_SHARE * tensor.k:
+            flips.setdefault(p, np.zeros(tensor.k, dtype=np.uint8))[ranks] ^= 1
+        else:
+            exceptional[ranks] = True
+    return sorted(flips), exceptional, flips
+
+
+def _pack_steps(
+    positions: np.ndarray, n_out: int, n_s: int
+) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
+    """(groups, steps, heads, index of each weight in the flattened steps)."""
+    group_of = np.empty(len(positions), dtype=np.int64)
+    g = _assign_groups(positions, n_out, VECTORS - n_s, group_of) if len(positions) else 0
+    starts = np.searchsorted(group_of, np.arange(g))
+    counts = np.diff(np.append(starts, len(positions)))
+    quarter = positions[starts] // (4 * n_out)
+    distance = positions - 4 * n_out * quarter[group_of]
+    lane = np.arange(len(positions)) - starts[group_of]
+    members = 32 * group_of + lane
+
+    first = distance[starts]
+    # A lane without a weight repeats the last distance: no carry, and a place that exists.
+    low = ((distance - first[group_of]) & 255).astype(np.uint8)
+    padded = (-(-g // CHUNK) + 1) * CHUNK
+    steps = np.zeros((padded, 32), dtype=np.uint8)
+    steps[:g] = low[starts + counts - 1, None]
+    steps.reshape(-1)[members] = low
+    heads = np.zeros((padded, 2), dtype=np.uint32)
+    heads[:g, 0] = quarter
+    heads[:g, 1] = first | counts << 24
+    return g, steps, heads, members
+
+
+@njit(cache=True, nogil=True)
+def _assign_groups(positions, n_out, blocks, group_of):
+    """Number the groups greedily; `blocks` consecutive blocks have all windows in 16 vectors."""
+    group = -1
+    count = 32
+    end = -1
+    before = 0
+    for w in range(len(positions)):
+        position = positions[w]
+        if count == 32 or position >= end or position - before > 255:
+            group += 1
+            count = 0
+            end = (position // (4 * n_out) * 4 + blocks) * n_out
+        group_of[w] = group
+        count += 1
+        before = position
+    return group + 1
+
+
+def _payload(tensor: CompressedTensor, n_bytes: int) -> tuple[int, np.ndarray, np.ndarray]:
+    """(groups of 8 planes, words (vectors / 4 + 4, 8 * groups), tables or none)."""
+    planes = (
+        np.concatenate(tensor.payload, axis=1) if tensor.payload else np.zeros((0, 0), np.uint8)
+    )
+    groups = max(1, -(-planes.shape[1] // GROUP))
+    vectors = [tensor.basis[p] for p in tensor.encoded]
+    if groups == n_bytes:
+        mapped = np.zeros((len(planes), 8 * groups), dtype=np.uint8)
+        for q, vector in enumerate(vectors):
+            for p in range(8 * n_bytes):
+                if vector >> p & 1:
+                    mapped[:, p] ^= planes[:, q]
+        luts = np.zeros((0, 256), dtype=np.uint32)
+    else:
+        mapped = np.zeros((len(planes), 8 * groups), dtype=np.uint8)
+        mapped[:, : planes.shape[1]] = planes
+        vectors += [0] * (8 * groups - len(vectors))
+        bytes_ = np.arange(256, dtype=np.uint32)
+        luts = np.stack(
+            [linear_map(tuple(vectors[8 * g : 8 * g + 8]), bytes_) for g in range(groups)]
+        )
+    count = tensor.decoder.n_vectors(tensor.n)
+    tiles = np.zeros((-(-count // 4) + 4, 4, 8 * groups), dtype=np.uint8)
+    tiles.reshape(-1, 8 * groups)[: len(mapped)] = mapped
+    words = np.ascontiguousarray(tiles.transpose(0, 2, 1)).view("<u4")[..., 0]
+    return groups, words, luts
+
+
+def _words_at(tensor: CompressedTensor, positions: np.ndarray, ranks: np.ndarray) -> np.ndarray:
+    """True words, unsigned, of the weights with these care ranks: a parity each, then corrections.
+
+    Memory: 24 bytes a weight and plane of a chunk.
+    """
+    dtype = np.dtype(f"u{DTYPES[tensor.dtype]}")
+    stored = np.zeros(len(ranks), dtype=dtype)
+    at = positions[ranks]
+    blocks, r = at // tensor.n_out, at % tensor.n_out
+    rows = tensor.decoder.rows[r]
+    for g, inputs in enumerate(tensor.payload):
+        for q in range(inputs.shape[1]):
+            window = np.zeros(len(at), dtype=np.uint64)
+            for j in range(tensor.n_s + 1):
+                window |= inputs[blocks + j, q].astype(np.uint64) << np.uint64(8 * j)
+            bit = (np.bitwise_count(rows & window) & 1).astype(dtype)
+            stored |= bit << dtype.type(tensor.encoded[GROUP * g + q])
+    for row, p in zip(tensor.raw, tensor.raw_planes, strict=False):
+        stored |= ((row[at >> 3] >> (at & 7)) & 1).astype(dtype) << dtype.type(p)
+    for p, code in enumerate(tensor.corrections):
+        if code.count:
+            stored ^= np.isin(ranks, code.decode()).astype(dtype) << dtype.type(p)
+    return linear_map(tensor.basis, stored) ^ dtype.type(tensor.offset)
+
+
+def _walked_index(order: Order, positions: np.ndarray) -> np.ndarray:
+    """i * cols + j of each position, in the rows and columns that the order walks."""
+    if order.is_stride_walk or order.name == "column" or not len(positions):
+        return order.index(positions).astype(np.uint32)
+    i, d = positions % order.rows, positions // order.rows
+    return (i * order.cols + (i + d * diagonal_turn(order)) % order.cols).astype(np.uint32)
+
+
+def diagonal_turn(order: Order) -> int:
+    """Walked columns between the starts of two diagonals: g_c * turn = h (mod cols)."""
+    _, g_c, h = order.torus
+    return h * pow(g_c, -1, order.cols) % order.cols if order.cols > 1 else 0
+
+
+def is_narrow(order: Order) -> bool:
+    """Whether 32-bit fractions give a diagonal's columns exactly, see NARROW in `encoded.cu`."""
+    return (order.rows + order.cols) * order.cols < 1 << 32
+
+
+def walk_fields(order: Order) -> tuple[int, int, int, int, int, int, int]:
+    """The members of `struct Walk` in `encoded.cu`: three fractions and four counts."""
+
+    def fraction(a: int, b: int, bits: int = 64) -> int:
+        return (a % b << bits) // b
+
+    rows, cols = order.rows, order.cols
+    if order.name != "diagonal":
+        return fraction(order.stride, order.n), 0, 0, rows, cols, 1, 1
+    g_r, g_c, _ = order.torus
+    bits = 32 if is_narrow(order) else 64
+    turn = fraction(diagonal_turn(order), cols, bits)
+    return fraction(1, order.n), fraction(1, cols, bits), turn, rows, cols, g_r, g_c

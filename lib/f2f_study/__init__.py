@@ -1,0 +1,1 @@
+"""The study that the notebooks call: experiments, figures, networks, sources, baselines, runs."""

@@ -1,0 +1,14 @@
+"""One function per figure: ``f2f_study.figures.NAME(csv_path, out_stem)``; see `f2f_study.figures.style`.
+
+Importing this package needs matplotlib and pandas (the `notebooks` extra).
+"""
+
+from f2f_study.figures.benchmarks import *
+from f2f_study.figures.beyond import *
+from f2f_study.figures.models import *
+from f2f_study.figures.overview import *
+from f2f_study.figures.spmv import *
+from f2f_study.figures.style import REGISTER as REGISTER
+from f2f_study.figures.style import redraw as redraw
+from f2f_study.figures.style import save as save
+from f2f_study.figures.synthetic import *

@@ -1,0 +1,163 @@
+"""The TensorFlow checkpoints of "The State of Sparsity" (Gale et al. 2019), without TensorFlow.
+
+Reading rules: magnitude and random pruning store the weights and a 0/1 mask; variational dropout
+stores theta and log_sigma2 and keeps a weight where log_sigma2 - ln(theta^2 + 1e-8) is below a
+threshold; L0 regularization stores theta and log_alpha and multiplies theta by
+clip(1.2 sigmoid(log_alpha) - 0.1, 0, 1). TensorFlow keeps matrices as (in, out) and convolutions
+as (height, width, in, out); here the first axis is the outputs, as in DLMC.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+import numpy as np
+
+from f2f.base.errors import FormatError
+from f2f_study.networks.layers import Layer, PrunedModel
+from f2f_study.results import repository_root
+from f2f_study.sources.dlmc import FOLDERS, NETWORKS
+from f2f_study.sources.download import ModelUnavailable, data_dir, fetch, unpack
+from f2f_study.sources.tfcheckpoint import Checkpoint
+
+# Suffix of the variable that goes with the weights, per method.
+_PARTNERS = {
+    "random": "mask",
+    "magnitude": "mask",
+    "variational_dropout": "log_sigma2",
+    "l0": "log_alpha",
+}
+_RESNET_THRESHOLD = 0.5
+
+
+def table() -> list[dict[str, str]]:
+    """The published checkpoints: model, technique, sparsity, quality, url."""
+    path = repository_root() / "data" / "state-of-sparsity-checkpoints.csv"
+    if not path.exists():
+        raise ModelUnavailable(
+            f"data/{path.name} was not found: work in a checkout of the repository, which holds it"
+        )
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _row(network: str, method: str, sparsity: float) -> dict[str, str]:
+    model = {"transformer": "transformer(BLEU)", "resnet": "rn50(top1)"}[network]
+    rows = [row for row in table() if row["model"] == model and row["technique"] == FOLDERS[method]]
+    for row in rows:
+        if float(row["sparsity"]) == sparsity:
+            return row
+    known = ", ".join(row["sparsity"] for row in rows) or "none"
+    raise ValueError(
+        f"sparsity must be one that was published for {network} by {method} ({known}), "
+        f"got {sparsity:g}"
+    )
+
+
+def available(network: str) -> list[tuple[str, float]]:
+    """(method, sparsity) of every checkpoint on this machine."""
+    found = []
+    for row in table():
+        for method, technique in FOLDERS.items():
+            wanted = row["technique"] == technique and row["model"].startswith(NETWORKS[network])
+            if wanted and _prefixes(row):
+                found.append((method, float(row["sparsity"])))
+    return found
+
+
+def _prefixes(row: dict[str, str]) -> list[Path]:
+    name = Path(row["url"]).name
+    base = data_dir() / "checkpoints" / name.removesuffix(".tar")
+    return sorted(path.with_suffix("") for path in base.rglob("*.index"))
+
+
+def load(network: str, method: str, sparsity: float, download: bool) -> PrunedModel:
+    """A published checkpoint; see `f2f_study.sources.open_model`."""
+    row = _row(network, method, sparsity)
+    name = Path(row["url"]).name
+    place = data_dir() / "checkpoints" / name.removesuffix(".tar")
+    if not _prefixes(row) and (download or (data_dir() / name).exists()):
+        unpack(fetch(row["url"], name), place)
+    prefixes = _prefixes(row)
+    if not prefixes:
+        raise ModelUnavailable(
+            f"{name} is not in the data folder. Pass download=True, or get {row['url']} and place "
+            f"it in data/raw (or the folder that F2F_DATA names); see data/README.md"
+        )
+    threshold = _RESNET_THRESHOLD
+    if network == "transformer" and method == "variational_dropout":
+        threshold = threshold_of(name)
+    layers = read_layers(prefixes[-1], method, threshold)
+    unit = "BLEU" if network == "transformer" else "% top-1"
+    words = f"trained, {name}"
+    quality = f"{row['quality']} {unit} as published"
+    return PrunedModel("checkpoint", network, method, sparsity, layers, words, quality=quality)
+
+
+def threshold_of(name: str) -> float:
+    """The log alpha threshold at the end of a Transformer checkpoint's name.
+
+    >>> threshold_of("variational_dropout_0.9_cubic_0_200000_8.89E-08_0.0_0.1_2.5.tar")
+    2.5
+    """
+    match = re.search(r"_([0-9.]+)$", name.removesuffix(".tar"))
+    if not match:
+        raise ValueError(f"name must end in the log alpha threshold, got {name!r}")
+    return float(match[1])
+
+
+def read_layers(prefix: str | Path, method: str, threshold: float = 3.0) -> dict[str, Layer]:
+    """Every pruned tensor of a checkpoint, by the rule of its method.
+
+    prefix: e.g. ``folder/model.ckpt-500000``. threshold: of log alpha, variational dropout only.
+    Returns {name: Layer} with float32 weights, outputs first, names with "/" as in the checkpoint.
+
+    Raises:
+        ValueError: unknown method.
+        FormatError: the checkpoint has none of the variables the method leaves behind.
+    """
+    if method not in _PARTNERS:
+        raise ValueError(f"method must be one of {', '.join(_PARTNERS)}, got {method!r}")
+    checkpoint = Checkpoint(prefix)
+    partner = _PARTNERS[method]
+    layers = {}
+    for name in checkpoint.names():
+        base, _, leaf = name.rpartition("/")
+        if leaf == partner:
+            theta = next((f"{base}/{w}" for w in ("kernel", "weights", "weight")
+                          if f"{base}/{w}" in checkpoint.entries), "")  # fmt: skip
+        elif leaf.endswith("_aux") and partner != "mask":
+            theta, base = name.removesuffix("_aux"), name.removesuffix("_aux")
+        else:
+            continue
+        if theta not in checkpoint.entries:
+            raise FormatError(f"{prefix}: {name} has no weights (kernel or weights) beside it")
+        weights, extra = checkpoint.read(theta), checkpoint.read(name)
+        if weights.shape != extra.shape:
+            raise FormatError(f"{prefix}: {name} and {theta} differ in shape")
+        layers[base] = _layer(weights, extra, method, threshold)
+    if not layers:
+        known = ", ".join(checkpoint.names()[:4])
+        raise FormatError(
+            f"{prefix}: has no variable ending in /{partner}, as {method} leaves them; is it a "
+            f"checkpoint of another method? It holds {len(checkpoint.entries)} tensors: {known}"
+        )
+    return layers
+
+
+def _layer(weights: np.ndarray, extra: np.ndarray, method: str, threshold: float) -> Layer:
+    """One tensor by the rule of its method, outputs first."""
+    weights = weights.astype(np.float32)
+    if method == "variational_dropout":
+        mask = extra - np.log(weights**2 + np.float32(1e-8)) < threshold
+    elif method == "l0":
+        gate = np.clip(1.2 / (1 + np.exp(-extra.astype(np.float64))) - 0.1, 0, 1)
+        mask = extra > -np.log(11)
+        weights = (weights * gate).astype(np.float32)
+    else:
+        mask = extra != 0
+    weights, mask = np.moveaxis(weights, -1, 0), np.moveaxis(mask, -1, 0)
+    mask = np.ascontiguousarray(mask)
+    return Layer(np.where(mask, weights, np.float32(0)), mask)

@@ -1,0 +1,131 @@
+"""Where downloaded files lie, and how they get there.
+
+Files go to ``data/raw`` of the repository; the environment variable ``F2F_DATA`` names another
+folder. A download that was interrupted leaves ``NAME.part`` and goes on from there the next time,
+if the server can and the file is still the same one. ``data/README.md`` lists every file.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tarfile
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from f2f_study.results import repository_root
+
+_CHUNK = 1 << 20
+
+
+class ModelUnavailable(FileNotFoundError):
+    """A model that is not on this machine; the message says how to get it."""
+
+
+def data_dir() -> Path:
+    """The folder of downloaded files: ``$F2F_DATA``, else ``data/raw`` of the repository."""
+    named = os.environ.get("F2F_DATA")
+    return Path(named).expanduser() if named else repository_root() / "data" / "raw"
+
+
+def find_file(path: str) -> Path:
+    """A file by its path, or by its path below `data_dir`; `ModelUnavailable` if there is none."""
+    for place in (Path(path), data_dir() / path):
+        if path and place.is_file():
+            return place
+    raise ModelUnavailable(f"path must be a file, here or in the data folder, got {path!r}")
+
+
+def fetch(url: str, name: str, sha256: str = "", progress: bool = True) -> Path:
+    """Download a file once, through pooch, and return its path.
+
+    url: http, https or file. name: file name below `data_dir`. sha256: checksum in hex, or its
+    first digits (publishers often put eight into the file name); "" if none is known.
+
+    Raises:
+        ValueError: the checksum does not match; the wrong file is removed.
+        ModelUnavailable: the address cannot be read.
+    """
+    import pooch
+
+    folder = data_dir()
+    path = folder / name
+    if not path.exists():
+        loader = _Resumable(folder / f"{name}.part", progress)
+        try:
+            pooch.retrieve(url, known_hash=None, fname=name, path=folder, downloader=loader)
+        except (urllib.error.URLError, OSError) as error:
+            raise ModelUnavailable(
+                f"{url} cannot be downloaded ({error}); fetch it by other means and place it as "
+                f"{name} in the folder that F2F_DATA names, or data/raw (see data/README.md)"
+            ) from error
+    found = pooch.file_hash(str(path), alg="sha256")
+    if not found.startswith(sha256.lower()):
+        path.unlink()
+        raise ValueError(
+            f"{name} must have sha256 {sha256}, got {found}; the file was removed. "
+            f"Download it again, or check the address {url}"
+        )
+    return path
+
+
+class _Resumable:
+    """A pooch downloader that keeps what came and continues there.
+
+    The part file is only continued if the server still names the same ETag or date (If-Range);
+    otherwise the server sends the whole file and it starts again.
+    """
+
+    def __init__(self, part: Path, progress: bool) -> None:
+        self.part, self.progress = part, progress
+        self.tag = part.with_suffix(".tag")
+
+    def __call__(self, url: str, output_file: Any, pooch: Any = None) -> None:
+        done = self.part.stat().st_size if self.part.exists() and self.tag.exists() else 0
+        headers = {"User-Agent": "f2f"}
+        if done:
+            headers |= {"Range": f"bytes={done}-", "If-Range": self.tag.read_text()}
+        request = urllib.request.Request(url, headers=headers)
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            resumed = getattr(answer, "status", None) == 206
+            tag = answer.headers.get("ETag") or answer.headers.get("Last-Modified")
+            if tag and not tag.startswith("W/"):
+                self.tag.write_text(tag)
+            else:
+                self.tag.unlink(missing_ok=True)
+            start = done if resumed else 0
+            length = answer.headers.get("Content-Length")
+            total = start + int(length) if length else None
+            self._copy(answer, start, total)
+        shutil.move(self.part, output_file)
+        self.tag.unlink(missing_ok=True)
+
+    def _copy(self, answer: Any, start: int, total: int | None) -> None:
+        with (
+            open(self.part, "ab" if start else "wb") as out,
+            tqdm(
+                total=total, initial=start, unit="B", unit_scale=True, disable=not self.progress,
+                desc=self.part.stem,
+            ) as bar,
+        ):  # fmt: skip
+            while chunk := answer.read(_CHUNK):
+                out.write(chunk)
+                bar.update(len(chunk))
+            size = out.tell()
+        if total is not None and size != total:
+            raise OSError(f"connection closed after {size} of {total} bytes; run again to go on")
+
+
+def unpack(archive: Path, folder: Path, prefix: str = "") -> None:
+    """Extract the members of a tar archive whose path starts with `prefix` into `folder`.
+
+    Only plain files and folders inside `folder` are made (tarfile's "data" filter).
+    """
+    with tarfile.open(archive) as tar:
+        for member in tqdm(tar, desc=f"unpack {archive.name}", unit=" files"):
+            if member.name.removeprefix("./").startswith(prefix):
+                tar.extract(member, folder, filter="data")

@@ -1,0 +1,54 @@
+"""The .smtx text of the Deep Learning Matrix Collection: a sparse pattern in CSR, no values.
+
+Line 1 ``rows, cols, nnz``, line 2 the rows + 1 row offsets, line 3 the nnz column indices.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from f2f.base.errors import FormatError
+
+
+def read_smtx(path: str | os.PathLike[str]) -> np.ndarray:
+    """The pattern as a mask, bool (rows, cols), True where the file has an entry.
+
+    Raises `FormatError` naming the file for anything that is not a valid pattern.
+    """
+    try:
+        lines = Path(path).read_text().split("\n")
+        rows, cols, nnz = (int(word) for word in lines[0].split(","))
+        offsets = np.array(lines[1].split(), dtype=np.int64)
+        columns = np.array(lines[2].split() if len(lines) > 2 else [], dtype=np.int64)
+    except (ValueError, IndexError, UnicodeDecodeError) as error:
+        raise FormatError(f"{path}: cannot be read as .smtx: {error}") from error
+    if min(rows, cols, nnz) < 0 or len(offsets) != rows + 1 or len(columns) != nnz:
+        raise FormatError(
+            f"{path}: header says {rows} rows and {nnz} entries, "
+            f"found {len(offsets)} offsets and {len(columns)} columns"
+        )
+    counts = np.diff(offsets)
+    if offsets[0] != 0 or offsets[-1] != nnz or (counts < 0).any():
+        raise FormatError(f"{path}: row offsets must rise from 0 to {nnz}")
+    if nnz and not 0 <= columns.min() <= columns.max() < cols:
+        raise FormatError(f"{path}: column indices must lie in 0..{cols - 1}")
+    mask = np.zeros((rows, cols), dtype=bool)
+    mask[np.repeat(np.arange(rows), counts), columns] = True
+    if np.count_nonzero(mask) != nnz:
+        raise FormatError(f"{path}: an entry occurs twice")
+    return mask
+
+
+def write_smtx(path: str | os.PathLike[str], mask: np.ndarray) -> None:
+    """Write a mask (rows, cols) as .smtx text."""
+    if mask.ndim != 2:
+        raise ValueError(f"mask must be two-dimensional, got shape {mask.shape}")
+    rows, columns = np.nonzero(mask)
+    offsets = np.searchsorted(rows, np.arange(mask.shape[0] + 1))
+    Path(path).write_text(
+        f"{mask.shape[0]}, {mask.shape[1]}, {len(columns)}\n"
+        f"{' '.join(map(str, offsets))}\n{' '.join(map(str, columns))}\n"
+    )

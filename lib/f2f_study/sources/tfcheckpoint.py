@@ -1,0 +1,286 @@
+"""TensorFlow v2 checkpoints ("tensor bundles") read without TensorFlow.
+
+A checkpoint with prefix P is ``P.index`` and ``P.data-00000-of-00001`` and so on. The index is a
+sorted string table in the LevelDB format, uncompressed: its keys are tensor names, its values
+BundleEntryProto messages that give dtype, shape, shard, offset, size and the masked CRC-32C of the
+tensor's bytes; the entry with the empty key is the BundleHeaderProto. Data files are the tensors'
+bytes, one after another.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+from numba import njit
+
+from f2f.base.errors import FormatError
+
+_MAGIC = 0xDB4775248B80FB57
+_FOOTER = 48
+_TRAILER = 5  # compression type and checksum after every block
+# TensorFlow's DataType numbers.
+_DTYPES: dict[int, np.dtype] = {
+    1: np.dtype("<f4"),
+    2: np.dtype("<f8"),
+    3: np.dtype("<i4"),
+    4: np.dtype("u1"),
+    5: np.dtype("<i2"),
+    6: np.dtype("i1"),
+    9: np.dtype("<i8"),
+    10: np.dtype("?"),
+    14: np.dtype(ml_dtypes.bfloat16),
+    17: np.dtype("<u2"),
+    19: np.dtype("<f2"),
+    22: np.dtype("<u4"),
+    23: np.dtype("<u8"),
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a tensor lies: TensorFlow's dtype number, shape, shard, byte offset and size."""
+
+    dtype: int
+    shape: tuple[int, ...]
+    shard: int
+    offset: int
+    size: int
+    crc: int
+    sliced: bool
+
+
+class Checkpoint:
+    """A checkpoint opened by its prefix, e.g. ``model.ckpt-500000``; tensors are read on demand.
+
+    Raises `FileNotFoundError` if a file is missing and `FormatError` for one that is damaged.
+    """
+
+    def __init__(self, prefix: str | os.PathLike[str]) -> None:
+        self.prefix = os.fspath(prefix)
+        self._index = Path(f"{self.prefix}.index")
+        if not self._index.exists():
+            raise FileNotFoundError(
+                f"{self._index}: no such checkpoint index; the prefix must be given, as in "
+                f"folder/model.ckpt-500000, without .index"
+            )
+        try:
+            self._read_index()
+        except (IndexError, struct.error, UnicodeDecodeError, ValueError) as error:
+            if isinstance(error, FormatError):
+                raise
+            raise FormatError(f"{self._index}: is damaged: {error}") from error
+
+    def _read_index(self) -> None:
+        data = self._index.read_bytes()
+        if len(data) < _FOOTER or struct.unpack("<Q", data[-8:])[0] != _MAGIC:
+            raise FormatError(f"{self._index}: is not the index of a TensorFlow v2 checkpoint")
+        footer = data[-_FOOTER:]
+        _, at = _varint(footer, 0)  # the metaindex block, always empty here
+        _, at = _varint(footer, at)
+        entries: dict[str, bytes] = {}
+        for _, handle in self._block(data, *_handle(footer, at)):
+            for key, value in self._block(data, *_handle(handle, 0)):
+                entries[key.decode()] = value
+        if "" not in entries:
+            raise FormatError(f"{self._index}: has no header entry")
+        header = {number: value for number, value in _fields(entries.pop(""))}
+        self.shards = _number(header.get(1, 1))
+        if header.get(2, 0) != 0:
+            raise FormatError(f"{self._index}: is big-endian, which is not supported")
+        self.entries = {name: _entry(value) for name, value in entries.items()}
+
+    def _block(self, data: bytes, offset: int, size: int) -> Iterator[tuple[bytes, bytes]]:
+        """Key and value of every entry of the table block at `offset`."""
+        end = offset + size
+        if end + _TRAILER > len(data):
+            raise FormatError(f"{self._index}: is truncated")
+        if data[end] != 0:
+            raise FormatError(f"{self._index}: is compressed, which TensorFlow does not write")
+        (stored,) = struct.unpack_from("<I", data, end + 1)
+        if masked_crc(np.frombuffer(data[offset : end + 1], np.uint8)) != stored:
+            raise FormatError(f"{self._index}: checksum of the block at {offset} does not match")
+        block = data[offset:end]
+        (restarts,) = struct.unpack_from("<I", block, size - 4)
+        last = size - 4 - 4 * restarts
+        at, key = 0, b""
+        while at < last:
+            shared, at = _varint(block, at)
+            fresh, at = _varint(block, at)
+            length, at = _varint(block, at)
+            key = key[:shared] + block[at : at + fresh]
+            at += fresh
+            yield key, block[at : at + length]
+            at += length
+
+    def names(self) -> list[str]:
+        """Names of the tensors, sorted."""
+        return sorted(self.entries)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Shape of a tensor."""
+        return self._entry(name).shape
+
+    def read(self, name: str) -> np.ndarray:
+        """A tensor, its checksum verified.
+
+        Raises `KeyError` for an unknown name, `FormatError` for a damaged or missing shard or a
+        kind of tensor (strings, partitioned variables) that is not supported.
+        """
+        entry = self._entry(name)
+        dtype = _DTYPES.get(entry.dtype)
+        if dtype is None or entry.sliced:
+            what = "a partitioned variable" if entry.sliced else f"of TensorFlow type {entry.dtype}"
+            raise FormatError(f"{self.prefix}: {name}: is {what}, which is not supported")
+        path = Path(f"{self.prefix}.data-{entry.shard:05d}-of-{self.shards:05d}")
+        if not path.exists():
+            raise FormatError(f"{path}: is missing; it holds tensor {name}")
+        if entry.size != dtype.itemsize * int(np.prod(entry.shape, dtype=object)):
+            raise FormatError(f"{self.prefix}: {name}: size does not fit shape {entry.shape}")
+        with open(path, "rb") as file:
+            file.seek(entry.offset)
+            data = np.frombuffer(file.read(entry.size), np.uint8)
+        if len(data) != entry.size:
+            raise FormatError(f"{path}: is truncated at tensor {name}")
+        if masked_crc(data) != entry.crc:
+            raise FormatError(f"{path}: checksum of tensor {name} does not match")
+        return data.view(dtype).reshape(entry.shape)
+
+    def _entry(self, name: str) -> Entry:
+        if name not in self.entries:
+            raise KeyError(f"{self.prefix}: has no tensor {name!r}")
+        return self.entries[name]
+
+
+def _handle(data: bytes, at: int) -> tuple[int, int]:
+    offset, at = _varint(data, at)
+    size, _ = _varint(data, at)
+    return offset, size
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    """A base-128 number, least significant group first, and the position after it."""
+    value = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value, at
+        shift += 7
+        if shift > 63:
+            raise FormatError("a number is too long")
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """(field number, value) of a protocol buffer message, in the order stored."""
+    at = 0
+    while at < len(message):
+        key, at = _varint(message, at)
+        number, wire = key >> 3, key & 7
+        value: int | bytes
+        if wire == 0:
+            value, at = _varint(message, at)
+        elif wire == 2:
+            length, at = _varint(message, at)
+            value, at = message[at : at + length], at + length
+        elif wire in (1, 5):
+            length = 8 if wire == 1 else 4
+            value, at = int.from_bytes(message[at : at + length], "little"), at + length
+        else:
+            raise FormatError(f"unknown wire type {wire}")
+        yield number, value
+
+
+def _number(value: int | bytes) -> int:
+    if isinstance(value, bytes):
+        raise FormatError("a number was expected, got a message")
+    return value
+
+
+def _entry(message: bytes) -> Entry:
+    dtype = shard = offset = size = crc = 0
+    shape: list[int] = []
+    sliced = False
+    for number, value in _fields(message):
+        if number == 2 and isinstance(value, bytes):
+            for inner, dim in _fields(value):
+                if inner == 2 and isinstance(dim, bytes):
+                    sizes = [_number(v) for n, v in _fields(dim) if n == 1]
+                    shape.append(sizes[0] if sizes else 0)
+        elif number == 7:
+            sliced = True
+        elif number == 1:
+            dtype = _number(value)
+        elif number == 3:
+            shard = _number(value)
+        elif number == 4:
+            offset = _number(value)
+        elif number == 5:
+            size = _number(value)
+        elif number == 6:
+            crc = _number(value)
+    return Entry(dtype, tuple(shape), shard, offset, size, crc, sliced)
+
+
+@cache
+def _crc_table() -> np.ndarray:
+    """Slicing-by-8 tables of CRC-32C (Castagnoli, reflected 0x82F63B78), uint32 (8, 256)."""
+    table = np.zeros((8, 256), dtype=np.uint32)
+    for byte in range(256):
+        value = byte
+        for _ in range(8):
+            value = value >> 1 ^ (0x82F63B78 if value & 1 else 0)
+        table[0, byte] = value
+    for row in range(1, 8):
+        before = table[row - 1]
+        table[row] = before >> np.uint32(8) ^ table[0, before & np.uint32(255)]
+    return table
+
+
+@njit(cache=True, nogil=True)
+def _crc32c(data: np.ndarray, table: np.ndarray) -> np.uint32:
+    crc = np.uint32(0xFFFFFFFF)
+    whole = len(data) // 8 * 8
+    for at in range(0, whole, 8):
+        low = crc ^ (
+            np.uint32(data[at])
+            | np.uint32(data[at + 1]) << np.uint32(8)
+            | np.uint32(data[at + 2]) << np.uint32(16)
+            | np.uint32(data[at + 3]) << np.uint32(24)
+        )
+        crc = np.uint32(
+            table[7, low & np.uint32(255)]
+            ^ table[6, low >> np.uint32(8) & np.uint32(255)]
+            ^ table[5, low >> np.uint32(16) & np.uint32(255)]
+            ^ table[4, low >> np.uint32(24)]
+            ^ table[3, data[at + 4]]
+            ^ table[2, data[at + 5]]
+            ^ table[1, data[at + 6]]
+            ^ table[0, data[at + 7]]
+        )
+    for at in range(whole, len(data)):
+        index = (crc ^ np.uint32(data[at])) & np.uint32(255)
+        crc = np.uint32(crc >> np.uint32(8) ^ table[0, index])
+    return np.uint32(~crc)
+
+
+def crc32c(data: np.ndarray) -> int:
+    """CRC-32C of uint8 data.
+
+    >>> hex(crc32c(np.frombuffer(b"123456789", np.uint8)))
+    '0xe3069283'
+    """
+    return int(_crc32c(np.ascontiguousarray(data), _crc_table())) & 0xFFFFFFFF
+
+
+def masked_crc(data: np.ndarray) -> int:
+    """The rotated CRC-32C that TensorFlow and LevelDB store."""
+    crc = crc32c(data)
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF

@@ -1,0 +1,117 @@
+"""The shaper: care bits met, the optimum on tiny cases, thinning near the bound."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from f2f.decoder.decoder import Decoder
+from f2f.encoder.shaping import encode_shaped
+
+
+def _plane(n, p, seed):
+    rng = np.random.default_rng(seed)
+    mask = rng.random(n) < p
+    care = np.flatnonzero(mask)
+    return care, rng.integers(0, 2, len(care)).astype(np.uint8), ~mask
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_wide_beam_is_the_optimum_of_exhaustive_search(seed):
+    decoder = Decoder(n_in=2, n_out=5, n_s=1 + seed % 2, seed=seed)
+    n = 24
+    care, target, soft = _plane(n, 0.15, seed)
+    inputs = encode_shaped(care, target, soft, n, decoder, beam=4096)
+    decoded = decoder.decode_plain(inputs, n)
+    assert (decoded[care] == target).all()
+    best = n
+    for rest in product(range(4), repeat=len(inputs) - decoder.n_s):
+        trial = np.array([*inputs[: decoder.n_s], *rest], dtype=np.uint8)
+        bits = decoder.decode(trial, n)
+        if (bits[care] == target).all():
+            best = min(best, int(bits[soft].sum()))
+    assert int(decoded[soft].sum()) == best
+
+
+@pytest.mark.parametrize(
+    ("n_in", "n_s", "n_out"), [(8, 7, 60), (8, 0, 40), (3, 5, 20), (8, 7, 200)]
+)
+def test_care_bits_are_met_where_there_is_rate_to_spare(n_in, n_s, n_out):
+    decoder = Decoder(n_in, n_out, n_s, seed=5)
+    n = 20_000
+    # Without registers a block stands alone and must have few care bits.
+    care, target, soft = _plane(n, (0.75 if n_s else 0.2) * n_in / n_out, 3)
+    decoded = decoder.decode(encode_shaped(care, target, soft, n, decoder, beam=4), n)
+    wrong = np.count_nonzero(decoded[care] != target)
+    assert wrong <= (2 if n_s else 40)
+
+
+@pytest.mark.parametrize(("beam", "reached"), [(16, 0.55), (128, 0.67)])
+def test_thinning_nears_the_rate_distortion_bound(beam, reached):
+    n, n_out = 60_000, 68
+    decoder = Decoder(8, n_out, 7, seed=1)
+    care, _, soft = _plane(n, 0.1, 4)
+    inputs = encode_shaped(care, np.ones(len(care), np.uint8), soft, n, decoder, beam)
+    decoded = decoder.decode(inputs, n)
+    assert decoded[care].all()
+    d = decoded[soft].mean()
+    thinning = soft.mean() * (1 + d * np.log2(d) + (1 - d) * np.log2(1 - d))
+    assert reached < thinning / (8 / n_out - len(care) / n) < 1
+
+
+def test_long_planes_are_settled_in_pieces():
+    # More blocks than the trace holds twice over, so that the oldest are decided early.
+    decoder = Decoder(8, 10, 7, seed=2)
+    n = 10 * 10_000 + 3
+    care, target, soft = _plane(n, 0.6, 5)
+    decoded = decoder.decode(encode_shaped(care, target, soft, n, decoder, beam=16), n)
+    assert (decoded[care] == target).all()
+    assert decoded[soft].mean() < 0.4
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    n=st.integers(0, 300),
+    p=st.floats(0, 1),
+    n_in=st.integers(1, 8),
+    n_out=st.integers(1, 130),
+    n_s=st.integers(0, 7),
+    beam=st.sampled_from([1, 2, 30]),
+    seed=st.integers(0, 2**32),
+)
+def test_any_shape_gives_valid_inputs(n, p, n_in, n_out, n_s, beam, seed):
+    decoder = Decoder(n_in, n_out, n_s, seed)
+    care, target, soft = _plane(n, p, seed)
+    inputs = encode_shaped(care, target, soft, n, decoder, beam)
+    assert inputs.shape == (decoder.n_vectors(n),) and inputs.dtype == np.uint8
+    assert not inputs.size or inputs.max() < 1 << n_in
+    assert (inputs == encode_shaped(care, target, soft, n, decoder, beam)).all()
+
+
+def test_nothing_wanted_gives_zeros():
+    decoder = Decoder(8, 64, 7, seed=0)
+    none = np.zeros(0, np.int64)
+    inputs = encode_shaped(none, none.astype(np.uint8), np.ones(1000, bool), 1000, decoder, 8)
+    assert not decoder.decode(inputs, 1000).any()
+
+
+@pytest.mark.parametrize(
+    ("care", "target", "soft", "beam"),
+    [
+        ([3, 3], [1, 1], 9, 4),
+        ([9], [1], 9, 4),
+        ([-1], [1], 9, 4),
+        ([1], [1, 1], 9, 4),
+        ([1], [2], 9, 4),
+        ([1], [1], 8, 4),
+        ([1], [1], 9, 0),
+        ([1], [1], 9, 65536),
+    ],
+)
+def test_wrong_arguments(care, target, soft, beam):
+    with pytest.raises(ValueError, match="must"):
+        encode_shaped(
+            np.array(care), np.array(target), np.ones(soft, bool), 9, Decoder(8, 4, 1), beam
+        )

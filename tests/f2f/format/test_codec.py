@@ -1,0 +1,231 @@
+"""Whole tensors come back bit for bit, whatever their dtype, shape, sparsity and settings."""
+
+import json
+
+import ml_dtypes
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import f2f
+from f2f.base.errors import FormatError
+from f2f.format.codec import _encode, _Settings
+from f2f.format.orders import ORDERS, Order, matrix_shape
+from f2f.format.tensor import DTYPES, CompressedTensor
+
+SHAPES = [(), (0,), (1,), (5,), (1, 33), (7, 96), (11, 55), (3, 3, 3, 64), (40, 0), (128, 40)]
+SPECIAL = {
+    "float32": [0x80000000, 0x7F800001, 0xFFC12345, 0x7F800000, 0xFF800000, 0x00000001],
+    "float16": [0x8000, 0x7C01, 0xFE12, 0x7C00, 0xFC00, 0x0001],
+    "bfloat16": [0x8000, 0x7F81, 0xFFC1, 0x7F80, 0xFF80, 0x0001],
+    "int16": [0x8000, 0x7FFF, 0xFFFF, 0x0001],
+    "int8": [0x80, 0x7F, 0xFF, 0x01],
+    "uint8": [0x80, 0x7F, 0xFF, 0x01],
+}
+
+
+def numpy_dtype(name):
+    return np.dtype(ml_dtypes.bfloat16) if name == "bfloat16" else np.dtype(name)
+
+
+def bit_view(array):
+    return array.reshape(-1).view(f"u{array.dtype.itemsize}")
+
+
+def random_tensor(dtype, shape, sparsity, seed, skewed):
+    """Random bits (or small numbers, whose high bits are skewed), then pruned to zero."""
+    rng = np.random.default_rng(seed)
+    n = int(np.prod(shape))
+    size = DTYPES[dtype]
+    if skewed and dtype in ("int8", "uint8", "int16"):
+        words = rng.integers(-9, 10, n).astype(f"i{size}").view(f"u{size}")
+    elif skewed:
+        words = bit_view(rng.standard_normal(n).astype(numpy_dtype(dtype)))
+    else:
+        words = rng.integers(0, 2 ** (8 * size), n, dtype=f"u{size}")
+    for value in SPECIAL[dtype]:
+        words[rng.random(n) < 0.02] = value
+    words[rng.random(n) < sparsity] = 0
+    return words.view(numpy_dtype(dtype)).reshape(shape)
+
+
+def encode_always(array, mask=None, **options):
+    """The tensor of kind "encoded", also where storing it as it is would be smaller."""
+    defaults = {"n_s": 7, "n_out": None, "seed": 0, "method": "beam", "beam": 8,
+                "order": "golden", "mask_codec": "auto", "threads": 1,
+                "matrix": "random"}  # fmt: skip
+    walk = Order(options.get("order", "golden"), *matrix_shape(array.shape))
+    words = bit_view(np.ascontiguousarray(array))
+    care = words != 0 if mask is None else mask.reshape(-1)
+    name = array.dtype.name
+    dense = CompressedTensor(array.shape, name, "numpy", "dense", words.view(np.uint8))
+    return _encode(walk.take(words), walk.take(care), dense, _Settings(**(defaults | options)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    dtype=st.sampled_from(sorted(DTYPES)),
+    shape=st.sampled_from(SHAPES),
+    sparsity=st.sampled_from([0.0, 0.3, 0.5, 0.9, 0.99, 1.0]),
+    order=st.sampled_from(ORDERS),
+    window=st.sampled_from([*((n_s, "random") for n_s in range(8)), (7, "folded")]),
+    mask_codec=st.sampled_from(["auto", "bitmap", "cascade"]),
+    skewed=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+def test_round_trip_is_exact(dtype, shape, sparsity, order, window, mask_codec, skewed, seed):
+    array = random_tensor(dtype, shape, sparsity, seed, skewed)
+    options = {"order": order, "mask_codec": mask_codec, "seed": seed}
+    options |= {"n_s": window[0], "matrix": window[1]}
+    for tensor in (encode_always(array, **options), f2f.compress(array, **options)):
+        back = f2f.decompress(tensor)
+        assert back.dtype == array.dtype and back.shape == array.shape
+        assert np.array_equal(bit_view(back), bit_view(array))
+        again = CompressedTensor.from_parts(tensor.header(), tensor.arrays())
+        assert np.array_equal(bit_view(f2f.decompress(again)), bit_view(array))
+        assert again.nbytes == tensor.nbytes
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    dtype=st.sampled_from(sorted(DTYPES)),
+    shape=st.sampled_from(SHAPES),
+    mask_codec=st.sampled_from(["auto", "bitmap", "cascade", "none"]),
+    seed=st.integers(0, 1000),
+)
+def test_a_given_mask_decides_what_is_kept(dtype, shape, mask_codec, seed):
+    array = random_tensor(dtype, shape, 0.5, seed, False)
+    mask = np.random.default_rng(seed).random(shape) < 0.3
+    tensor = encode_always(array, np.asarray(mask), mask_codec=mask_codec)
+    back = f2f.decompress(tensor, np.asarray(mask) if mask_codec == "none" else None)
+    kept = bit_view(array).copy()
+    kept[~np.asarray(mask).reshape(-1)] = 0
+    assert np.array_equal(bit_view(back), kept)
+    assert np.array_equal(bit_view(f2f.decompress(f2f.compress(array, mask))), kept)
+
+
+def test_torch_tensors_come_back_as_torch_tensors():
+    for dtype in (torch.float32, torch.float16, torch.bfloat16, torch.int8, torch.int16):
+        array = (torch.randn(32, 3, 5, 5) * 50).to(dtype)
+        array[torch.rand(array.shape) < 0.9] = 0
+        for view in (array, array.permute(2, 0, 3, 1), array.to(memory_format=torch.channels_last)):
+            back = f2f.decompress(f2f.compress(view))
+            assert isinstance(back, torch.Tensor) and back.dtype == dtype
+            assert torch.equal(back, view)
+
+
+def test_strided_and_big_endian_arrays():
+    base = random_tensor("int16", (64, 64), 0.8, 3, True)
+    for array in (base[::2, 1::3], base.T, base.astype(">i2")):
+        assert np.array_equal(f2f.decompress(f2f.compress(array)), array)
+
+
+def test_other_dtypes_are_stored_as_they_are():
+    for array in (np.arange(6).reshape(2, 3), np.array(True), np.array([1 + 2j]), np.zeros((2, 0))):
+        tensor = f2f.compress(array)
+        back = f2f.decompress(tensor)
+        assert tensor.kind == "dense" and back.dtype == array.dtype
+        assert np.array_equal(back, array)
+    counter = torch.tensor(7)
+    assert torch.equal(f2f.decompress(f2f.compress(counter)), counter)
+
+
+def test_a_tensor_does_not_change_with_the_array_it_came_from():
+    for array in (np.arange(50), random_tensor("int8", (50, 50), 0.0, 0, False)):
+        before, tensor = array.copy(), f2f.compress(array)
+        array[:] = 7
+        assert np.array_equal(f2f.decompress(tensor), before)
+
+
+def test_same_input_same_bytes_for_any_number_of_threads():
+    array = random_tensor("int16", (128, 300), 0.9, 1, False)
+    one, two = (f2f.compress(array, threads=threads) for threads in (1, 3))
+    assert one.header() == two.header()
+    for name, part in one.arrays().items():
+        assert np.array_equal(part, two.arrays()[name]), name
+
+
+def test_viterbi_is_never_worse_than_the_beam():
+    array = random_tensor("int8", (32, 100), 0.9, 1, False)
+    exact = encode_always(array, n_s=1, n_out=80, method="viterbi")
+    beam = encode_always(array, n_s=1, n_out=80, beam=4)
+    assert np.array_equal(f2f.decompress(exact), array)
+    assert exact.efficiency >= beam.efficiency
+
+
+def test_skewed_planes_go_below_the_bound_for_fair_bits():
+    rng = np.random.default_rng(0)
+    array = rng.standard_normal((256, 256)).astype(np.float32)
+    array[rng.random(array.shape) < 0.9] = 0
+    tensor = f2f.compress(array)
+    assert 8 * tensor.nbytes < tensor.floor
+    assert np.array_equal(f2f.decompress(tensor), array)
+
+
+def test_a_given_n_out_is_used_whatever_it_costs():
+    array = random_tensor("int8", (64, 512), 0.9, 0, False)
+    for n_out in (8, 32, 80, 200):
+        tensor = f2f.compress(array, n_out=n_out)
+        if tensor.kind == "encoded":
+            assert tensor.n_out == n_out and tensor.encoded == tuple(range(8))
+        assert np.array_equal(f2f.decompress(tensor), array)
+    assert f2f.compress(array, n_out=32).kind == "encoded"
+
+
+def test_stored_bits_add_up_to_what_is_stored():
+    tensor = f2f.compress(random_tensor("int8", (64, 512), 0.9, 0, False))
+    assert tensor.kind == "encoded"
+    header = len(json.dumps(tensor.header(), separators=(",", ":")))
+    assert tensor.nbytes == tensor.arrays()["data"].nbytes + header
+    report = tensor.report()
+    for word in ("payload", "corrections", "mask", "header", "floor", "E"):
+        assert word in report
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n_s": 8}, r"n_s must be an integer in 0..7, got 8"),
+        ({"matrix": ""}, r"matrix must be one of random, folded, got ''"),
+        ({"matrix": "folded", "n_s": 2}, r'matrix must be "random" for n_in=8 and n_s=2'),
+        ({"n_out": 0}, r"n_out must be an integer in 1..65535, got 0"),
+        ({"order": "hilbert"}, r"order must be one of row, .*got 'hilbert'"),
+        ({"mask_codec": "zip"}, r"mask_codec must be one of .*got 'zip'"),
+        ({"method": "magic"}, r"method must be one of beam, viterbi, got 'magic'"),
+        ({"beam": 0}, r"beam must be an integer in 1..65535, got 0"),
+        ({"threads": 0}, r"threads must be an integer >= 1, got 0"),
+        ({"mask": np.ones(3)}, r"mask must have the array's shape \(4, 4\), got \(3,\)"),
+        ({"mask": np.full((4, 4), 2)}, r"mask must hold only 0 and 1"),
+    ],
+)
+def test_bad_arguments_are_refused_by_name(options, message):
+    with pytest.raises(ValueError, match=message):
+        f2f.compress(np.zeros((4, 4), dtype=np.int8), **options)
+
+
+def test_bad_arrays_are_refused_by_name():
+    with pytest.raises(ValueError, match="array must be a NumPy array or a torch tensor, got str"):
+        f2f.compress("weights")
+    with pytest.raises(ValueError, match="array must be numeric, got dtype object"):
+        f2f.compress(np.array([None]))
+    with pytest.raises(ValueError, match="mask must be None for dtype int64"):
+        f2f.compress(np.arange(4), mask=np.ones(4, dtype=bool))
+    with pytest.raises(ValueError, match="mask must be given"):
+        f2f.decompress(encode_always(np.ones((4, 4), np.int8), mask_codec="none"))
+
+
+def test_parts_that_do_not_fit_are_refused():
+    tensor = encode_always(random_tensor("int8", (16, 100), 0.9, 0, False))
+    header, arrays = tensor.header(), tensor.arrays()
+    data = arrays["data"]
+    for wrong in ({}, {"data": data[:-1]}, {"data": np.append(data, 0)}, {"data": data.view("i1")}):
+        with pytest.raises(FormatError):
+            CompressedTensor.from_parts(header, wrong)
+    for name in header:
+        for value in (None, -1, 2**70, "x", [1] * 99, 1.5):
+            with pytest.raises(FormatError):
+                CompressedTensor.from_parts(header | {name: value}, arrays)
+    with pytest.raises(FormatError, match="must have one part"):
+        CompressedTensor.from_parts(header, arrays | {"extra": np.zeros(1, np.uint8)})

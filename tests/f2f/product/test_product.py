@@ -1,0 +1,220 @@
+"""Products from the encoded form equal the dense product of the decompressed matrix."""
+
+import tracemalloc
+
+import ml_dtypes
+import numpy as np
+import pytest
+import scipy.sparse
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from f2f import compress, decompress, spmm, spmv
+from f2f.format.orders import ORDERS
+from f2f.format.tensor import DTYPES
+from f2f.product.dense import dense_matrix
+from f2f_study.baselines.csr import CSR
+from f2f_study.baselines.products import NAMES, pack_matrix
+
+BACKENDS = ("numpy", "numba")
+
+
+def weights(shape: tuple[int, ...], dtype: str, density: float, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    normal = rng.standard_normal(shape)
+    if dtype in ("int8", "int16"):
+        array = (normal * 40).round().clip(-128, 127).astype(dtype)
+    elif dtype == "uint8":
+        array = rng.integers(0, 256, shape, dtype=np.uint8)
+    else:
+        array = normal.astype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
+    array[rng.random(shape) >= density] = 0
+    return array
+
+
+def assert_product(tensor, x, y, scale=None):
+    """Exact for integers; |error| <= (cols + 4) eps sum |w x| for floats, threads being few."""
+    dense = dense_matrix(tensor)
+    if y.dtype == np.int64:
+        assert np.array_equal(y, dense.astype(np.int64) @ x.astype(np.int64))
+        return
+    factor = 1.0 if scale is None else np.asarray(scale, dtype=np.float64).reshape(-1, 1)
+    exact = dense.astype(np.float64) @ x.astype(np.float64) * factor
+    bound = np.abs(dense.astype(np.float64)) @ np.abs(x.astype(np.float64)) * np.abs(factor)
+    eps = np.finfo(y.dtype).eps
+    assert (np.abs(y - exact) <= (dense.shape[1] + 8) * eps * bound).all()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_dtype_and_order(dtype, order, backend):
+    tensor = compress(weights((70, 90), dtype, 0.2), order=order, beam=1)
+    assert tensor.kind == "encoded"
+    rng = np.random.default_rng(1)
+    for x in (rng.standard_normal((90, 1)), rng.integers(-99, 99, (90, 5))):
+        assert_product(tensor, x, spmm(tensor, x, backend=backend, threads=2))
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("codec", ["bitmap", "cascade", "list"])
+@pytest.mark.parametrize("shape", [(7, 96), (11, 55), (130, 67), (2100, 9), (70, 2100)])
+def test_every_mask_and_odd_shapes(shape, codec, order):
+    tensor = compress(weights(shape, "int8", 0.15), order=order, mask_codec=codec, beam=1)
+    x = np.random.default_rng(1).integers(-999, 999, (shape[1], 2))
+    for threads in (1, 3):
+        assert_product(tensor, x, spmm(tensor, x, threads=threads))
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_dense_and_sparse_ways_agree(order):
+    """One to three columns of bytes are multiplied densely, more of them sparsely."""
+    tensor = compress(weights((300, 260), "int8", 0.3), order=order, mask_codec="bitmap", beam=1)
+    x = np.random.default_rng(1).integers(-99, 99, (260, 4))
+    together = spmm(tensor, x)
+    assert_product(tensor, x, together)
+    for columns in (1, 2, 3):
+        assert np.array_equal(spmm(tensor, x[:, :columns]), together[:, :columns])
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    rows=st.integers(1, 140),
+    cols=st.integers(1, 140),
+    density=st.sampled_from([0.0, 0.02, 0.1, 0.5, 0.9, 1.0]),
+    columns=st.integers(0, 5),
+    n_s=st.integers(0, 7),
+    order=st.sampled_from(ORDERS),
+    dtype=st.sampled_from(["int8", "float16"]),
+    threads=st.integers(1, 5),
+)
+def test_any_shape_and_density(rows, cols, density, columns, n_s, order, dtype, threads):
+    array = weights((rows, cols), dtype, density, seed=rows * cols)
+    tensor = compress(array, order=order, n_s=n_s, beam=1)
+    x = np.random.default_rng(columns).integers(-9, 9, (cols, columns))
+    assert_product(tensor, x, spmm(tensor, x, threads=threads))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_planes_that_are_constant_or_predicted(backend):
+    """Few different values: the basis mixes planes, and exceptions are many."""
+    rng = np.random.default_rng(0)
+    array = rng.choice(np.array([-3, -2, -1, 1, 2, 90], dtype=np.int8), (200, 200))
+    array[rng.random(array.shape) < 0.8] = 0
+    tensor = compress(array, order="diagonal", beam=1)
+    assert len(tensor.encoded) < 8
+    x = rng.standard_normal((200, 1)).astype(np.float32)
+    assert_product(tensor, x, spmm(tensor, x, backend=backend))
+
+
+@pytest.mark.parametrize("density", [0.9, 1.0])
+@pytest.mark.parametrize("dtype", ["int8", "float32"])
+def test_raw_planes(density, dtype):
+    tensor = compress(weights((128, 100), dtype, density), np.ones((128, 100), bool))
+    x = np.random.default_rng(1).standard_normal((100, 2))
+    for backend in BACKENDS:
+        assert_product(tensor, x, spmm(tensor, x, backend=backend))
+
+
+def test_specials_of_float16_and_signed_zero():
+    bits = np.arange(1 << 16, dtype=np.uint16).reshape(256, 256)
+    finite = bits.view(np.float16)
+    finite[~np.isfinite(finite)] = 0
+    tensor = compress(finite, n_s=2, beam=1)
+    eye = np.eye(256, dtype=np.float32)
+    for backend in BACKENDS:
+        assert np.array_equal(spmm(tensor, eye, backend=backend), finite.astype(np.float32))
+
+
+@pytest.mark.parametrize("dtype", ["int8", "float32"])
+def test_no_weight_matrix_in_memory(dtype):
+    """Extra memory is O(rows + cols) and a few buffers, far below a byte for each weight."""
+    array = weights((1500, 1400), dtype, 0.1)
+    tensor = compress(array, order="diagonal", mask_codec="bitmap", beam=1)
+    x = np.ones(1400, dtype=np.float32)
+    spmv(tensor, x)
+    tracemalloc.start()
+    y = spmv(tensor, x, threads=2)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert_product(tensor, x[:, None], y[:, None])
+    assert peak < 700_000 < array.size / 2
+
+
+def test_conv_tensor_is_seen_as_a_matrix():
+    tensor = compress(weights((16, 8, 3, 3), "int8", 0.4), order="diagonal")
+    x = np.random.default_rng(0).integers(-5, 5, 72)
+    assert np.array_equal(spmv(tensor, x), decompress(tensor).reshape(16, 72).astype(int) @ x)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_scale_and_dtypes_of_results(backend):
+    tensor = compress(weights((90, 80), "int8", 0.2), order="diagonal")
+    rng = np.random.default_rng(0)
+    x, scale = rng.standard_normal((80, 1)), rng.random(90)
+    for dtype in (np.float16, np.float32, np.float64):
+        y = spmm(tensor, x.astype(dtype), backend=backend, scale=scale)
+        assert y.dtype == (np.float64 if dtype == np.float64 else np.float32)
+        assert_product(tensor, x.astype(dtype), y, scale.astype(y.dtype))
+    integers = rng.integers(-9, 9, 80, dtype=np.int8)
+    assert spmv(tensor, integers, backend=backend).dtype == np.int64
+    assert spmv(tensor, integers, backend=backend, scale=0.5).dtype == np.float32
+
+
+def test_tensor_stored_as_it_is():
+    array = np.random.default_rng(0).standard_normal((5, 6))
+    tensor = compress(array)
+    assert tensor.kind == "dense"
+    assert np.array_equal(spmv(tensor, np.ones(6)), array @ np.ones(6))
+
+
+def test_refuses_by_name():
+    tensor = compress(weights((20, 30), "int8", 0.3))
+    x = np.ones(30)
+    for bad, message in (
+        (lambda: spmv(tensor, np.ones(31)), r"x must have shape \(30, m\)"),
+        (lambda: spmv(tensor, np.ones((30, 1))), "x must be one-dimensional"),
+        (lambda: spmm(tensor, x), r"x must have shape \(30, m\)"),
+        (lambda: spmv(tensor, x.astype(complex)), "x must hold integers"),
+        (lambda: spmv(tensor, x > 0), "x must hold integers"),
+        (lambda: spmv(tensor, x, backend="mkl"), "backend must be one of"),
+        (lambda: spmv(tensor, x, scale=np.ones(30)), r"scale must be a number or have shape \(20"),
+        (lambda: spmv(tensor, x, threads=0), "threads must be"),
+        (lambda: spmv(np.ones((3, 30)), x), "tensor must be a CompressedTensor"),
+        (lambda: spmv(compress(weights((20, 30), "int8", 0.3), mask_codec="none"), x), "its mask"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            bad()
+
+
+def test_result_does_not_depend_on_a_writable_payload():
+    """Arrays read from a file cannot be written to; the kernels read them all the same."""
+    tensor = compress(weights((80, 90), "int8", 0.2))
+    for part in (*tensor.payload, tensor.raw):
+        part.setflags(write=False)
+    x = np.arange(90)
+    assert np.array_equal(spmv(tensor, x), decompress(tensor).astype(int) @ x)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (7, 96), (11, 55), (200, 300)])
+@pytest.mark.parametrize("density", [0.0, 0.1, 1.0])
+def test_algorithm_1_equals_scipy(shape, density):
+    matrix = weights(shape, "float32", density).astype(np.float64)
+    csr, reference = CSR.from_dense(matrix), scipy.sparse.csr_matrix(matrix)
+    assert np.array_equal(csr.starts, reference.indptr)
+    assert np.array_equal(csr.columns, reference.indices)
+    x = np.random.default_rng(0).standard_normal(shape[1])
+    for y in (csr.spmv_plain(x), csr.spmv(x)):
+        np.testing.assert_allclose(y, reference @ x, rtol=1e-12, atol=1e-12)
+    with pytest.raises(ValueError, match="x must have shape"):
+        csr.spmv(np.ones(shape[1] + 1))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("shape", [(1, 8), (7, 96), (33, 136), (200, 320)])
+@pytest.mark.parametrize("density", [0.0, 0.02, 0.4, 1.0])
+def test_other_formats_equal_the_dense_product(name, shape, density):
+    matrix = weights(shape, "int8", density)
+    x = np.random.default_rng(0).integers(-9, 9, shape[1]).astype(np.float32)
+    packed = pack_matrix(name, matrix)
+    assert np.array_equal(packed.spmv(x), matrix.astype(np.float32) @ x)

@@ -1,0 +1,271 @@
+"""The command line: whole models through every file kind, one clear line for every mistake."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import ml_dtypes
+import numpy as np
+import pytest
+import torch
+
+import f2f
+from f2f import parallel
+from f2f.__main__ import main
+from f2f.base.errors import FormatError
+from f2f.parallel import decompress_model
+from f2f.tensorfile import read_tensors, write_tensors
+
+
+def weights(seed=0):
+    rng = np.random.default_rng(seed)
+    dense = rng.integers(-127, 128, (48, 80)).astype(np.int8)
+    conv = (rng.standard_normal((16, 8, 3, 3))).astype(np.float32)
+    conv[rng.random(conv.shape) < 0.8] = 0
+    dense[rng.random(dense.shape) < 0.9] = 0
+    conv[0, 0, 0] = [-0.0, np.nan, np.inf]
+    return {
+        "fc.weight": dense,
+        "conv.weight": conv,
+        "fc.bias": rng.standard_normal(48).astype(np.float32),
+        "steps": np.array(12, np.int64),
+        "flags": np.array([True, False]),
+    }
+
+
+def assert_same(a, b):
+    assert sorted(a) == sorted(b)
+    for name in a:
+        assert (a[name].dtype, a[name].shape) == (b[name].dtype, b[name].shape), name
+        assert a[name].tobytes() == b[name].tobytes(), name
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(capsys, *arguments):
+    """(exit code, standard output, standard error)."""
+    try:
+        code = main(arguments)
+    except SystemExit as stop:
+        code = stop.code
+    out = capsys.readouterr()
+    return code, out.out, out.err
+
+
+SUFFIXES = [".safetensors", ".npz", ".pt", ".pth"]
+
+
+@pytest.mark.parametrize("source", SUFFIXES)
+@pytest.mark.parametrize("target", SUFFIXES)
+def test_round_trip_through_every_kind(folder, capsys, source, target):
+    tensors = weights()
+    write_tensors(f"in{source}", tensors)
+    code, out, err = run(capsys, "compress", f"in{source}", "packed.safetensors")
+    assert (code, err) == (0, "") and "5 tensors" in out and "times smaller" in out
+    code, out, err = run(capsys, "decompress", "packed.safetensors", f"out{target}")
+    assert (code, err) == (0, "")
+    assert_same(read_tensors(f"out{target}"), tensors)
+    code, out, _ = run(capsys, "verify", "packed.safetensors", "--against", f"in{source}")
+    assert code == 0 and "equal to the original" in out
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
+def test_small_floats_of_ml_dtypes(folder, suffix):
+    values = np.arange(256, dtype=np.uint8)
+    tensors = {
+        "bf16": values.astype(np.uint16).view(ml_dtypes.bfloat16),
+        "e4m3": values.view(ml_dtypes.float8_e4m3fn),
+        "e5m2": values.view(ml_dtypes.float8_e5m2).reshape(16, 16),
+    }
+    write_tensors(f"m{suffix}", tensors)
+    assert_same(read_tensors(f"m{suffix}"), tensors)
+    with pytest.raises(ValueError, match=r"\.npz cannot hold dtype bfloat16"):
+        write_tensors("m.npz", tensors)
+
+
+def test_options_and_jobs_reach_the_encoder(folder, capsys):
+    write_tensors("in.npz", weights())
+    options = ["--n-s", "2", "--n-out", "60", "--beam", "4", "--order", "diagonal", "--seed", "5",
+               "--mask-codec", "bitmap"]  # fmt: skip
+    for jobs in ("1", "2"):
+        assert (
+            run(capsys, "compress", "in.npz", f"{jobs}.safetensors", "--jobs", jobs, *options)[0]
+            == 0
+        )
+    with open("1.safetensors", "rb") as one, open("2.safetensors", "rb") as two:
+        content = one.read()
+        assert content == two.read()
+    for field in (b'n_s\\":2', b'n_out\\":60', b'order\\":\\"diagonal', b'seed\\":5', b"bitmap"):
+        assert field in content
+    assert run(capsys, "verify", "1.safetensors", "--against", "in.npz", "--jobs", "2")[0] == 0
+
+
+def test_tied_tensors_of_a_checkpoint(folder, capsys):
+    layer = torch.nn.Linear(64, 64)
+    torch.nn.init.sparse_(layer.weight, 0.9)
+    both = torch.nn.Sequential(layer, layer)
+    torch.save({"state_dict": both.state_dict(), "epoch": 3}, "in.pth")
+    assert run(capsys, "compress", "in.pth", "packed.safetensors")[0] == 0
+    out = run(capsys, "inspect", "packed.safetensors")[1]
+    assert "= 0.weight" in out and "= 0.bias" in out
+    assert run(capsys, "decompress", "packed.safetensors", "out.pt")[0] == 0
+    back = torch.load("out.pt", weights_only=True)
+    assert back["0.weight"].data_ptr() == back["1.weight"].data_ptr()
+    assert torch.equal(back["0.weight"], layer.weight)
+
+
+def test_inspect_compares_with_other_formats(folder, capsys):
+    write_tensors("in.npz", weights())
+    run(capsys, "compress", "in.npz", "packed.safetensors")
+    code, out, _ = run(capsys, "inspect", "packed.safetensors")
+    assert code == 0
+    table = {line.split()[0]: line.split() for line in out.splitlines() if line}
+    head = table["tensor"]
+    for column in ("S", "bits/w", "floor", "ratio", "bitmap", "csr"):
+        assert column in head
+    row = table["fc.weight"]
+    assert row[1:4] == ["48x80", "int8", "encoded"]
+    stored, floor, ratio, bitmap, csr = map(float, row[6:11])
+    share = np.count_nonzero(weights()["fc.weight"]) / (48 * 80)
+    assert bitmap == pytest.approx(1 + 8 * share, abs=1e-3)
+    assert csr == pytest.approx(40 * share + 32 * 49 / 3840, abs=1e-3)
+    assert floor < stored and ratio == pytest.approx(stored / floor, abs=2e-3)
+    assert table["fc.bias"][3] == "dense" and "all" in table
+
+
+def test_a_tensor_stored_without_its_mask(folder, capsys):
+    weight = weights()["fc.weight"]
+    f2f.save("m.safetensors", {"fc.weight": f2f.compress(weight, mask_codec="none")})
+    code, out, _ = run(capsys, "inspect", "m.safetensors")
+    assert code == 0 and "nan" in out
+    code, _, err = run(capsys, "decompress", "m.safetensors", "x.npz")
+    assert code == 2 and err.startswith("f2f: tensor 'fc.weight': mask must be given")
+    (back,) = decompress_model(f2f.load("m.safetensors"), masks={"fc.weight": weight != 0}).values()
+    assert np.array_equal(back, weight)
+
+
+def test_verify_names_what_differs(folder, capsys):
+    tensors = weights()
+    write_tensors("in.npz", tensors)
+    run(capsys, "compress", "in.npz", "packed.safetensors")
+    other = {name: array.copy() for name, array in tensors.items()}
+    other["conv.weight"][0, 0, 0, 0] = 0.0  # was -0.0: equal as a number, not in bits
+    other["fc.bias"] = other["fc.bias"][:5]
+    del other["steps"]
+    other["new"] = np.zeros(3)
+    write_tensors("other.npz", other)
+    code, out, _ = run(capsys, "verify", "packed.safetensors", "--against", "other.npz")
+    assert code == 1
+    assert "'conv.weight' differs in 1 of 1152 elements" in out
+    assert "'fc.bias' is float32 (48,), original float32 (5,)" in out
+    assert "'steps' is not in the original" in out and "'new' is missing" in out
+    assert run(capsys, "verify", "packed.safetensors")[1].endswith("checksums match\n")
+
+
+def damaged(path):
+    with open(path, "r+b") as file:
+        file.seek(-3, os.SEEK_END)
+        byte = file.read(1)
+        file.seek(-3, os.SEEK_END)
+        file.write(bytes([byte[0] ^ 1]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["compress", "absent.npz", "x.safetensors"], "No such file.*absent.npz"),
+        (["compress", "in.npz", "x.npz"], r"OUT must end in \.safetensors"),
+        (["compress", "in.txt", "x.safetensors"], "path must end in one of"),
+        (["compress", "in.npz", "no/folder.safetensors"], "No such file.*folder"),
+        (["compress", "packed.safetensors", "packed.safetensors"], "another file than IN"),
+        (["compress", "packed.safetensors", "x.safetensors"], "is a compressed file already"),
+        (["compress", "in.npz", "x.safetensors", "--n-s", "99"], "n_s must be"),
+        (["compress", "in.npz", "x.safetensors", "--mask-codec", "none"], "must store the mask"),
+        (["compress", "broken.npz", "x.safetensors"], r"broken\.npz: cannot be read as \.npz"),
+        (["compress", "broken.pt", "x.safetensors"], r"broken\.pt: cannot be read as weights only"),
+        (["compress", "broken.safetensors", "x.safetensors"], "cannot be read as safetensors"),
+        (["compress", "pickle.npz", "x.safetensors"], r"pickle\.npz: .*pickle"),
+        (["compress", "code.pt", "x.safetensors"], r"code\.pt: cannot be read as weights only"),
+        (["compress", "list.pt", "x.safetensors"], "holds a list, not a dict"),
+        (["compress", "mixed.pt", "x.safetensors"], "entry 'epoch' is a int, not a tensor"),
+        (["decompress", "in.npz", "x.npz"], r"in\.npz: .*not an f2f file"),
+        (["decompress", "packed.safetensors", "x.txt"], "path must end in one of"),
+        (["decompress", "damaged.safetensors", "x.npz"], r"damaged\.safetensors: tensor 'steps'"),
+        (["inspect", "damaged.safetensors"], r"damaged\.safetensors: tensor 'steps'"),
+        (["verify", "damaged.safetensors"], r"damaged\.safetensors: tensor 'steps': checksum"),
+        (["inspect", "absent.safetensors"], "No such file"),
+    ],
+)
+def test_mistakes_give_one_line_and_exit_code_2(folder, capsys, arguments, message):
+    write_tensors("in.npz", weights())
+    run(capsys, "compress", "in.npz", "packed.safetensors", "--quiet")
+    with open("packed.safetensors", "rb") as good, open("damaged.safetensors", "wb") as bad:
+        bad.write(good.read())
+    damaged("damaged.safetensors")
+    for name in ("broken.npz", "broken.pt", "broken.safetensors"):
+        with open(name, "wb") as file:
+            file.write(b"PK\x03\x04 and then nonsense" * 9)
+    np.savez("pickle.npz", a=np.array([{}], dtype=object))
+    torch.save({"a": os.system}, "code.pt")
+    torch.save([torch.ones(2)], "list.pt")
+    torch.save({"a": torch.ones(2), "epoch": 3}, "mixed.pt")
+    before = sorted(os.listdir())
+    code, out, err = run(capsys, *arguments)
+    assert code == 2 and out == ""
+    assert err.startswith("f2f: ") and err.count("\n") == 1
+    assert re.search(message, err)
+    assert sorted(os.listdir()) == before
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["pack"], ["compress", "a"], ["inspect", "a", "--order"]]
+)
+def test_wrong_usage(capsys, arguments):
+    assert run(capsys, *arguments)[0] == 2
+
+
+def test_every_truncation_of_a_model_file_is_a_format_error(folder):
+    tensors = {"w": np.eye(4, dtype=np.float32)}
+    for suffix in (".npz", ".safetensors", ".pt"):
+        write_tensors(f"m{suffix}", tensors)
+        with open(f"m{suffix}", "rb") as file:
+            raw = file.read()
+        for length in range(0, len(raw), 1 if len(raw) < 600 else 23):
+            with open(f"short{suffix}", "wb") as file:
+                file.write(raw[:length])
+            with pytest.raises(FormatError, match="short"):
+                read_tensors(f"short{suffix}")
+
+
+def test_an_interrupt_leaves_no_file(folder, capsys, monkeypatch):
+    def interrupt(*arguments, **options):
+        raise KeyboardInterrupt
+
+    write_tensors("in.npz", weights())
+    monkeypatch.setattr(parallel, "compress", interrupt)
+    code, _, err = run(capsys, "compress", "in.npz", "x.safetensors")
+    assert code == 130 and err == "f2f: interrupted, nothing written\n"
+    assert os.listdir() == ["in.npz"]
+
+
+def test_ctrl_c_on_the_real_process(folder):
+    write_tensors("in.npz", {f"w{i}": weights(i)["fc.weight"] for i in range(1000)})
+    program = "import sys; from f2f.__main__ import main; print('go', flush=True); sys.exit(main())"
+    command = [sys.executable, "-c", program, "compress", "in.npz", "x.safetensors"]
+    command += ["--method", "viterbi", "--n-s", "2"]  # slow enough to be met at work
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, **pipes)
+    assert process.stdout.readline() == "go\n"
+    time.sleep(2)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and err.strip().endswith("nothing written")
+    assert os.listdir() == ["in.npz"]

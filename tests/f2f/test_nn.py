@@ -1,0 +1,254 @@
+"""State dicts and modules come back bit for bit and compute bitwise the same."""
+
+import copy
+import pickle
+
+import ml_dtypes
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import f2f
+from f2f.nn import (
+    CompressedConv2d,
+    CompressedLinear,
+    compress_module,
+    compress_state_dict,
+    load_state_dict,
+    to_numpy,
+    to_torch,
+)
+from f2f_study.networks.vision import import_torchvision
+
+
+def prune(module, sparsity=0.9, seed=0):
+    """Zero the smallest weights of every convolution and linear layer."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            size = layer.weight.detach().abs().flatten()
+            cut = size.sort().values[int(sparsity * (len(size) - 1))]
+            layer.weight.data[layer.weight.abs() < cut] = 0
+    return module
+
+
+def bits(tensor):
+    """(dtype, shape, bytes), so that NaN payloads and signed zeros count."""
+    data = tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+    return tensor.dtype, tuple(tensor.shape), data
+
+
+def assert_same_state(a, b):
+    assert sorted(a) == sorted(b)
+    for name in a:
+        assert bits(a[name]) == bits(b[name]), name
+
+
+DTYPES = [
+    torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64, torch.bool, torch.float16,
+    torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.float8_e4m3fn,
+    torch.float8_e5m2, torch.uint16,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_every_dtype_comes_back(tmp_path, dtype):
+    torch.manual_seed(0)
+    raw = torch.randint(0, 256, (16, 40, 8), dtype=torch.uint8)
+    raw[torch.rand(raw.shape[:2]) < 0.8] = 0
+    if dtype == torch.bool:
+        tensor = (raw > 100).reshape(16, -1)
+    else:
+        tensor = raw.reshape(16, -1).view(dtype)
+    state = {"weight": tensor, "row": tensor[0], "view": tensor.t(), "none": tensor[:0]}
+    f2f.save(tmp_path / "m.safetensors", compress_state_dict(state))
+    assert_same_state(load_state_dict(tmp_path / "m.safetensors"), state)
+    assert bits(to_torch(to_numpy(tensor))) == bits(tensor)
+
+
+def test_bfloat16_is_the_type_of_ml_dtypes():
+    assert to_numpy(torch.ones(2, dtype=torch.bfloat16)).dtype == ml_dtypes.bfloat16
+
+
+def test_decompress_gives_torch_tensors():
+    state = {"weight": prune(nn.Linear(64, 32)).weight, "bias": torch.ones(32)}
+    compressed = compress_state_dict(state)
+    assert {name: tensor.kind for name, tensor in compressed.items()} == {
+        "weight": "encoded", "bias": "dense",
+    }  # fmt: skip
+    for name, tensor in compressed.items():
+        back = f2f.decompress(tensor)
+        assert isinstance(back, torch.Tensor) and bits(back) == bits(state[name])
+
+
+def test_buffers_and_shared_tensors(tmp_path):
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed = nn.Embedding(50, 24)
+            self.norm = nn.BatchNorm1d(24)
+            self.head = nn.Linear(24, 50, bias=False)
+            self.head.weight = self.embed.weight
+
+    torch.manual_seed(0)
+    model = Tied()
+    model.norm(torch.randn(7, 24))
+    prune(model)
+    state = model.state_dict()
+    f2f.save(tmp_path / "m.safetensors", compress_state_dict(state))
+    for compressed in (compress_state_dict(state), f2f.load(tmp_path / "m.safetensors")):
+        assert compressed["embed.weight"] is compressed["head.weight"]
+        back = load_state_dict(compressed)
+        assert_same_state(back, state)
+        assert back["embed.weight"].data_ptr() == back["head.weight"].data_ptr()
+        assert back["norm.num_batches_tracked"].dtype == torch.int64
+    other = Tied()
+    other.load_state_dict(back)
+    assert_same_state(other.state_dict(), state)
+
+
+def test_masks_are_kept_with_their_zeros():
+    weight = torch.zeros(64, 64)
+    mask = torch.rand(64, 64) < 0.1
+    weight[mask] = torch.randn(int(mask.sum()))
+    weight[mask.nonzero()[0, 0], mask.nonzero()[0, 1]] = -0.0
+    compressed = compress_state_dict({"w": weight}, masks={"w": mask})
+    assert compressed["w"].k == int(mask.sum())
+    assert bits(load_state_dict(compressed)["w"]) == bits(weight)
+    with pytest.raises(ValueError, match="masks must be of tensors of the model"):
+        compress_state_dict({"w": weight}, masks={"v": mask})
+
+
+@pytest.mark.parametrize("value", [3, None, torch.zeros(3, 3).to_sparse()])
+def test_what_is_no_dense_tensor_is_named(value):
+    with pytest.raises(ValueError, match=r"state_dict\['extra'\]"):
+        compress_state_dict({"extra": value})
+
+
+def test_wrong_options_are_refused():
+    with pytest.raises(ValueError, match="n_s must be"):
+        compress_state_dict({"w": torch.zeros(4, 4)}, n_s=99)
+
+
+LAYERS = [
+    nn.Linear(96, 40),
+    nn.Linear(40, 96, bias=False),
+    nn.Conv2d(8, 24, 3, padding=1),
+    nn.Conv2d(8, 16, (3, 5), stride=2, padding="valid", dilation=(1, 2), bias=False),
+    nn.Conv2d(8, 16, 3, padding="same", padding_mode="reflect"),
+    nn.Conv2d(8, 16, 3, padding=(1, 0), groups=4, padding_mode="circular"),
+]
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=repr)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_layers_compute_bitwise_the_same(layer, dtype):
+    torch.manual_seed(1)
+    layer = prune(copy.deepcopy(layer), 0.8).to(dtype)
+    kind = CompressedLinear if isinstance(layer, nn.Linear) else CompressedConv2d
+    packed = kind.from_dense(layer)
+    assert bits(packed.weight) == bits(layer.weight)
+    shape = (3, layer.in_features) if kind is CompressedLinear else (2, 8, 14, 12)
+    x = torch.randn(shape, dtype=dtype, requires_grad=True)
+    out = layer(x)
+    for same in (packed, copy.deepcopy(packed), pickle.loads(pickle.dumps(packed))):
+        assert bits(same(x)) == bits(out)
+    (gradient,) = torch.autograd.grad(out.sum(), x)
+    assert bits(torch.autograd.grad(packed(x).sum(), x)[0]) == bits(gradient)
+    assert "bits/weight" in repr(packed)
+
+
+def test_a_compressed_layer_stands_in_a_state_dict_as_the_dense_one():
+    torch.manual_seed(2)
+    dense = prune(nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 8)))
+    other = prune(nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 8)))
+    packed = compress_module(copy.deepcopy(dense))
+    assert isinstance(packed[0], CompressedLinear)
+    assert_same_state(dict(packed.state_dict()), dict(dense.state_dict()))
+    packed.load_state_dict(other.state_dict())
+    x = torch.randn(4, 64)
+    assert bits(packed(x)) == bits(other(x))
+    with pytest.raises(RuntimeError, match=r"0\.weight must have shape \(32, 64\)"):
+        packed.load_state_dict(
+            nn.Sequential(nn.Linear(9, 32), nn.ReLU(), nn.Linear(32, 8)).state_dict()
+        )
+    state = dense.state_dict()
+    del state["0.weight"]
+    with pytest.raises(RuntimeError, match="Missing key"):
+        packed.load_state_dict(state)
+
+
+def test_compress_module_keeps_what_is_shared_and_what_gains_nothing():
+    torch.manual_seed(3)
+    layer = prune(nn.Linear(48, 48))
+    half = nn.Linear(48, 48, bias=False)
+    half.weight = layer.weight
+    dense = nn.Sequential(layer, nn.Linear(4, 4), layer, half)
+    dense[1].weight.data.copy_(torch.randn(4, 4))
+    packed = compress_module(copy.deepcopy(dense))
+    assert packed[0] is packed[2] and isinstance(packed[0], CompressedLinear)
+    assert packed[3].encoded is packed[0].encoded
+    assert type(packed[1]) is nn.Linear
+    assert isinstance(compress_module(copy.deepcopy(layer)), CompressedLinear)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda t: CompressedLinear(t), "must have 2 axes"),
+        (lambda t: CompressedConv2d(t, torch.zeros(3)), "bias must have shape"),
+        (
+            lambda t: CompressedConv2d.from_dense(nn.Conv2d(8, 9, 3), t),
+            "must have the weight's shape",
+        ),
+    ],
+)
+def test_layers_check_what_they_are_given(make, message):
+    tensor = f2f.compress(prune(nn.Conv2d(8, 16, 3)).weight)
+    with pytest.raises(ValueError, match=message):
+        make(tensor)
+
+
+def test_layers_need_a_stored_mask():
+    tensor = f2f.compress(prune(nn.Linear(64, 64)).weight, mask_codec="none")
+    with pytest.raises(ValueError, match="must store its mask"):
+        CompressedLinear(tensor)
+
+
+def small_resnet():
+    """torchvision's ResNet with one narrow bottleneck block a stage."""
+    resnet = import_torchvision().models.resnet
+    return resnet.ResNet(resnet.Bottleneck, [1, 1, 1, 1], num_classes=10, width_per_group=8)
+
+
+def resnet50():
+    return import_torchvision().models.resnet50()
+
+
+@pytest.mark.parametrize("make", [small_resnet, pytest.param(resnet50, marks=pytest.mark.slow)])
+def test_a_whole_resnet_from_a_file(tmp_path, make):
+    torch.manual_seed(4)
+    model = prune(make(), 0.95).eval()
+    x = torch.randn(1, 3, 64, 64)
+    with torch.inference_mode():
+        wanted = model(x)
+    path = tmp_path / "resnet.safetensors"
+    f2f.save(path, compress_state_dict(model.state_dict(), beam=1, mask_codec="bitmap"))
+    dense = sum(t.numel() * t.element_size() for t in model.state_dict().values())
+    assert path.stat().st_size < 0.15 * dense
+
+    loaded = make().eval()
+    loaded.load_state_dict(load_state_dict(path))
+    assert_same_state(dict(loaded.state_dict()), dict(model.state_dict()))
+    packed = compress_module(copy.deepcopy(model), f2f.load(path))
+    layers = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    kinds = CompressedConv2d | CompressedLinear
+    assert sum(isinstance(m, kinds) for m in packed.modules()) == len(layers) > 15
+    with torch.inference_mode():
+        assert bits(loaded(x)) == bits(wanted)
+        assert bits(packed(x)) == bits(wanted)
+
+
+def test_numpy_arrays_of_foreign_dtypes_are_refused():
+    with pytest.raises(ValueError, match="dtype that torch knows"):
+        to_torch(np.zeros(3, np.complex256) if hasattr(np, "complex256") else np.zeros(3, "U2"))

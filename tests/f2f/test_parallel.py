@@ -1,0 +1,77 @@
+"""Whole models over other back ends of joblib, a Dask cluster among them: the same bytes."""
+
+import joblib
+import numpy as np
+import pytest
+
+from f2f.format.container import save
+from f2f.parallel import compress_model, decompress_model
+
+
+def weights():
+    rng = np.random.default_rng(0)
+    tensors = {
+        f"layer{i}.weight": rng.integers(-9, 10, (40 + i, 64)).astype(np.int8) for i in range(6)
+    }
+    for weight in tensors.values():
+        weight[rng.random(weight.shape) < 0.9] = 0
+    return tensors | {"bias": np.ones(5, np.float32), "tied": tensors["layer2.weight"]}
+
+
+def file_bytes(path, model):
+    save(path, model)
+    return path.read_bytes()
+
+
+def assert_round_trip(model, tensors, **options):
+    back = decompress_model(model, progress=True, **options)
+    assert list(back) == list(tensors)
+    assert all(np.array_equal(back[name], tensors[name]) for name in tensors)
+    assert back["tied"] is back["layer2.weight"]
+
+
+@pytest.mark.parametrize(
+    ("backend", "jobs"),
+    [("threading", 2), ("loky", 1), pytest.param("loky", 2, marks=pytest.mark.slow)],
+)
+def test_the_back_end_is_the_callers_choice(tmp_path, capsys, backend, jobs):
+    tensors = weights()
+    alone = file_bytes(tmp_path / "a.safetensors", compress_model(tensors))
+    with joblib.parallel_config(backend=backend, n_jobs=jobs):
+        model = compress_model(tensors, progress=True)
+        assert_round_trip(model, tensors)
+    assert file_bytes(tmp_path / "b.safetensors", model) == alone
+    assert model["tied"] is model["layer2.weight"]
+    bars = capsys.readouterr().err
+    assert "compress: 100%" in bars and "decompress: 100%" in bars
+
+
+def test_decompression_over_threads():
+    tensors = weights()
+    assert_round_trip(compress_model(tensors), tensors, n_jobs=2)
+
+
+def test_a_failing_tensor_is_named():
+    tensors = weights()
+    with pytest.raises(ValueError, match=r"tensor 'layer1\.weight': mask must have"):
+        compress_model(tensors, masks={"layer1.weight": np.ones(3, bool)})
+
+
+@pytest.mark.slow
+def test_a_dask_cluster_needs_no_other_code(tmp_path):
+    distributed = pytest.importorskip("dask.distributed")
+    tensors = weights()
+    alone = file_bytes(tmp_path / "a.safetensors", compress_model(tensors))
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=None, local_directory=str(tmp_path)
+        ) as cluster,
+        distributed.Client(cluster) as client,
+        distributed.get_task_stream(client) as stream,
+        joblib.parallel_config(backend="dask", wait_for_workers_timeout=60),
+    ):
+        model = compress_model(tensors)
+        assert_round_trip(model, tensors)
+        both = {worker["id"] for worker in cluster.scheduler_info["workers"].values()}
+    assert len(both) == len({task["worker"] for task in stream.data}) == 2
+    assert file_bytes(tmp_path / "b.safetensors", model) == alone

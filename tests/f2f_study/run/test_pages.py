@@ -1,0 +1,53 @@
+"""The pages: its tables come from the reference run, its code runs, its links lead somewhere."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from f2f_study import results
+from f2f_study.run import pages as readme
+from f2f_study.run import reproduce
+
+ROOT = results.repository_root()
+PAGE = (ROOT / "README.md").read_text()
+PAGES = [path for path in [*ROOT.glob("*.md"), *ROOT.glob("*/*.md")] if path.parent.name != ".venv"]
+
+
+@pytest.mark.parametrize("name", readme.PAGES)
+def test_the_tables_are_those_of_the_reference_run(name):
+    page = (ROOT / name).read_text()
+    assert readme.fill(page, ROOT / "runs" / "reference") == page, f"{name} is stale: make readme"
+
+
+def test_every_notebook_has_its_row():
+    assert set(readme.NOTEBOOKS) == {path.stem for path in reproduce.find_notebooks()}
+
+
+def test_the_quick_start_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (code,) = re.findall(r"```python\n(import numpy.*?)```", PAGE, re.S)
+    assert code.rstrip().splitlines()[-1].startswith("assert ")
+    exec(compile(code, "README.md", "exec"), {})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_to_files_that_are_there(page):
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())
+    absent = [link for link in links if not (page.parent / link).exists()]
+    assert not absent
+
+
+def test_a_table_is_replaced_and_the_rest_is_kept(monkeypatch):
+    monkeypatch.setitem(readme.TABLES, "two", lambda reference: readme.table("ab", [(1, 2)], "lr"))
+    page = "before\n<!-- table:two -->\nold\n<!-- /table -->\nafter\n"
+    new = readme.fill(page, Path("unused"))
+    assert new == (
+        "before\n<!-- table:two -->\n| a | b |\n| --- | --: |\n| 1 | 2 |\n<!-- /table -->\nafter\n"
+    )
+    assert readme.fill(new, Path("unused")) == new
+
+
+def test_an_unknown_table_is_refused():
+    with pytest.raises(ValueError, match="table must be one of .*, got 'none'"):
+        readme.fill("<!-- table:none -->\n<!-- /table -->", Path("unused"))

@@ -1,0 +1,179 @@
+"""Every notebook, run at its tiny profile, with a scientific assertion on what it wrote."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from f2f_study import results
+from f2f_study.figures import REGISTER
+from f2f_study.run import reproduce
+
+NOTEBOOKS = reproduce.find_notebooks()
+REFERENCE = results.repository_root() / "runs" / "reference"
+
+
+def rows(folder, name):
+    return results.read_csv(folder / name)
+
+
+def check_standins(folder):
+    """Every committed network is as good as its file says, and one was trained here."""
+    found = rows(folder, "standins.csv")
+    assert len(found) == 18
+    assert (found["recorded_percent"] - found["recomputed_percent"]).abs().max() <= 0.5
+    assert found["trained_percent"].notna().sum() == 2
+
+
+def check_models(folder):
+    """Lossless; better than the paper's setting for every method; L0 spreads more than random."""
+    package, paper = rows(folder, "package_setting.csv"), rows(folder, "paper_setting.csv")
+    assert package["lossless"].all()
+    best = package[package["layer"] == "total"].set_index(["method", "dtype"])
+    beaten = paper[(paper["layer"] == "total") & (paper["n_s"] <= 1)]
+    for row in beaten.itertuples():
+        assert best.efficiency_percent[row.method, row.dtype] > row.efficiency_percent
+    spread = rows(folder, "n_u_spread.csv")
+    total = spread[spread["layer"] == "total"].set_index("method")
+    assert total.variation["l0"] > 1.3 * total.variation["random"]
+    assert rows(folder, "quality.csv")["same_outputs"].all()
+
+
+def check_overview(folder):
+    """The reference shown beside itself: every quantity of every notebook, no deviation."""
+    shown = rows(folder, "overview.csv")
+    listed = [len(rows(path.parent, path.name)) for path in REFERENCE.glob("*/summary.csv")]
+    assert len(shown) == sum(listed) > 0
+    assert shown["agrees"].all() and (shown["deviation"].fillna(0) == 0).all()
+    assert "## Figures" in (folder / "overview.md").read_text()
+
+
+def check_walkthrough(folder):
+    """One best path through the trellis, and the corrected plane equal to the target."""
+    steps = rows(folder, "trellis.csv")
+    best = steps[steps["on_best_path"]]
+    assert best["block"].tolist() == [0, 1, 2, 3] and best["survives"].all()
+    assert (best["state_after"].to_numpy()[:-1] == best["state_before"].to_numpy()[1:]).all()
+    bits = rows(folder, "bits.csv")
+    assert best["unmatched"].sum() == bits["wrong"].sum() == best["cost_after"].iloc[-1]
+    assert (bits["corrected"] == bits["target"])[bits["care"]].all()
+
+
+def check_synthetic(folder):
+    """More registers are better at every S, a larger spread of n_u is worse."""
+    over_sparsity = rows(folder, "synthetic_sparsity.csv")
+    means = over_sparsity.groupby(["sparsity", "n_s"])["efficiency_percent"].mean().unstack()
+    assert (means[0] + 1 < means[1]).all() and (means[1] < means[2]).all()
+    assert (over_sparsity["memory_reduction_percent"] < over_sparsity["bound_percent"]).all()
+    spread = rows(folder, "synthetic_spread.csv").groupby(["n_s", "variation_wanted"])
+    falls = spread["efficiency_percent"].mean().unstack()
+    assert (falls.iloc[:, 0] > falls.iloc[:, -1]).all()
+    assert set(rows(folder, "real_layer.csv")["plane"]) == set(range(8))
+
+
+def check_beyond(folder):
+    """Registers, beams and late decisions help; orders matter where pruning is not independent."""
+    found = rows(folder, "beyond_encoders.csv")
+    beams = found[found["encoder"] == "beam"]
+    e = beams.pivot(index="n_s", columns="beam", values="efficiency_percent")
+    assert (e.loc[2] > e.loc[0] + 5).all() and (e.loc[7] > e.loc[2]).all()
+    counted = rows(folder, "beyond_dependence.csv")
+    share = counted["wrong_bits"] / counted["care_bits"]
+    assert (share <= 0.6 * counted["dependent_bits"] / counted["plane_care_bits"]).all()
+    ahead = rows(folder, "beyond_lookahead.csv").groupby("lookahead")["wrong_bits"].sum()
+    assert ahead[18] < ahead[1]
+    gates = rows(folder, "beyond_gates.csv").groupby(["n_s", "kind"]).mean()
+    assert gates["wrong_bits"][7, "weight 16"] < gates["wrong_bits"][2, "random"]
+    assert rows(folder, "beyond_lengths.csv").groupby("n_s")["chosen"].sum().eq(1).all()
+    orders = rows(folder, "beyond_orders.csv")
+    total = orders[orders["layer"] == "total"].set_index(["method", "order"])
+    assert total.efficiency_percent["l0", "golden"] > total.efficiency_percent["l0", "row"] + 1
+
+
+def check_spmv(folder):
+    """Every format was right; the encoded matrix takes less than half of dense FP32 and of CSR."""
+    found = rows(folder, "spmv_cpu.csv")
+    assert (found["error"] <= 1e-5).all() and (found["time_us"] > 0).all()
+    assert {"dense_fp32", "csr_torch", "delta_csr", "bitmap", "encoded"} <= set(found["format"])
+    stored = found.groupby(["rows", "sparsity", "format"])["stored_bytes"].first().unstack()
+    stored = stored[stored["encoded"].notna()]
+    assert (stored["encoded"] < 0.5 * stored["dense_fp32"]).all()
+    assert (stored["encoded"] < 0.5 * stored["csr_torch"]).all()
+
+
+# What the CSV files of a notebook must show, whatever the sizes: name -> check of its folder.
+CHECKS: dict[str, Callable[[Path], None]] = {
+    "00_train_standins": check_standins,
+    "01_walkthrough": check_walkthrough,
+    "02_synthetic": check_synthetic,
+    "03_beyond_algorithm3": check_beyond,
+    "04_transformer_wmt14": check_models,
+    "05_resnet50_imagenet": check_models,
+    "06_spmv": check_spmv,
+    "07_overview": check_overview,
+}
+
+
+def test_there_are_notebooks():
+    assert NOTEBOOKS, "notebooks/ holds no notebook"
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs_and_its_results_hold(notebook, tmp_path):
+    job = reproduce.Job.of(notebook, "tiny", {})
+    reproduce.execute(job, tmp_path)
+    folder = tmp_path / notebook.stem
+    summary = results.read_csv(folder / "summary.csv", results.Quantity)
+    assert len(summary) and summary["value"].notna().all()
+    for path in folder.glob("*.csv"):
+        for figure in REGISTER.get(path.name, []):
+            for suffix in (".png", ".svg"):
+                assert (folder / (figure.__name__ + suffix)).stat().st_size > 1000
+    assert notebook.stem in CHECKS, f"tests/test_notebooks.py has no check of {notebook.stem}"
+    CHECKS[notebook.stem](folder)
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_keeps_the_common_form(notebook):
+    book = nbformat.read(notebook, 4)
+    nbformat.validate(book)
+    code = [cell for cell in book.cells if cell.cell_type == "code"]
+    assert book.metadata["kernelspec"]["name"] == "python3"
+    assert book.cells[0].cell_type == "markdown" and book.cells[0].source.startswith("# ")
+    assert not any(cell.outputs or cell.execution_count for cell in code), "outputs are not kept"
+    assert sum("parameters" in cell.metadata.get("tags", []) for cell in book.cells) == 1
+    # A list of parameters may be longer: it has one assignment a line.
+    actions = [c for c in code if "parameters" not in c.metadata.get("tags", [])]
+    long = [c.source.splitlines()[0] for c in actions if len(c.source.splitlines()) > 15]
+    assert not long, f"code cells of more than 15 lines: {long}"
+    known = reproduce.known_parameters(notebook)
+    assert known["run_dir"] == ("str", "runs/interactive")
+    assert known.get("seed", ("int", 0))[0] == "int"
+    for profile in reproduce.PROFILES:
+        reproduce.Job.of(notebook, profile, {})
+
+
+def test_profiles_name_existing_notebooks_and_profiles():
+    import yaml
+
+    listed = yaml.safe_load((reproduce.notebook_folder() / "profiles.yaml").read_text()) or {}
+    assert set(listed) <= {path.stem for path in NOTEBOOKS}
+    for profiles in listed.values():
+        assert set(profiles) <= set(reproduce.PROFILES)
+
+
+def test_the_reference_run_explains_its_columns():
+    guide = (REFERENCE.parent / "README.md").read_text()
+    unknown = {}
+    for path in sorted(REFERENCE.rglob("*.csv")):
+        missing = [name for name in rows(path.parent, path.name) if f"`{name}`" not in guide]
+        if missing:
+            unknown[str(path.relative_to(REFERENCE))] = missing
+    assert not unknown, f"runs/README.md does not define {unknown}"
+
+
+def test_the_reference_run_is_complete():
+    facts = json.loads((REFERENCE / "provenance.json").read_text())["notebooks"]
+    assert {path.stem for path in NOTEBOOKS} <= set(facts)
