@@ -1,8 +1,8 @@
 """Command line: ``python -m f2f`` (or ``f2f``) compress, decompress, inspect, verify.
 
 Models come and go as .safetensors, .npz, .pt or .pth; the compressed file is the one of
-`f2f.format.container`. Compression is lossless: every tensor comes back bit for bit. Exit code 0: done;
-1: `verify` found a difference; 2: wrong arguments, an unreadable or damaged file, one line on
+`f2f.format.container`. Compression is lossless: every tensor comes back bit for bit. Exit code 0:
+done; 1: `verify` found a difference; 2: wrong arguments, an unreadable or damaged file, one line on
 standard error; 130: interrupted. A file is written whole or not at all.
 """
 
@@ -15,13 +15,14 @@ import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from f2f import __version__
-from f2f.format.codec import METHODS
+from f2f.format.codec import ENCODERS, compress
 from f2f.format.container import load, open_file, save
 from f2f.format.mask import CODECS
 from f2f.format.orders import ORDERS, matrix_shape
@@ -31,6 +32,9 @@ from f2f.tensorfile import read_tensors, suffix, write_tensors
 
 PEERS = ("bitmap", "csr")
 _COLUMNS = ("weights", "stored", "floor", *PEERS)
+# What the options mean where they are not given: what they mean to `f2f.compress`.
+_OPTIONS = ("n_s", "n_out", "seed", "method", "beam", "order", "mask_codec")
+_DEFAULTS = {name: signature(compress).parameters[name].default for name in _OPTIONS}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,16 +64,16 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_compress)
     command.add_argument("input", metavar="IN", help=".safetensors, .npz, .pt or .pth")
     command.add_argument("output", metavar="OUT", help="the compressed file, .safetensors")
-    command.add_argument("--n-s", type=int, default=7, help="shift registers, 0…7 (7)")
+    command.set_defaults(**_DEFAULTS)
+    command.add_argument("--n-s", type=int, help=f"shift registers, 0…7 ({_DEFAULTS['n_s']})")
     command.add_argument("--n-out", type=int, help="weights a block (chosen for each tensor)")
-    command.add_argument("--seed", type=int, default=0, help="names the decoder matrices (0)")
-    command.add_argument("--method", choices=METHODS, default="beam", help="encoder (beam)")
-    command.add_argument("--beam", type=int, default=16, help="hypotheses kept (16)")
-    command.add_argument(
-        "--order", choices=ORDERS, default="golden", help="encoding order (golden)"
-    )
+    command.add_argument("--seed", type=int, help="names the decoder matrices (0)")
+    command.add_argument("--method", choices=ENCODERS, help="encoder (beam)")
+    command.add_argument("--beam", type=int, help=f"hypotheses kept ({_DEFAULTS['beam']})")
+    order = _DEFAULTS["order"]
+    command.add_argument("--order", choices=ORDERS, help=f"encoding order ({order})")
     codecs = ", ".join(CODECS)
-    command.add_argument("--mask-codec", default="auto", metavar="CODEC", help=f"{codecs} (auto)")
+    command.add_argument("--mask-codec", metavar="CODEC", help=f"{codecs} (auto)")
     _add_common(command)
 
     command = commands.add_parser("decompress", help="the model again, bit for bit")
@@ -111,13 +115,7 @@ def _compress(arguments: argparse.Namespace) -> int:
         tensors,
         n_jobs=arguments.jobs,
         progress=_progress(arguments),
-        n_s=arguments.n_s,
-        n_out=arguments.n_out,
-        seed=arguments.seed,
-        method=arguments.method,
-        beam=arguments.beam,
-        order=arguments.order,
-        mask_codec=arguments.mask_codec,
+        **{name: getattr(arguments, name) for name in _DEFAULTS},
     )
     save(arguments.output, model)
     if not arguments.quiet:

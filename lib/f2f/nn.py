@@ -16,9 +16,9 @@ from torch.nn import functional
 
 from f2f.base.tensors import identity, to_numpy, to_torch
 from f2f.format import container
-from f2f.format.codec import compress
+from f2f.format.codec import compress, decompress_numpy
 from f2f.format.tensor import CompressedTensor
-from f2f.parallel import compress_model, decompress_model, decompress_numpy
+from f2f.parallel import compress_model, decompress_model
 
 
 def compress_state_dict(
@@ -31,10 +31,17 @@ def compress_state_dict(
 ) -> dict[str, CompressedTensor]:
     """Compress a state dict without loss: {name: CompressedTensor}, ready for `f2f.save`.
 
-    Biases, norms and counters are stored as they are (see `compress_model`, which does the work
-    and defines the other arguments). Names that share one tensor share it in the result too.
-    Raises `ValueError` for entries that are not dense tensors, naming them.
+    Biases, norms and counters are stored as they are (see `f2f.parallel.compress_model`, which
+    does the work and defines the other arguments). Names that share one tensor share it in the
+    result too.
 
+    Raises
+    ------
+    ValueError
+        An entry is no dense tensor; the message names it.
+
+    Examples
+    --------
     >>> import torch
     >>> layer = torch.nn.Linear(64, 32)
     >>> _ = torch.nn.init.sparse_(layer.weight, 0.9)
@@ -68,7 +75,12 @@ def load_state_dict(
 ) -> dict[str, Tensor]:
     """The state dict of a file, or of what `compress_state_dict` returned, bit for bit.
 
-    Give it to the module's own `load_state_dict`. A file's names come sorted. Raises as `f2f.load`.
+    Give it to the module's own `load_state_dict`. A file's names come sorted.
+
+    Raises
+    ------
+    FormatError, OSError
+        As `f2f.load`.
     """
     model = source if isinstance(source, Mapping) else container.load(source)
     arrays = decompress_model(model, n_jobs=n_jobs, progress=progress)
@@ -140,6 +152,15 @@ class CompressedLinear(_Compressed):
     Each call decodes the weight, uses it and drops it: memory for time. Gradients flow to the
     input and the bias. The result is bitwise that of the dense layer with the same weight.
 
+    Parameters
+    ----------
+    encoded : CompressedTensor
+        The weight, with its mask.
+    bias : torch.Tensor, optional
+        (out_features,).
+
+    Examples
+    --------
     >>> import torch
     >>> layer = torch.nn.Linear(64, 32)
     >>> _ = torch.nn.init.sparse_(layer.weight, 0.9)
@@ -166,7 +187,7 @@ class CompressedLinear(_Compressed):
 class CompressedConv2d(_Compressed):
     """`torch.nn.Conv2d` with its weight (out, in / groups, height, width) kept encoded.
 
-    As `CompressedLinear`. stride, padding, dilation, groups, padding_mode: as of the dense layer.
+    As `CompressedLinear`; stride, padding, dilation, groups and padding_mode as of the dense layer.
     """
 
     def __init__(
@@ -213,11 +234,22 @@ def compress_module(
 ) -> nn.Module:
     """Replace every Linear and Conv2d below `module` by its compressed form, in place.
 
-    tensors: encoded weights by state-dict name, as `compress_state_dict` or `f2f.load` gives them;
-    layers whose weight they have take it from there. Without tensors, weights are encoded now
-    with `options` of `f2f.compress`. A weight that is stored as it is (kind "dense") gains
-    nothing, and its layer stays. A layer or a weight used in several places stays shared.
-    Returns the module (a new one where `module` is itself such a layer).
+    A weight that is stored as it is (kind "dense") gains nothing, and its layer stays. A layer or
+    a weight used in several places stays shared.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+    tensors : mapping of str to CompressedTensor, optional
+        Encoded weights by state-dict name, as `compress_state_dict` or `f2f.load` gives them;
+        layers whose weight they have take it from there. Without them, weights are encoded now.
+    **options
+        As of `f2f.compress`, without tensors.
+
+    Returns
+    -------
+    torch.nn.Module
+        The module, or a new one where `module` is itself such a layer.
     """
     kinds: dict[type, Any] = {nn.Linear: CompressedLinear, nn.Conv2d: CompressedConv2d}
     weights: dict[tuple[Any, ...], CompressedTensor] = {}

@@ -14,7 +14,6 @@ task ``threads=`` (an option of `f2f.compress`) spreads its planes.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,7 +22,7 @@ import numpy as np
 from tqdm import tqdm
 
 from f2f.base.errors import FormatError
-from f2f.format.codec import compress, decompress
+from f2f.format.codec import compress, decompress_numpy
 from f2f.format.tensor import DTYPES, CompressedTensor
 
 
@@ -37,14 +36,30 @@ def compress_model(
 ) -> dict[str, CompressedTensor]:
     """Compress every tensor of a model: {name: CompressedTensor}, in the order given.
 
-    tensors: {name: NumPy array}. What cannot gain is stored as it is: dtypes that `f2f.compress`
-    does not code, and tensors of fewer than two axes (biases, norms, counters) unless `masks`
-    names them. An array object under several names is compressed once, and its names share the
-    result. masks: {name: bool array}, True = unpruned; without one, zeros are pruned. n_jobs: as
-    joblib's; None leaves it to `joblib.parallel_config`, or 1. progress: show a bar on standard
-    error. options: as of `f2f.compress`. The result does not depend on the number of jobs or the
-    back end. Raises `ValueError` for wrong options and masks.
+    What cannot gain is stored as it is: dtypes that `f2f.compress` does not code, and tensors of
+    fewer than two axes (biases, norms, counters) unless `masks` names them. The result does not
+    depend on the number of jobs or the back end.
 
+    Parameters
+    ----------
+    tensors : mapping of str to numpy.ndarray
+        An array object under several names is compressed once, and its names share the result.
+    masks : mapping of str to array of bool, optional
+        True = unpruned; where there is none, zeros are pruned.
+    n_jobs : int, optional
+        As joblib's; None leaves it to `joblib.parallel_config`, or 1.
+    progress : bool
+        Show a bar on standard error.
+    **options
+        As of `f2f.compress`.
+
+    Raises
+    ------
+    ValueError
+        Wrong options or masks; the message names the tensor.
+
+    Examples
+    --------
     >>> weight = np.zeros((64, 64), np.int8)
     >>> weight[::9] = 5
     >>> model = compress_model({"fc.weight": weight, "fc.bias": np.ones(64, np.float32)})
@@ -77,10 +92,20 @@ def decompress_model(
 ) -> dict[str, np.ndarray]:
     """Decompress every tensor of a model: {name: NumPy array}, in the order given.
 
-    Names that share a `CompressedTensor` share the array. masks: of the tensors that were
-    compressed without theirs (mask_codec "none"). n_jobs, progress: as `compress_model`, but
-    threads, not processes, unless the caller's back end says otherwise. Raises
-    `ValueError`, naming the tensor, for a mask that is missing or too many.
+    Parameters
+    ----------
+    tensors : mapping of str to CompressedTensor
+        Names that share one share the array.
+    masks : mapping of str to array of bool, optional
+        Of the tensors that were compressed without theirs (``mask_codec="none"``).
+    n_jobs, progress
+        As `compress_model`, but threads, not processes, unless the caller's back end says
+        otherwise.
+
+    Raises
+    ------
+    ValueError
+        A mask is missing or too many; the message names the tensor.
     """
     masks = dict(masks or {})
     loaded = dict(tensors)  # a `ModelFile` reads anew on every access
@@ -92,11 +117,6 @@ def decompress_model(
     # Decoding takes less time than sending its result to another process; kernels free the GIL.
     done = _run(tasks, n_jobs, progress, "decompress", "threads")
     return {name: done[names[id(tensor)]] for name, tensor in loaded.items()}
-
-
-def decompress_numpy(tensor: CompressedTensor, mask: np.ndarray | None = None) -> np.ndarray:
-    """As `f2f.decompress`, but a NumPy array whatever library the tensor came from."""
-    return np.asarray(decompress(dataclasses.replace(tensor, library="numpy"), mask))
 
 
 def _run(

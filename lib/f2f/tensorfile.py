@@ -47,7 +47,7 @@ _DTYPES = {
 
 
 def suffix(path: str | os.PathLike[str]) -> str:
-    """The suffix that says how the file is read and written; `ValueError` for any other."""
+    """The suffix of a path, in lower case, if it is one of `SUFFIXES`, or `ValueError`."""
     found = Path(path).suffix.lower()
     if found not in SUFFIXES:
         raise ValueError(f"path must end in one of {', '.join(SUFFIXES)}, got {os.fspath(path)!r}")
@@ -58,9 +58,16 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """Read every tensor of a file: {name: array}; bfloat16 comes as `ml_dtypes.bfloat16`.
 
     A .pt or .pth file holds a state dict, or a dict with one under "state_dict"; names that share
-    one tensor in it get the same array object. Raises `ValueError` for an unknown suffix,
-    `FormatError` for a file that cannot be parsed or holds anything but tensors, and `OSError` if
-    it cannot be read.
+    one tensor in it get the same array object.
+
+    Raises
+    ------
+    ValueError
+        An unknown suffix.
+    FormatError
+        The file cannot be parsed, or holds anything but tensors.
+    OSError
+        It cannot be read.
     """
     kind = suffix(path)
     with open(path, "rb"):  # a missing file is an OSError, whatever the library would make of it
@@ -75,8 +82,14 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 def write_tensors(path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray]) -> None:
     """Write arrays to a file of the kind its suffix says, whole or not at all.
 
-    In .pt and .pth files names with the same array object share one tensor. Raises `ValueError`
-    for an unknown suffix or a dtype that the kind cannot hold, `OSError` if it cannot be written.
+    In .pt and .pth files names with the same array object share one tensor.
+
+    Raises
+    ------
+    ValueError
+        An unknown suffix, or a dtype that the kind cannot hold.
+    OSError
+        The file cannot be written.
     """
     kind = suffix(path)
     if kind == ".npz":

@@ -1,1 +1,1 @@
-"""What every room stands on: argument checks, the package's exception, whole-file writes, LLVM helpers."""
+"""What every room stands on: argument checks, the exception, whole-file writes, LLVM helpers."""

@@ -17,6 +17,13 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     If the body raises (an interrupt included) the new file is removed and `path` is untouched.
     Links are followed, so that what a link points at is replaced and not the link.
 
+    Raises
+    ------
+    OSError
+        The path is a folder, or cannot be written.
+
+    Examples
+    --------
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     with atomic_write(Path(folder, "a.bin")) as file:

@@ -11,8 +11,13 @@ def binary_entropy(p: float) -> float:
 
 
 def floor_bits(n: int, k: int, n_w: int) -> float:
-    """Least bits for n weights of which k, unpruned, have n_w random bits: n*H(k/n) + k*n_w.
+    """Least bits of n weights whose values are incompressible: ``n*H(k/n) + k*n_w``.
 
-    The mask is n random places at density k/n; every care bit is a fair coin.
+    Parameters
+    ----------
+    n, k : int
+        Weights, and unpruned ones among them: n random places at density k/n.
+    n_w : int
+        Bits of an unpruned weight, every one a fair coin.
     """
     return n * binary_entropy(k / n) + k * n_w if n else 0.0

@@ -11,21 +11,35 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def to_numpy(tensor: Tensor) -> np.ndarray:
-    """A copy-free NumPy array of a CPU tensor's bits, `ml_dtypes` types where NumPy has none.
+def numpy_dtype(name: str) -> np.dtype:
+    """The dtype of a name, of `ml_dtypes` where NumPy has none; `TypeError` if there is none."""
+    return np.dtype(getattr(ml_dtypes, name, name))
 
-    Tensors elsewhere, or not contiguous, are copied. Raises `ValueError` for sparse and quantized
-    tensors and for dtypes without a counterpart.
+
+def to_numpy(tensor: Tensor) -> np.ndarray:
+    """A NumPy array of a tensor's bits, `ml_dtypes` types where NumPy has none.
+
+    Parameters
+    ----------
+    tensor : torch.Tensor
+        Dense; one on the CPU and contiguous is not copied.
+
+    Raises
+    ------
+    ValueError
+        The tensor is sparse or quantized, or of a dtype without a counterpart.
     """
     import torch
 
+    if not isinstance(tensor, torch.Tensor):
+        raise ValueError(f"array must be a dense torch tensor, got {type(tensor).__name__}")
     if tensor.layout != torch.strided or tensor.is_quantized:
         raise ValueError(
             f"tensor must be dense and not quantized, got {tensor.layout} {tensor.dtype}"
         )
     name = str(tensor.dtype).removeprefix("torch.")
     try:
-        dtype = np.dtype(getattr(ml_dtypes, name, name))
+        dtype = numpy_dtype(name)
     except TypeError:
         raise ValueError(f"tensor must have a dtype that NumPy knows, got {tensor.dtype}") from None
     plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
@@ -33,7 +47,13 @@ def to_numpy(tensor: Tensor) -> np.ndarray:
 
 
 def to_torch(array: np.ndarray) -> Tensor:
-    """A tensor with a copy of an array's bits; `ValueError` for dtypes that torch does not have."""
+    """A torch tensor with a copy of an array's bits.
+
+    Raises
+    ------
+    ValueError
+        torch has no dtype of that name.
+    """
     import torch
 
     dtype = getattr(torch, array.dtype.name, None)

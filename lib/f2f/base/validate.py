@@ -10,7 +10,7 @@ import numpy as np
 
 
 def integer(name: str, value: Any, low: int, high: int | None = None) -> int:
-    """Return `value` as an int in [low, high] (high None: no upper limit)."""
+    """Return `value` as an int in low…high (high None: no upper limit), or raise `ValueError`."""
     wanted = f"an integer >= {low}" if high is None else f"an integer in {low}..{high}"
     try:
         number = operator.index(value)
@@ -22,14 +22,14 @@ def integer(name: str, value: Any, low: int, high: int | None = None) -> int:
 
 
 def choice(name: str, value: Any, options: Sequence[str]) -> str:
-    """Return `value` if it is one of `options`."""
+    """Return `value` if it is one of `options`, or raise `ValueError`."""
     if value not in options:
         raise ValueError(f"{name} must be one of {', '.join(options)}, got {value!r}")
     return str(value)
 
 
 def bits(name: str, array: Any, length: int | None = None) -> np.ndarray:
-    """Return a one-dimensional array of 0/1, bool or integer, as contiguous uint8."""
+    """Return an array (n,) of 0/1, bool or integer, as contiguous uint8, or raise `ValueError`."""
     values = np.asarray(array)
     if values.ndim != 1:
         raise ValueError(f"{name} must be one-dimensional, got shape {values.shape}")

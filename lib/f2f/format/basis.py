@@ -28,9 +28,17 @@ ENCODED_COST = 1.02
 class Basis:
     """An invertible affine map between words and stored bits.
 
-    functionals: int (w,), stored bit j of word x is parity(functionals[j] & x) ^ bit j of
-    `flips`. vectors: int (w,), the words the stored bits stand for; offset: int.
-    payload: bool (w,), False where a constant with exceptions is cheaper than encoding.
+    Attributes
+    ----------
+    functionals : tuple of int
+        (w,); stored bit j of word x is ``parity(functionals[j] & x)`` ^ bit j of `flips`.
+    flips : int
+    vectors : tuple of int
+        (w,), the words that the stored bits stand for.
+    offset : int
+        The word that all stored bits zero stand for.
+    payload : tuple of bool
+        (w,), False where a constant with exceptions is cheaper than encoding.
     """
 
     functionals: tuple[int, ...]
@@ -47,7 +55,15 @@ def exception_cost(q: np.ndarray) -> np.ndarray:
 
 
 def choose_basis(words: np.ndarray, encoded_cost: float = ENCODED_COST) -> Basis:
-    """The cheapest basis for words uint8, uint16 or uint32 (k,), the unpruned weights' bits."""
+    """The cheapest basis for the bits of the unpruned weights.
+
+    Parameters
+    ----------
+    words : numpy.ndarray
+        uint8, uint16 or uint32 (k,).
+    encoded_cost : float
+        Stored bits of an encoded care bit, payload and corrections.
+    """
     w = words.dtype.itemsize * 8
     if w <= 16:
         parts = [(_choose_functionals(words, w, encoded_cost), 0)]

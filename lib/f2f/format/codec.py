@@ -1,7 +1,7 @@
 """A whole tensor, compressed and back: `compress` and `decompress`.
 
-The unpruned weights of a tensor, seen as bits in encoding order (`f2f.format.orders`), are mapped to
-stored bits by an affine change of basis (`f2f.format.basis`). Each stored plane is then either
+The unpruned weights of a tensor, seen as bits in encoding order (`f2f.format.orders`), are mapped
+to stored bits by an affine change of basis (`f2f.format.basis`). Each stored plane is then either
 
 * encoded: input vectors of the XOR-gate decoder, n_in bits for every n_out weights;
 * constant: all zero, where exceptions cost less than a payload; or
@@ -20,12 +20,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import ml_dtypes
 import numpy as np
 from numba import njit
 
-from f2f.base import validate
-from f2f.decoder.decoder import MAX_N_OUT, Decoder
+from f2f.base import tensors, validate
+from f2f.decoder import MAX_N_OUT, Decoder
 from f2f.encoder.beam import encode_beam
 from f2f.encoder.exact import encode_viterbi
 from f2f.encoder.rate import choose_n_out
@@ -35,18 +34,18 @@ from f2f.format.corrections import EliasFano
 from f2f.format.expand import expand
 from f2f.format.mask import CODECS, encode_mask
 from f2f.format.orders import Order, matrix_shape, positions_of
-from f2f.format.tensor import DTYPES, GROUP, MASK_N_S, MAX_N_S, N_IN, CompressedTensor
+from f2f.format.tensor import DTYPES, GROUP_PLANES, MASK_N_S, MAX_N_S, N_IN, CompressedTensor
 
 if TYPE_CHECKING:
     import torch
 
     Tensor = np.ndarray | torch.Tensor
 
-METHODS = ("beam", "viterbi")
+ENCODERS = ("beam", "viterbi")
 MASK_CODECS = (*CODECS, "none")
 
 
-def compress(
+def compress(  # noqa: PLR0913  (options of a user's function, by keyword only)
     array: Tensor,
     mask: Tensor | None = None,
     *,
@@ -62,16 +61,47 @@ def compress(
 ) -> CompressedTensor:
     """Compress a tensor without loss.
 
-    array: NumPy array or torch tensor of any shape and strides. int8, uint8, int16, float16,
-    bfloat16 and float32 are encoded; any other dtype is stored as it is. mask: bool, same shape,
-    True = unpruned; None takes the weights whose bits are all zero (+0.0, not -0.0) as pruned.
-    n_s: shift registers, 0…7. n_out: None chooses the one with the fewest stored bits
-    (`f2f.encoder.rate`). seed: names the decoder matrices. matrix: their kind, see `Decoder`; None takes
-    "folded" with n_s = 7 and "random" otherwise. method: "beam", or "viterbi" (exact, slow,
-    n_s <= 2). beam: hypotheses kept. order: see `f2f.format.orders`. mask_codec: see `f2f.format.mask`;
-    "none" stores no mask, for callers who keep it. threads: planes are spread over so many; the
-    result is the same for any number. Raises `ValueError` for anything else.
+    Parameters
+    ----------
+    array : numpy.ndarray or torch.Tensor
+        Any shape and strides. int8, uint8, int16, float16, bfloat16 and float32 are encoded; any
+        other dtype is stored as it is.
+    mask : array of bool, optional
+        The array's shape, True = unpruned. None takes the weights whose bits are all zero (+0.0,
+        not -0.0) as pruned.
+    n_s : int
+        Shift registers, 0…7.
+    n_out : int, optional
+        Weights of a block. None chooses the one with the fewest stored bits
+        (`f2f.encoder.rate`).
+    seed : int
+        Names the decoder matrices, 0…2**63-1.
+    matrix : {"random", "folded"}, optional
+        Kind of the decoder matrix, see `f2f.Decoder`. None takes "folded" with n_s = 7 and
+        "random" otherwise.
+    method : {"beam", "viterbi"}
+        Encoder; "viterbi" is exact and slow, for n_s <= 2.
+    beam : int
+        Hypotheses that the beam encoders keep, 1…65535.
+    order : str
+        Encoding order, see `f2f.format.orders`.
+    mask_codec : str
+        See `f2f.format.mask`; "none" stores no mask, for callers who keep it.
+    threads : int
+        Planes are spread over so many; the result is the same for any number.
 
+    Returns
+    -------
+    CompressedTensor
+        Of kind "encoded", or "dense" where that would not be smaller.
+
+    Raises
+    ------
+    ValueError
+        An argument is none of these; the message names it.
+
+    Examples
+    --------
     >>> rng = np.random.default_rng(0)
     >>> weight = rng.integers(-127, 128, (64, 256), dtype=np.int8)
     >>> weight[rng.random(weight.shape) < 0.9] = 0
@@ -79,41 +109,31 @@ def compress(
     >>> bool((decompress(tensor) == weight).all())
     True
     """
-    flat, shape, dtype, library = _as_bits(array)
-    n_s = validate.integer("n_s", n_s, 0, MAX_N_S)
-    if n_out is not None:
-        n_out = validate.integer("n_out", n_out, 1, MAX_N_OUT)
-    seed = validate.integer("seed", seed, 0, 2**63 - 1)
     if matrix is None:
         matrix = "folded" if n_s == MAX_N_S else "random"
-    Decoder(N_IN, 1, n_s, seed, matrix)  # refuses what it cannot make
-    validate.choice("method", method, METHODS)
-    beam = validate.integer("beam", beam, 1, MAX_BEAM)
-    threads = validate.integer("threads", threads, 1)
+    options = _Options(n_s, n_out, seed, matrix, method, beam, order, mask_codec, threads)
+    values, library = _as_array(array)
+    shape, dtype = values.shape, values.dtype.name
+    options.check()
     walk = Order(order, *matrix_shape(shape))
-    validate.choice("mask_codec", mask_codec, MASK_CODECS)
+    if mask is not None and dtype not in DTYPES:
+        raise ValueError(f"mask must be None for dtype {dtype}, which is stored as it is")
+    bits = values.reshape(-1).view(f"u{DTYPES.get(dtype, 1)}")
+    care_mask = bits != 0 if mask is None else _as_mask(mask, shape)
     if mask is not None:
-        pruned = ~_as_mask(mask, shape)
-        if dtype not in DTYPES:
-            raise ValueError(f"mask must be None for dtype {dtype}, which is stored as it is")
-        flat = np.where(pruned, flat.dtype.type(0), flat)
-    dense = CompressedTensor(shape, dtype, library, "dense", flat.view(np.uint8))
-    if dtype not in DTYPES:
-        return _owning(dense)
-    care = walk.take(flat != 0 if mask is None else ~pruned)
-    settings = _Settings(n_s, n_out, seed, matrix, method, beam, order, mask_codec, threads)
-    tensor = _encode(walk.take(flat), care, dense, settings)
-    return tensor if tensor.nbytes < dense.nbytes else _owning(dense)
-
-
-def _owning(dense: CompressedTensor) -> CompressedTensor:
-    """The same with bytes of its own, which do not change with the caller's array."""
+        bits = np.where(care_mask, bits, bits.dtype.type(0))
+    dense = CompressedTensor(shape, dtype, library, "dense", bits.view(np.uint8))
+    if dtype in DTYPES:
+        tensor = _encode(walk.take(bits), walk.take(care_mask), dense, options)
+        if tensor.nbytes < dense.nbytes:
+            return tensor
+    # Bytes of its own, which do not change with the caller's array.
     return replace(dense, raw=dense.raw.copy())
 
 
 @dataclass(frozen=True)
-class _Settings:
-    """The arguments of `compress`, validated."""
+class _Options:
+    """The options of `compress`."""
 
     n_s: int
     n_out: int | None
@@ -125,62 +145,66 @@ class _Settings:
     mask_codec: str
     threads: int
 
+    def check(self) -> None:
+        """Raise `ValueError` for the first option that is none; an order is checked by `Order`."""
+        validate.integer("n_s", self.n_s, 0, MAX_N_S)
+        if self.n_out is not None:
+            validate.integer("n_out", self.n_out, 1, MAX_N_OUT)
+        validate.integer("seed", self.seed, 0, 2**63 - 1)
+        Decoder(N_IN, 1, self.n_s, self.seed, self.matrix)  # refuses what it cannot make
+        validate.choice("method", self.method, ENCODERS)
+        validate.integer("beam", self.beam, 1, MAX_BEAM)
+        validate.integer("threads", self.threads, 1)
+        validate.choice("mask_codec", self.mask_codec, MASK_CODECS)
+
 
 def _encode(
-    words: np.ndarray, care: np.ndarray, dense: CompressedTensor, settings: _Settings
+    words: np.ndarray, care_mask: np.ndarray, dense: CompressedTensor, options: _Options
 ) -> CompressedTensor:
-    """The tensor of kind "encoded"; words unsigned (n,), care bool (n,), both in encoding order."""
-    started = time.perf_counter()
-    positions = positions_of(care)  # of each care rank
-    n, k = len(care), len(positions)
-    mask = None
-    if settings.mask_codec != "none":
-        mask = encode_mask(
-            care, settings.mask_codec, n_s=MASK_N_S, beam=settings.beam, seed=settings.seed
-        )
+    """The tensor of kind "encoded".
 
-    if k == 0:
-        n_out, plane_bits = settings.n_out or MAX_N_OUT, 0.0
+    words: unsigned (n,), care_mask: bool (n,), both in encoding order. dense: the tensor stored as
+    it is.
+    """
+    started = time.perf_counter()
+    n, care = len(care_mask), positions_of(care_mask)
+    mask = None
+    if options.mask_codec != "none":
+        mask = encode_mask(
+            care_mask, options.mask_codec, n_s=MASK_N_S, beam=options.beam, seed=options.seed
+        )
+    n_out, plane_bits = _choose_rate(care_mask, len(care), options)
+    # One bit a weight may be no more than what encoding costs; a given n_out is used all the same.
+    raw_wins = options.n_out is None and plane_bits >= n
+    if options.n_out is None:
+        basis = choose_basis(words[care], min(plane_bits, n) / max(len(care), 1))
     else:
-        n_out, plane_bits = choose_n_out(care, N_IN, settings.n_s, settings.beam, settings.n_out)
-    if settings.n_out is None:
-        raw_wins = plane_bits >= n  # one bit a weight is no more than what encoding would cost
-        basis = choose_basis(words[positions], min(plane_bits, n) / max(k, 1))
-    else:  # the caller wants this code, whatever it costs
-        raw_wins = False
-        basis = choose_basis(words[positions])
-    stored = stored_words(basis, words[positions])
-    paying = tuple(p for p, pays in enumerate(basis.payload) if pays and k)
+        basis = choose_basis(words[care])
+    paying = tuple(p for p, pays in enumerate(basis.payload) if pays and len(care))
     encoded, raw_planes = ((), paying) if raw_wins else (paying, ())
 
-    decoder = Decoder(N_IN, n_out, settings.n_s, settings.seed, settings.matrix)
-    payload = []
-    wrong = stored.copy()  # constant planes are decoded as zero, so each one is wrong
-    for g in range(0, len(encoded), GROUP):
-        group = encoded[g : g + GROUP]
-        target = gather_planes(stored, group)
-        inputs = _encode_group(positions, target, n, decoder, len(group), settings)
-        payload.append(inputs)
-        scatter_planes(decoder.decode(inputs, n)[positions] ^ target, group, wrong)
+    stored = stored_words(basis, words[care])
+    decoder = Decoder(N_IN, n_out, options.n_s, options.seed, options.matrix)
+    payload, wrong = _encode_planes(stored, encoded, care, n, decoder, options)
     for p in raw_planes:
         wrong &= ~wrong.dtype.type(1 << p)
     corrections = tuple(
-        EliasFano.encode(np.flatnonzero(wrong >> wrong.dtype.type(p) & wrong.dtype.type(1)), k)
+        EliasFano.encode(np.flatnonzero(_plane(wrong, p)), len(care))
         for p in range(8 * words.itemsize)
     )
     return replace(
         dense,
         kind="encoded",
-        raw=_pack_raw(stored, raw_planes, positions, n),
-        order=settings.order,
-        n_s=settings.n_s,
+        raw=_pack_raw(stored, raw_planes, care, n),
+        order=options.order,
+        n_s=options.n_s,
         n_out=n_out,
-        seed=settings.seed,
-        matrix=settings.matrix,
-        k=k,
+        seed=options.seed,
+        matrix=options.matrix,
+        k=len(care),
         mask=mask,
         encoded=encoded,
-        payload=tuple(payload),
+        payload=payload,
         raw_planes=raw_planes,
         basis=basis.vectors,
         offset=basis.offset,
@@ -189,66 +213,74 @@ def _encode(
     )
 
 
-def decompress(tensor: CompressedTensor, mask: np.ndarray | None = None) -> Tensor:
-    """The tensor again: bit for bit at unpruned places, zero elsewhere.
+def _choose_rate(care_mask: np.ndarray, k: int, options: _Options) -> tuple[int, float]:
+    """n_out, and the modelled stored bits of one encoded plane."""
+    if k == 0:
+        return options.n_out or MAX_N_OUT, 0.0
+    return choose_n_out(care_mask, N_IN, options.n_s, options.beam, options.n_out)
 
-    mask: bool, the tensor's shape; needed exactly where none is stored (mask_codec "none").
-    Returns what went in, a NumPy array or a torch tensor, C-contiguous.
+
+def _encode_planes(
+    stored: np.ndarray,
+    encoded: tuple[int, ...],
+    care: np.ndarray,
+    n: int,
+    decoder: Decoder,
+    options: _Options,
+) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
+    """The inputs of the encoded planes, group by group, and the stored bits that decode wrong.
+
+    stored: unsigned (k,), the stored bits of each unpruned weight. Returns uint8 (vectors, planes
+    of the group) a group, and unsigned (k,): planes without a payload decode as zero.
     """
-    if tensor.kind == "dense":
-        return _from_bytes(tensor.raw, tensor)
-    if tensor.mask is not None and mask is None and is_expandable(tensor):
-        return _from_bytes(expand(tensor), tensor)
-    care = care_mask(tensor, mask)
-    positions = positions_of(care)
-    words = decode_words(tensor, positions)
-    return _from_bytes(tensor.walk.scatter(positions, words).view(np.uint8), tensor)
+    payload = []
+    wrong = stored.copy()
+    for g in range(0, len(encoded), GROUP_PLANES):
+        group = encoded[g : g + GROUP_PLANES]
+        target = _gather_planes(stored, group)
+        inputs = _encode_group(care, target, n, decoder, len(group), options)
+        payload.append(inputs)
+        _scatter_planes(decoder.decode(inputs, n)[care] ^ target, group, wrong)
+    return tuple(payload), wrong
 
 
-def is_expandable(tensor: CompressedTensor) -> bool:
-    """Whether `f2f.format.expand` decodes this tensor: weights of one byte, no raw planes."""
-    return DTYPES[tensor.dtype] == 1 and not tensor.raw_planes and tensor.n > 0
+def _encode_group(
+    care: np.ndarray,
+    target: np.ndarray,
+    n: int,
+    decoder: Decoder,
+    planes: int,
+    options: _Options,
+) -> np.ndarray:
+    """Inputs uint8 (vectors, planes) of up to 8 planes that share a mask; target: uint8 (k,)."""
+    if options.method == "viterbi":
+        care_mask = np.zeros(n, dtype=np.uint8)
+        care_mask[care] = 1
+
+        def inputs_of(first: int, last: int) -> np.ndarray:
+            bits = np.zeros(n, dtype=np.uint8)
+            bits[care] = target >> first & 1
+            return encode_viterbi(bits, care_mask, decoder)[:, None]
+
+        parts = planes
+    else:
+
+        def inputs_of(first: int, last: int) -> np.ndarray:
+            return encode_beam(care, target >> first, n, decoder, last - first, options.beam)
+
+        parts = min(options.threads, planes)
+    edges = np.linspace(0, planes, parts + 1).astype(int).tolist()
+    with ThreadPoolExecutor(options.threads) as pool:
+        inputs = list(pool.map(inputs_of, edges[:-1], edges[1:]))
+    return np.ascontiguousarray(np.concatenate(inputs, axis=1))
 
 
-def care_mask(tensor: CompressedTensor, mask: np.ndarray | None = None) -> np.ndarray:
-    """bool (n,): the care mask in encoding order, stored or (codec "none") given."""
-    if tensor.mask is not None:
-        if mask is not None:
-            raise ValueError("mask must be None: this tensor stores its mask")
-        return tensor.mask.decode()
-    if mask is None:
-        raise ValueError('mask must be given: this tensor was compressed with mask_codec="none"')
-    care = tensor.walk.take(_as_mask(mask, tensor.shape))
-    if np.count_nonzero(care) != tensor.k:
-        raise ValueError(f"mask must have {tensor.k} True, got {np.count_nonzero(care)}")
-    return care
+def _plane(words: np.ndarray, p: int) -> np.ndarray:
+    """Bit p of each word, 0/1."""
+    return words >> words.dtype.type(p) & words.dtype.type(1)
 
 
-def decode_words(tensor: CompressedTensor, positions: np.ndarray) -> np.ndarray:
-    """The weights' bits, unsigned (k,), at the care positions, int64 (k,)."""
-    dtype = np.dtype(f"u{DTYPES[tensor.dtype]}")
-    basis = np.array(tensor.basis, dtype=dtype)
-    words = np.full(tensor.k, tensor.offset, dtype=dtype)
-    for g, inputs in enumerate(tensor.payload):
-        group = tensor.encoded[GROUP * g : GROUP * (g + 1)]
-        table = span(basis[list(group)])
-        _xor_lookup(words, table, tensor.decoder.decode(inputs, tensor.n), positions)
-    for row, p in zip(tensor.raw, tensor.raw_planes, strict=True):
-        bits = np.unpackbits(row, count=tensor.n, bitorder="little")
-        _xor_lookup(words, span(basis[p : p + 1]), bits, positions)
-    for p, code in enumerate(tensor.corrections):
-        words[code.decode()] ^= basis[p]
-    return words
-
-
-@njit(cache=True, nogil=True)
-def _xor_lookup(words, table, decoded, positions):
-    """words[r] ^= table[decoded[positions[r]]]; all bits of `decoded` index the table."""
-    for r in range(len(words)):
-        words[r] ^= table[decoded[positions[r]]]
-
-
-def gather_planes(stored: np.ndarray, group: tuple[int, ...]) -> np.ndarray:
+def _gather_planes(stored: np.ndarray, group: tuple[int, ...]) -> np.ndarray:
     """uint8 (k,): bit q of each element is stored bit group[q]."""
     columns = [0] * (8 * stored.itemsize)
     for q, p in enumerate(group):
@@ -256,100 +288,117 @@ def gather_planes(stored: np.ndarray, group: tuple[int, ...]) -> np.ndarray:
     return linear_map(tuple(columns), stored).astype(np.uint8)
 
 
-def scatter_planes(bits: np.ndarray, group: tuple[int, ...], stored: np.ndarray) -> None:
+def _scatter_planes(bits: np.ndarray, group: tuple[int, ...], stored: np.ndarray) -> None:
     """Set stored bit group[q] to bit q of `bits` (uint8), for the planes of the group."""
     planes = np.array([1 << p for p in group], dtype=stored.dtype)
     stored &= ~np.bitwise_or.reduce(planes)
     stored |= span(planes)[bits & ((1 << len(group)) - 1)]
 
 
-def _encode_group(
-    positions: np.ndarray,
-    target: np.ndarray,
-    n: int,
-    decoder: Decoder,
-    planes: int,
-    settings: _Settings,
-) -> np.ndarray:
-    """Inputs uint8 (vectors, planes) of up to 8 planes that share a mask."""
-    if settings.method == "viterbi":
-        care = np.zeros(n, dtype=np.uint8)
-        care[positions] = 1
-
-        def one(first: int, last: int) -> np.ndarray:
-            bits = np.zeros(n, dtype=np.uint8)
-            bits[positions] = target >> first & 1
-            return encode_viterbi(bits, care, decoder)[:, None]
-
-        parts = planes
-    else:
-
-        def one(first: int, last: int) -> np.ndarray:
-            return encode_beam(positions, target >> first, n, decoder, last - first, settings.beam)
-
-        parts = min(settings.threads, planes)
-    edges = np.linspace(0, planes, parts + 1).astype(int).tolist()
-    with ThreadPoolExecutor(settings.threads) as pool:
-        inputs = list(pool.map(one, edges[:-1], edges[1:]))
-    return np.ascontiguousarray(np.concatenate(inputs, axis=1))
-
-
-def _pack_raw(
-    stored: np.ndarray, planes: tuple[int, ...], positions: np.ndarray, n: int
-) -> np.ndarray:
+def _pack_raw(stored: np.ndarray, planes: tuple[int, ...], care: np.ndarray, n: int) -> np.ndarray:
+    """uint8 (planes, ceil(n/8)): the stored bits of each plane in encoding order, packed."""
     raw = np.zeros((len(planes), -(-n // 8)), dtype=np.uint8)
     for row, p in enumerate(planes):
         bits = np.zeros(n, dtype=np.uint8)
-        bits[positions] = stored >> stored.dtype.type(p) & stored.dtype.type(1)
+        bits[care] = _plane(stored, p)
         raw[row] = np.packbits(bits, bitorder="little")
     return raw
 
 
-def _as_bits(array: Any) -> tuple[np.ndarray, tuple[int, ...], str, str]:
-    """(flat array of unsigned bit patterns, shape, dtype name, library) of an input tensor."""
+def decompress(tensor: CompressedTensor, mask: np.ndarray | None = None) -> Tensor:
+    """The tensor again: bit for bit at unpruned places, zero elsewhere.
+
+    Parameters
+    ----------
+    tensor : CompressedTensor
+    mask : array of bool, optional
+        The tensor's shape; needed exactly where none is stored (``mask_codec="none"``).
+
+    Returns
+    -------
+    numpy.ndarray or torch.Tensor
+        What went in, C-contiguous, with memory of its own.
+
+    Raises
+    ------
+    ValueError
+        mask is missing, too many, or not of this tensor.
+    FormatError
+        The stored mask has not as many unpruned places as the tensor.
+    """
+    array = decompress_numpy(tensor, mask)
+    return tensors.to_torch(array) if tensor.library == "torch" else array
+
+
+def decompress_numpy(tensor: CompressedTensor, mask: np.ndarray | None = None) -> np.ndarray:
+    """As `decompress`, but a NumPy array (`ml_dtypes` types where NumPy has none), always."""
+    dtype = tensors.numpy_dtype(tensor.dtype)
+    if tensor.kind == "dense":
+        return tensor.raw.copy().view(dtype).reshape(tensor.shape)
+    if tensor.mask is not None and mask is None and is_expandable(tensor):
+        return expand(tensor).view(dtype).reshape(tensor.shape)
+    care = positions_of(stored_mask(tensor, mask))
+    words = tensor.walk.scatter(care, decode_weights(tensor, care))
+    return words.view(dtype).reshape(tensor.shape)
+
+
+def is_expandable(tensor: CompressedTensor) -> bool:
+    """Whether `f2f.format.expand` decodes this tensor: weights of one byte, no raw planes."""
+    return DTYPES[tensor.dtype] == 1 and not tensor.raw_planes and tensor.n > 0
+
+
+def stored_mask(tensor: CompressedTensor, mask: np.ndarray | None = None) -> np.ndarray:
+    """bool (n,): the care mask in encoding order, stored or (mask_codec "none") given."""
+    if tensor.mask is not None:
+        if mask is not None:
+            raise ValueError("mask must be None: this tensor stores its mask")
+        return tensor.mask.decode()
+    if mask is None:
+        raise ValueError('mask must be given: this tensor was compressed with mask_codec="none"')
+    care_mask = tensor.walk.take(_as_mask(mask, tensor.shape))
+    if np.count_nonzero(care_mask) != tensor.k:
+        raise ValueError(f"mask must have {tensor.k} True, got {np.count_nonzero(care_mask)}")
+    return care_mask
+
+
+def decode_weights(tensor: CompressedTensor, care: np.ndarray) -> np.ndarray:
+    """The weights' bits, unsigned (k,), at the care positions, int64 (k,)."""
+    dtype = np.dtype(f"u{DTYPES[tensor.dtype]}")
+    basis = np.array(tensor.basis, dtype=dtype)
+    words = np.full(tensor.k, tensor.offset, dtype=dtype)
+    for g, inputs in enumerate(tensor.payload):
+        group = tensor.encoded[GROUP_PLANES * g : GROUP_PLANES * (g + 1)]
+        _xor_lookup(words, span(basis[list(group)]), tensor.decoder.decode(inputs, tensor.n), care)
+    for row, p in zip(tensor.raw, tensor.raw_planes, strict=True):
+        bits = np.unpackbits(row, count=tensor.n, bitorder="little")
+        _xor_lookup(words, span(basis[p : p + 1]), bits, care)
+    for p, code in enumerate(tensor.corrections):
+        words[code.decode()] ^= basis[p]
+    return words
+
+
+@njit(cache=True, nogil=True)
+def _xor_lookup(words, table, decoded, care):
+    """words[r] ^= table[decoded[care[r]]]; all bits of `decoded` index the table."""
+    for r in range(len(words)):
+        words[r] ^= table[decoded[care[r]]]
+
+
+def _as_array(array: Any) -> tuple[np.ndarray, str]:
+    """A C-contiguous little-endian NumPy array of the same bits, and "numpy" or "torch"."""
     if isinstance(array, np.ndarray | np.generic | list | float | int):
-        values = np.ascontiguousarray(array)
+        values = np.ascontiguousarray(array).reshape(np.shape(array))
         if values.dtype.hasobject or values.dtype.names:
             raise ValueError(f"array must be numeric, got dtype {values.dtype}")
-        if values.dtype.byteorder == ">":
-            values = values.astype(values.dtype.newbyteorder("<"))
-        shape = np.shape(array)
-        library, dtype = "numpy", values.dtype.name
-    elif type(array).__module__.partition(".")[0] == "torch":
-        import torch
-
-        if (
-            not isinstance(array, torch.Tensor)
-            or array.layout != torch.strided
-            or array.is_quantized
-        ):
-            raise ValueError(f"array must be a dense torch tensor, got {type(array).__name__}")
-        tensor = array.detach().cpu().contiguous()
-        shape, library = tuple(array.shape), "torch"
-        dtype = str(array.dtype).removeprefix("torch.")
-        values = tensor.reshape(-1).view(torch.uint8).numpy()
-        values = values.view(f"u{DTYPES.get(dtype, 1)}")
-    else:
-        raise ValueError(
-            f"array must be a NumPy array or a torch tensor, got {type(array).__name__}"
-        )
-    if dtype in DTYPES:
-        return values.reshape(-1).view(f"u{DTYPES[dtype]}"), shape, dtype, library
-    return values.reshape(-1).view(np.uint8), shape, dtype, library
+        return values.astype(values.dtype.newbyteorder("<"), copy=False), "numpy"
+    if type(array).__module__.partition(".")[0] == "torch":
+        return tensors.to_numpy(array), "torch"
+    raise ValueError(f"array must be a NumPy array or a torch tensor, got {type(array).__name__}")
 
 
 def _as_mask(mask: Any, shape: tuple[int, ...]) -> np.ndarray:
-    care = np.asarray(mask.detach().cpu() if hasattr(mask, "detach") else mask)
-    if care.shape != shape:
-        raise ValueError(f"mask must have the array's shape {shape}, got {care.shape}")
-    return validate.bits("mask", care.reshape(-1)).astype(bool)
-
-
-def _from_bytes(data: np.ndarray, tensor: CompressedTensor) -> Tensor:
-    if tensor.library == "torch":
-        import torch
-
-        dtype = getattr(torch, tensor.dtype)
-        return torch.from_numpy(data.copy()).view(dtype).reshape(tensor.shape)
-    dtype = ml_dtypes.bfloat16 if tensor.dtype == "bfloat16" else np.dtype(tensor.dtype)
-    return data.copy().view(dtype).reshape(tensor.shape)
+    """A mask of that shape, bool (n,), row-major."""
+    array = np.asarray(mask.detach().cpu() if hasattr(mask, "detach") else mask)
+    if array.shape != shape:
+        raise ValueError(f"mask must have the array's shape {shape}, got {array.shape}")
+    return validate.bits("mask", array.reshape(-1)).astype(bool)

@@ -65,9 +65,21 @@ _NO_DIGEST = "0" * 32
 def save(path: str | os.PathLike[str], tensors: Mapping[str, CompressedTensor]) -> None:
     """Write the tensors to one file; the path holds the whole new file or is left as it was.
 
-    A tensor object that stands under several names is stored once. Raises `ValueError` for a name
-    that is empty or not valid Unicode, and `OSError` if the file cannot be written.
+    Parameters
+    ----------
+    path : path-like
+    tensors : mapping of str to CompressedTensor
+        A tensor object that stands under several names is stored once.
 
+    Raises
+    ------
+    ValueError
+        A name is empty or not valid Unicode.
+    OSError
+        The file cannot be written.
+
+    Examples
+    --------
     >>> import tempfile, f2f
     >>> weight = np.where(np.random.default_rng(0).random((32, 64)) < 0.1, 1, 0).astype(np.int8)
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -108,9 +120,15 @@ def save(path: str | os.PathLike[str], tensors: Mapping[str, CompressedTensor]) 
 def load(path: str | os.PathLike[str]) -> dict[str, CompressedTensor]:
     """Read and check every tensor of a file; names that shared one tensor share it again.
 
-    Raises `FormatError`, naming file, tensor and cause, if the file is damaged in any way, is not
-    an f2f file or is of a newer version, and `OSError` if it cannot be read. To read only some
-    tensors, see `open_file`.
+    To read only some tensors, see `open_file`.
+
+    Raises
+    ------
+    FormatError
+        The file is damaged in any way, is not an f2f file or is of a newer version; the message
+        names file, tensor and cause.
+    OSError
+        It cannot be read.
     """
     with open_file(path) as file:
         tensors = {name: file[name] for name in file if name not in file.aliases}
@@ -121,7 +139,11 @@ def open_file(path: str | os.PathLike[str]) -> ModelFile:
     """Open a file for reading tensors one by one; a mapping, and a context manager.
 
     Only the header is read and checked here; a tensor is read and checked when it is asked for.
-    Raises as `load`.
+
+    Raises
+    ------
+    FormatError, OSError
+        As `load`.
     """
     return ModelFile(path)
 
@@ -129,7 +151,11 @@ def open_file(path: str | os.PathLike[str]) -> ModelFile:
 class ModelFile(Mapping[str, CompressedTensor]):
     """The tensors of an open file by name; every access reads that tensor from disk, and no other.
 
-    aliases: names that share the tensor of another name, to that name.
+    Attributes
+    ----------
+    path : pathlib.Path
+    aliases : dict of str to str
+        Names that share the tensor of another name, to that name.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:

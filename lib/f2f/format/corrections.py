@@ -53,9 +53,18 @@ def _cost(count: int, universe: int, low: int) -> int:
 class EliasFano:
     """Sorted distinct positions below `universe`, coded (format: see the module).
 
-    data: uint8 (ceil(nbits/8),), every byte stored. count: how many positions. Make one with
-    `encode`, or with `from_data` from bytes that may be damaged.
+    Make one with `encode`, or with `from_data` from bytes that may be damaged.
 
+    Attributes
+    ----------
+    data : numpy.ndarray
+        uint8 (ceil(nbits/8),), every byte stored.
+    count : int
+        Positions in the list.
+    universe : int
+
+    Examples
+    --------
     >>> code = EliasFano.encode(np.array([3, 400, 401]), universe=1000)
     >>> code.nbits, code.decode().tolist(), code.decode_range(4, 401).tolist()
     (30, [3, 400, 401], [400])
@@ -67,9 +76,19 @@ class EliasFano:
 
     @classmethod
     def encode(cls, positions: np.ndarray, universe: int) -> EliasFano:
-        """Code positions, integers (m,), strictly increasing, in 0 … universe-1.
+        """Code a list of positions.
 
-        Raises `ValueError` if they are not, or if universe is not in 0 … 2**62.
+        Parameters
+        ----------
+        positions : numpy.ndarray
+            Integers (m,), strictly increasing, in 0…universe-1.
+        universe : int
+            0…2**62.
+
+        Raises
+        ------
+        ValueError
+            They are not.
         """
         universe = validate.integer("universe", universe, 0, MAX_UNIVERSE)
         array = np.asarray(positions)
@@ -99,8 +118,12 @@ class EliasFano:
     def from_data(cls, data: np.ndarray, count: int, universe: int) -> EliasFano:
         """The code held by stored bytes, which are checked completely.
 
-        Raises `FormatError` unless there is exactly one list of `count` positions whose code
-        these bytes are; memory used is a small multiple of the bytes given.
+        Memory used is a small multiple of the bytes given.
+
+        Raises
+        ------
+        FormatError
+            Unless there is exactly one list of `count` positions whose code these bytes are.
         """
         for name, value, high in (("universe", universe, MAX_UNIVERSE), ("count", count, universe)):
             if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= high:
@@ -140,9 +163,12 @@ class EliasFano:
         return out
 
     def decode_range(self, lo: int, hi: int) -> np.ndarray:
-        """The positions in lo … hi-1, int64, increasing; time grows with their number only.
+        """The positions in lo…hi-1, int64, increasing; time grows with their number only.
 
-        Raises `ValueError` unless 0 <= lo <= hi <= universe.
+        Raises
+        ------
+        ValueError
+            Unless 0 <= lo <= hi <= universe.
         """
         hi = validate.integer("hi", hi, 0, self.universe)
         lo = validate.integer("lo", lo, 0, hi)

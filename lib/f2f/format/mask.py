@@ -3,10 +3,10 @@
 A decoder stream (see `f2f.decoder`) can be made to put out a one at every unpruned place. The AND
 of several such streams keeps the unpruned places and, of the pruned ones, those where every stream
 put out a one. All streams but the last only thin these out: their rate exceeds the unpruned share
-p a little and `f2f.encoder.shaping` spends the excess on zeros at surviving pruned places. The last stream
-has every survivor as a care bit: one where unpruned, zero where pruned. Places that are still wrong
-are corrected by an Elias-Fano list. Each stream has a decoder of its own (seed + 1 + its number),
-for identical matrices would decode identical streams.
+p a little and `f2f.encoder.shaping` spends the excess on zeros at surviving pruned places. The
+last stream has every survivor as a care bit: one where unpruned, zero where pruned. Places that are
+still wrong are corrected by an Elias-Fano list. Each stream has a decoder of its own (seed + 1 +
+its number), for identical matrices would decode identical streams.
 
 Where more places are unpruned than elsewhere, less is thinned: survivors cluster over more places
 than the window of the last stream can level out. It therefore visits the places in another order,
@@ -37,7 +37,7 @@ from numba import njit
 
 from f2f.base import validate
 from f2f.base.errors import FormatError
-from f2f.decoder.decoder import MAX_WINDOW, Decoder
+from f2f.decoder import MAX_WINDOW, Decoder
 from f2f.encoder.beam import encode_beam
 from f2f.encoder.rate import choose_n_out
 from f2f.encoder.shaping import MAX_BEAM, encode_shaped
@@ -47,16 +47,31 @@ from f2f.format.orders import golden_stride
 
 CODECS = ("auto", "full", "bitmap", "list", "cascade")
 MAX_STREAMS = 16
-MAX_N_OUT = 1024  # of a mask stream: keeps the tables of a decoder below 300 KB
+MAX_STREAM_N_OUT = 1024  # of a mask stream: keeps the tables of a decoder below 300 KB
 
 
 @dataclass(frozen=True, eq=False)
 class MaskCode:
     """A coded mask of n places in encoding order; make one with `encode_mask` or `from_parts`.
 
-    codec: see the module. n: places. k: unpruned ones. inverted: the streams and corrections
-    describe the pruned places. n_in, n_s, seed: of the decoders. n_outs: of each stream. streams:
-    uint8 (vectors,) each. corrections: places to flip. bitmap: uint8 (ceil(n/8),) or None.
+    Attributes
+    ----------
+    codec : str
+        See the module.
+    n, k : int
+        Places, and unpruned ones.
+    inverted : bool
+        The streams and corrections describe the pruned places.
+    n_in, n_s, seed : int
+        Of the decoders.
+    n_outs : tuple of int
+        Of each stream.
+    streams : tuple of numpy.ndarray
+        uint8 (vectors,) each, the inputs.
+    corrections : EliasFano or None
+        Places to flip.
+    bitmap : numpy.ndarray or None
+        uint8 (ceil(n/8),).
     """
 
     codec: str
@@ -103,10 +118,15 @@ class MaskCode:
     def from_parts(
         cls, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray], n: int
     ) -> MaskCode:
-        """The mask of stored parts, which may be damaged; `FormatError` says what is wrong.
+        """The mask of stored parts, which may be damaged.
 
         Sizes, ranges and types are checked, and the corrections completely, so that decoding
         gives n places whatever the bytes; `decode` also compares the number of unpruned ones.
+
+        Raises
+        ------
+        FormatError
+            Says what is wrong.
         """
         if not isinstance(header, Mapping) or not isinstance(arrays, Mapping):
             raise FormatError("a mask must have a header and arrays")
@@ -143,7 +163,7 @@ class MaskCode:
         if not isinstance(n_outs, list) or not 1 <= len(n_outs) <= MAX_STREAMS:
             raise FormatError(f"mask n_outs must be a list of 1..{MAX_STREAMS}, got {n_outs!r}")
         for i, n_out in enumerate(n_outs):
-            _integer({"n_outs": n_out}, "n_outs", 1, max(1, min(n, MAX_N_OUT)))
+            _integer({"n_outs": n_out}, "n_outs", 1, max(1, min(n, MAX_STREAM_N_OUT)))
             sizes[f"stream{i}"] = -(-n // n_out) + n_s if n else 0
         parts = _parts(arrays, sizes)
         corrections = EliasFano.from_data(parts.pop("corrections"), errors, n)
@@ -162,9 +182,12 @@ class MaskCode:
         return mask
 
     def decode_range(self, lo: int, hi: int) -> np.ndarray:
-        """Places lo … hi-1 of the mask, bool (hi-lo,); only the blocks that hold them are decoded.
+        """Places lo…hi-1 of the mask, bool (hi-lo,); only the blocks that hold them are decoded.
 
-        Raises `ValueError` unless 0 <= lo <= hi <= n.
+        Raises
+        ------
+        ValueError
+            Unless 0 <= lo <= hi <= n.
         """
         hi = validate.integer("hi", hi, 0, self.n)
         lo = validate.integer("lo", lo, 0, hi)
@@ -218,10 +241,24 @@ def encode_mask(
 ) -> MaskCode:
     """Code a mask exactly.
 
-    mask: bool or 0/1 (n,), 1 = unpruned, in encoding order. codec: see the module; "auto" has the
-    fewest bytes. n_in, n_s, seed: of the decoders of "cascade". beam: hypotheses kept by its
-    encoders, 1…65535; more make it smaller and slower. Raises `ValueError` for other values.
+    Parameters
+    ----------
+    mask : array of bool or 0/1
+        (n,), 1 = unpruned, in encoding order.
+    codec : str
+        See the module; "auto" has the fewest bytes.
+    n_in, n_s, seed : int
+        Of the decoders of "cascade".
+    beam : int
+        Hypotheses kept by its encoders, 1…65535; more make it smaller and slower.
 
+    Raises
+    ------
+    ValueError
+        An argument is none of these.
+
+    Examples
+    --------
     >>> mask = np.random.default_rng(0).random(100_000) < 0.1
     >>> code = encode_mask(mask)
     >>> code.codec, bool((code.decode() == mask).all()), code.nbytes * 8 / len(mask) < 0.5
@@ -258,7 +295,7 @@ def modelled_bits(n: int, k: int, n_in: int = 8, n_s: int = 7, beam: int = 64) -
     if n == 0 or k in (0, n):
         return 0.0
     p = min(k, n - k) / n
-    n_outs, bits = plan_stages(p, 1 - p, n_in, n_s, beam, MAX_N_OUT)
+    n_outs, bits = plan_stages(p, 1 - p, n_in, n_s, beam, MAX_STREAM_N_OUT)
     return n * bits + 8 * n_s * len(n_outs)
 
 
@@ -271,30 +308,30 @@ def _cascade(mask: np.ndarray, n_in: int, n_s: int, beam: int, seed: int) -> Mas
     n_outs: list[int] = []
     last = False
     while not last:
-        kept, thinned = left & wanted, left & ~wanted
-        plan, _ = plan_stages(
-            kept.sum() / n, thinned.sum() / n, n_in, n_s, beam, max(1, min(n, MAX_N_OUT))
-        )
-        last = len(plan) == 1 or len(streams) == MAX_STREAMS - 1
         number = len(streams)
+        kept, unwanted = left & wanted, left & ~wanted
+        plan, _ = plan_stages(
+            kept.sum() / n, unwanted.sum() / n, n_in, n_s, beam, max(1, min(n, MAX_STREAM_N_OUT))
+        )
+        last = len(plan) == 1 or number == MAX_STREAMS - 1
+        if last and number:
+            left, kept = _shuffled(left), _shuffled(kept)
+        n_out = plan[0]
         if last:
-            if number:
-                left, kept = _shuffled(left), _shuffled(kept)
-            n_outs.append(plan[-1])
+            n_out = plan[-1]
             if left.any():
                 best, _ = choose_n_out(left, n_in, n_s, beam, universe=n)
-                n_outs[-1] = min(n, MAX_N_OUT, best)
-            decoder = stream_decoder(n_in, n_outs[-1], n_s, seed, number)
+                n_out = min(n, MAX_STREAM_N_OUT, best)
+        decoder = stream_decoder(n_in, n_out, n_s, seed, number)
+        if last:  # every survivor is a care bit
             care = np.flatnonzero(left)
-            target = kept[care].astype(np.uint8)
-            stream = encode_beam(care, target, n, decoder, 1, beam)[:, 0]
-        else:
-            n_outs.append(plan[0])
-            decoder = stream_decoder(n_in, n_outs[-1], n_s, seed, number)
+            stream = encode_beam(care, kept[care].astype(np.uint8), n, decoder, 1, beam)[:, 0]
+        else:  # ones at the wanted places, zeros at as many of the others as can be had
             care = np.flatnonzero(kept)
             ones = np.ones(len(care), dtype=np.uint8)
-            stream = encode_shaped(care, ones, thinned, n, decoder, beam)
+            stream = encode_shaped(care, ones, unwanted, n, decoder, beam)
         streams.append(np.ascontiguousarray(stream))
+        n_outs.append(n_out)
         left &= decoder.decode(stream, n).astype(bool)
     if len(streams) > 1:
         left = _in_order(left)

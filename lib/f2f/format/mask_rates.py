@@ -38,7 +38,13 @@ def plan_stages(
 ) -> tuple[tuple[int, ...], float]:
     """n_out of each stream still to come, and their bits per place with corrections.
 
-    p: share of wanted places, 0…1. q: share of unwanted places that survive so far, p + q <= 1.
+    Parameters
+    ----------
+    p, q : float
+        Shares of wanted places, and of unwanted ones that survive so far; p + q <= 1.
+    n_in, n_s, beam : int
+        Of the streams' decoders and encoders.
+    max_n_out : int
     """
     return _plan(round(p, 5), round(q, 5), n_in, n_s, beam, max_n_out)
 

@@ -50,8 +50,22 @@ def matrix_shape(shape: tuple[int, ...]) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Order:
-    """A bijection from encoding positions 0..n-1 to row-major indices of a rows x cols matrix.
+    """A bijection from encoding positions 0…n-1 to row-major indices of a rows x cols matrix.
 
+    Parameters
+    ----------
+    name : str
+        One of `ORDERS`, see the module.
+    rows, cols : int
+        Of the matrix; rows * cols is at most 2**31-1.
+
+    Raises
+    ------
+    ValueError
+        An unknown name, or sizes out of range.
+
+    Examples
+    --------
     >>> Order("column", rows=2, cols=3).index(np.arange(6)).tolist()
     [0, 3, 1, 4, 2, 5]
     """
@@ -92,7 +106,7 @@ class Order:
         return golden_stride(self.rows), g_c, g_c * golden_stride(self.cols) % max(self.cols, 1)
 
     def index(self, k: np.ndarray | int) -> np.ndarray:
-        """Row-major index (int64) of encoding position(s) k in 0..n-1."""
+        """Row-major index, int64, of each encoding position k in 0…n-1, of k's shape."""
         k = np.asarray(k, dtype=np.int64)
         if self.is_stride_walk:
             return k * self.stride % self.n

@@ -12,21 +12,29 @@ from dataclasses import dataclass
 import numpy as np
 
 from f2f.base import validate
-from f2f.decoder.decoder import Decoder
+from f2f.decoder import Decoder
 from f2f.encoder.beam import encode_beam
 from f2f.encoder.exact import encode_reference, encode_viterbi
 from f2f.format.corrections import EliasFano
 
-METHODS = ("beam", "viterbi", "reference")
+PLANE_ENCODERS = ("beam", "viterbi", "reference")
 
 
 @dataclass(frozen=True, eq=False)
 class EncodedPlane:
     """An encoded bit plane.
 
-    inputs: uint8 (l + n_s,), the vectors fed to the decoder, oldest first; the first n_s are the
-    start state. errors: int64 sorted positions of care bits that decode wrong. n_care: care bits.
-    nbits: bits stored, n_in a vector and the Elias-Fano code of the errors.
+    Attributes
+    ----------
+    inputs : numpy.ndarray
+        uint8 (l + n_s,), the vectors fed to the decoder, oldest first; the first n_s are the start
+        state.
+    errors : numpy.ndarray
+        int64, sorted positions of care bits that decode wrong.
+    n_care : int
+        Care bits.
+    nbits : int
+        Bits stored: n_in a vector, and the Elias-Fano code of the errors.
     """
 
     inputs: np.ndarray
@@ -42,48 +50,74 @@ class EncodedPlane:
 
 def encode_plane(
     bits: np.ndarray,
-    care: np.ndarray,
+    care_mask: np.ndarray,
     decoder: Decoder,
     method: str = "beam",
     beam: int = 64,
 ) -> EncodedPlane:
-    """Encode a plane for a decoder.
+    """Encode a plane for a decoder; the errors are found by decoding.
 
-    bits, care: bool or 0/1 (n,); bits matter only where care is 1. method: "beam" (any window;
-    `beam` hypotheses are kept, see `f2f.encoder.beam`), "viterbi" (the exact optimum, n_in*n_s <= 16) or
-    "reference" (Algorithm 3 of the paper as written, tiny sizes only). The errors are found by
-    decoding. Raises `ValueError` for unequal lengths, other values, or an unknown method.
+    Parameters
+    ----------
+    bits, care_mask : array of bool or 0/1
+        (n,); bits matter only where care_mask is 1.
+    decoder : Decoder
+    method : {"beam", "viterbi", "reference"}
+        "beam" for any window (`f2f.encoder.beam`), "viterbi" for the exact optimum
+        (n_in*n_s <= 16), "reference" for Algorithm 3 of the paper as written (tiny sizes only).
+    beam : int
+        Hypotheses that the beam encoder keeps.
 
+    Raises
+    ------
+    ValueError
+        Unequal lengths, other values, or an unknown method.
+
+    Examples
+    --------
     >>> rng = np.random.default_rng(0)
-    >>> bits, care = rng.integers(0, 2, 800), rng.random(800) < 0.1
+    >>> bits, care_mask = rng.integers(0, 2, 800), rng.random(800) < 0.1
     >>> decoder = Decoder(n_in=8, n_out=80, n_s=2, seed=0)
-    >>> plane = encode_plane(bits, care, decoder)
-    >>> bool((decode_plane(plane, decoder, 800)[care] == bits[care]).all())
+    >>> plane = encode_plane(bits, care_mask, decoder)
+    >>> bool((decode_plane(plane, decoder, 800)[care_mask] == bits[care_mask]).all())
     True
     """
-    validate.choice("method", method, METHODS)
+    validate.choice("method", method, PLANE_ENCODERS)
     bits = validate.bits("bits", bits)
-    care = validate.bits("care", care, len(bits))
+    care_mask = validate.bits("care_mask", care_mask, len(bits))
     n = len(bits)
-    positions = np.flatnonzero(care)
+    care = np.flatnonzero(care_mask)
     if method == "beam":
         beam = validate.integer("beam", beam, 1)
-        inputs = encode_beam(positions, bits[positions], n, decoder, 1, beam)[:, 0]
+        inputs = encode_beam(care, bits[care], n, decoder, 1, beam)[:, 0]
     else:
         encode = encode_viterbi if method == "viterbi" else encode_reference
-        inputs = encode(bits, care, decoder)
+        inputs = encode(bits, care_mask, decoder)
     decoded = decoder.decode(inputs, n)
-    errors = positions[decoded[positions] != bits[positions]]
+    errors = care[decoded[care] != bits[care]]
     nbits = decoder.n_in * len(inputs) + EliasFano.encode(errors, n).nbits
-    return EncodedPlane(inputs, errors, len(positions), nbits)
+    return EncodedPlane(inputs, errors, len(care), nbits)
 
 
 def decode_plane(
     encoded: EncodedPlane, decoder: Decoder, n: int, corrected: bool = True
 ) -> np.ndarray:
-    """Decode a plane of n bits: uint8 (n,), exact at care positions, arbitrary elsewhere.
+    """Decode a plane of n bits.
 
-    corrected=False leaves the errors in, as the decoder alone would put them out.
+    Parameters
+    ----------
+    encoded : EncodedPlane
+    decoder : Decoder
+        The one it was encoded for.
+    n : int
+        Bits of the plane.
+    corrected : bool
+        False leaves the errors in, as the decoder alone would put them out.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8 (n,), exact at care positions, arbitrary elsewhere.
     """
     bits = decoder.decode(encoded.inputs, n)
     if corrected:

@@ -1,8 +1,9 @@
 """`CompressedTensor`: every stored array of a tensor in fixed-to-fixed code, and their accounting.
 
-The dataclass is what lies between `f2f.format.codec` (which makes and reads it), `f2f.format.container` (which
-puts it in a file) and `f2f.spmv` (which multiplies with it). `header` and `arrays` take it apart
-into JSON-able values and arrays; `from_parts` puts it together again and trusts nothing.
+The dataclass is what lies between `f2f.format.codec` (which makes and reads it),
+`f2f.format.container` (which puts it in a file) and `f2f.product` (which multiplies with it).
+`header` and `arrays` take it apart into JSON-able values and arrays; `from_parts` puts it together
+again and trusts nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 
 from f2f.base.entropy import floor_bits
 from f2f.base.errors import FormatError
-from f2f.decoder.decoder import MATRICES, MAX_N_OUT, Decoder
+from f2f.decoder import MATRICES, MAX_N_OUT, Decoder
 from f2f.format.corrections import EliasFano, elias_fano_bits
 from f2f.format.mask import MaskCode
 from f2f.format.orders import MAX_WEIGHTS, ORDERS, Order, matrix_shape
@@ -26,25 +27,41 @@ DTYPES = {"int8": 1, "uint8": 1, "int16": 2, "float16": 2, "bfloat16": 2, "float
 N_IN = 8
 MAX_N_S = 7
 MASK_N_S = 7  # the streams of a mask always have the widest window
-GROUP = 8  # planes decoded side by side, a byte of a decoded word
+GROUP_PLANES = 8  # planes decoded side by side, a bit each of a decoded byte
 
 
 @dataclass(frozen=True, eq=False)
 class CompressedTensor:
     """A tensor in fixed-to-fixed code; every array in it is what a file stores.
 
-    shape, dtype, library ("numpy" or "torch"): of the tensor that comes back.
-    kind: "encoded", or "dense" for a tensor stored as it is (then only `raw` is used).
-    order, n_s, n_out, seed, matrix: encoding order and decoder; n_in is 8. n: weights, k: unpruned
-    ones.
-    mask: which weights are unpruned, in encoding order; None if the caller keeps the mask.
-    encoded: numbers of the encoded planes. payload: their inputs in groups of up to 8 planes,
-    uint8 (l + n_s, planes of the group); byte [t, q] is input vector t of plane q of the group.
-    raw_planes: numbers of the planes stored raw; raw: uint8 (len(raw_planes), ceil(n/8)), packed
-    in encoding order, least significant bit first (kind "dense": (bytes,)).
-    basis, offset: a word is ``offset ^ XOR of basis[p] over its stored bits p``.
-    corrections: per plane the care ranks whose stored bit is to be flipped.
-    seconds: time the encoding took; not stored.
+    Attributes
+    ----------
+    shape, dtype, library
+        Of the tensor that comes back; library is "numpy" or "torch".
+    kind : str
+        "encoded", or "dense" for a tensor stored as it is (then only `raw` is used).
+    raw : numpy.ndarray
+        uint8 (len(raw_planes), ceil(n/8)), the planes stored raw, packed in encoding order, least
+        significant bit first; kind "dense": (bytes,).
+    order, n_s, n_out, seed, matrix
+        Encoding order and decoder; n_in is 8.
+    k : int
+        Unpruned weights, of n.
+    mask : MaskCode or None
+        Which weights are unpruned, in encoding order; None if the caller keeps the mask.
+    encoded : tuple of int
+        Numbers of the encoded planes.
+    payload : tuple of numpy.ndarray
+        Their inputs in groups of up to 8 planes, uint8 (l + n_s, planes of the group); byte [t, q]
+        is input vector t of plane q of the group.
+    raw_planes : tuple of int
+        Numbers of the planes stored raw.
+    basis, offset
+        A word is ``offset ^ XOR of basis[p] over its stored bits p``.
+    corrections : tuple of EliasFano
+        Per plane the care ranks whose stored bit is to be flipped.
+    seconds : float or None
+        Time the encoding took; not stored.
     """
 
     shape: tuple[int, ...]
@@ -153,9 +170,14 @@ class CompressedTensor:
 
     @classmethod
     def from_parts(cls, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> CompressedTensor:
-        """The inverse of `header` and `arrays`; `FormatError` if they do not fit together.
+        """The inverse of `header` and `arrays`.
 
         Sizes that the header claims are compared with the arrays before anything is allocated.
+
+        Raises
+        ------
+        FormatError
+            They do not fit together.
         """
         return _Parts(header, arrays).tensor()
 
@@ -265,8 +287,8 @@ class _Parts:
         basis = words.view(f"<u{DTYPES[dtype]}").tolist()
         vectors = -(-n // n_out) + n_s if n else 0
         payload = tuple(
-            self.take("payload", (vectors, len(encoded[GROUP * g : GROUP * (g + 1)])))
-            for g in range(-(-len(encoded) // GROUP))
+            self.take("payload", (vectors, len(encoded[GROUP_PLANES * g : GROUP_PLANES * (g + 1)])))
+            for g in range(-(-len(encoded) // GROUP_PLANES))
         )
         raw = self.take("raw", (len(raw_planes), -(-n // 8)))
         corrections = self.corrections(n_w, k)

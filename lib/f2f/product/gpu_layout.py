@@ -23,9 +23,9 @@ import numpy as np
 from numba import njit
 
 from f2f.format.basis import linear_map
-from f2f.format.codec import care_mask
+from f2f.format.codec import stored_mask
 from f2f.format.orders import Order
-from f2f.format.tensor import DTYPES, GROUP, CompressedTensor
+from f2f.format.tensor import DTYPES, GROUP_PLANES, CompressedTensor
 
 CHUNK = 128  # groups that a thread block takes at a time, at most
 VECTORS = 16  # input vectors in the 128 bits of a tensor-core operand
@@ -122,7 +122,7 @@ def build_layout(tensor: CompressedTensor, mask: np.ndarray | None = None) -> De
         raise ValueError(f"tensor must be of kind 'encoded', got {tensor.kind!r}")
     if tensor.n > MAX_WEIGHTS:
         raise ValueError(f"tensor must have at most {MAX_WEIGHTS} weights, got {tensor.n}")
-    positions = np.flatnonzero(care_mask(tensor, mask))
+    positions = np.flatnonzero(stored_mask(tensor, mask))
     flip_planes, exceptional, flips_at_care = _split_corrections(tensor, positions)
     listed = np.flatnonzero(~exceptional)  # care ranks that the kernel decodes
     n_groups, steps, heads, members = _pack_steps(positions[listed], tensor.n_out, tensor.n_s)
@@ -229,7 +229,7 @@ def _payload(tensor: CompressedTensor, n_bytes: int) -> tuple[int, np.ndarray, n
     planes = (
         np.concatenate(tensor.payload, axis=1) if tensor.payload else np.zeros((0, 0), np.uint8)
     )
-    groups = max(1, -(-planes.shape[1] // GROUP))
+    groups = max(1, -(-planes.shape[1] // GROUP_PLANES))
     vectors = [tensor.basis[p] for p in tensor.encoded]
     if groups == n_bytes:
         mapped = np.zeros((len(planes), 8 * groups), dtype=np.uint8)
@@ -269,7 +269,7 @@ def _words_at(tensor: CompressedTensor, positions: np.ndarray, ranks: np.ndarray
             for j in range(tensor.n_s + 1):
                 window |= inputs[blocks + j, q].astype(np.uint64) << np.uint64(8 * j)
             bit = (np.bitwise_count(rows & window) & 1).astype(dtype)
-            stored |= bit << dtype.type(tensor.encoded[GROUP * g + q])
+            stored |= bit << dtype.type(tensor.encoded[GROUP_PLANES * g + q])
     for row, p in zip(tensor.raw, tensor.raw_planes, strict=False):
         stored |= ((row[at >> 3] >> (at & 7)) & 1).astype(dtype) << dtype.type(p)
     for p, code in enumerate(tensor.corrections):

@@ -11,7 +11,7 @@ import ml_dtypes
 import numpy as np
 
 from f2f.format.orders import matrix_shape
-from f2f.format.tensor import DTYPES, GROUP, CompressedTensor
+from f2f.format.tensor import DTYPES, GROUP_PLANES, CompressedTensor
 
 
 def product(tensor: CompressedTensor, x: np.ndarray, threads: int | None = None) -> np.ndarray:
@@ -42,7 +42,7 @@ def stored_words(tensor: CompressedTensor, block: int, places: np.ndarray, rank:
         # out_t = M (x_t ⌢ x_{t-1} ⌢ … ⌢ x_{t-n_s}), for the planes of a group side by side
         window = inputs[block : block + tensor.n_s + 1]
         decoded = tensor.decoder.decode_plain(window, tensor.n_out)[places - block * tensor.n_out]
-        for q, plane in enumerate(tensor.encoded[GROUP * g : GROUP * (g + 1)]):
+        for q, plane in enumerate(tensor.encoded[GROUP_PLANES * g : GROUP_PLANES * (g + 1)]):
             words ^= (decoded >> q & 1).astype(word) * word(tensor.basis[plane])
     for packed, plane in zip(tensor.raw, tensor.raw_planes, strict=True):
         bits = packed[places >> 3] >> (places & 7).astype(np.uint8) & 1

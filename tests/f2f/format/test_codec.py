@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import f2f
 from f2f.base.errors import FormatError
-from f2f.format.codec import _encode, _Settings
+from f2f.format.codec import _encode, _Options
 from f2f.format.orders import ORDERS, Order, matrix_shape
 from f2f.format.tensor import DTYPES, CompressedTensor
 
@@ -61,7 +61,7 @@ def encode_always(array, mask=None, **options):
     care = words != 0 if mask is None else mask.reshape(-1)
     name = array.dtype.name
     dense = CompressedTensor(array.shape, name, "numpy", "dense", words.view(np.uint8))
-    return _encode(walk.take(words), walk.take(care), dense, _Settings(**(defaults | options)))
+    return _encode(walk.take(words), walk.take(care), dense, _Options(**(defaults | options)))
 
 
 @settings(max_examples=60, deadline=None)

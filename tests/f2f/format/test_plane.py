@@ -60,9 +60,9 @@ def test_an_empty_plane_is_an_empty_plane(method):
 @pytest.mark.parametrize(
     ("bits", "care", "options", "message"),
     [
-        ([0, 1], [1], {}, r"care must have 2 elements, got 1"),
+        ([0, 1], [1], {}, r"care_mask must have 2 elements, got 1"),
         ([0, 2], [1, 1], {}, r"bits must hold only 0 and 1"),
-        ([0, 1], [1, -1], {}, r"care must hold only 0 and 1"),
+        ([0, 1], [1, -1], {}, r"care_mask must hold only 0 and 1"),
         ([[0, 1]], [1, 1], {}, r"bits must be one-dimensional, got shape \(1, 2\)"),
         ([0.0, 1.0], [1, 1], {}, r"bits must be bool or integers 0 and 1, got dtype float64"),
         ([0, 1], [1, 1], {"method": "dp"}, r"method must be one of beam, viterbi, reference"),
