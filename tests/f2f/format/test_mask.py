@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from f2f.base.errors import FormatError
 from f2f.decoder.decoder import Decoder
 from f2f.format.corrections import EliasFano
-from f2f.format.mask import MAX_N_OUT, MaskCode, encode_mask, modelled_bits
+from f2f.format.mask import MAX_STREAM_N_OUT, MaskCode, encode_mask, modelled_bits
 from f2f.format.mask_rates import plan_stages
 from f2f.format.orders import golden_stride
 
@@ -136,9 +136,9 @@ def test_clustered_masks_survive():
 def test_plans_end_with_all_survivors():
     for p in (0.0, 0.001, 0.1, 0.5, 1.0):
         for q in (0.0, 0.3 * (1 - p), 1 - p):
-            n_outs, bits = plan_stages(p, q, 8, 7, 64, MAX_N_OUT)
-            assert 1 <= len(n_outs) <= 16 and all(1 <= n_out <= MAX_N_OUT for n_out in n_outs)
-            assert 8 / MAX_N_OUT <= bits <= 1.1
+            n_outs, bits = plan_stages(p, q, 8, 7, 64, MAX_STREAM_N_OUT)
+            assert 1 <= len(n_outs) <= 16 and all(1 <= n_out <= MAX_STREAM_N_OUT for n_out in n_outs)
+            assert 8 / MAX_STREAM_N_OUT <= bits <= 1.1
 
 
 def test_golden_file_decodes():
