@@ -13,6 +13,7 @@ import math
 import os
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor
 from inspect import signature
@@ -22,7 +23,7 @@ import numpy as np
 from tqdm import tqdm
 
 from f2f import __version__
-from f2f.format.codec import ENCODERS, compress
+from f2f.format.codec import ENCODERS, NEGATIVE_ZEROS, compress
 from f2f.format.container import load, open_file, save
 from f2f.format.mask import CODECS
 from f2f.format.orders import ORDERS, matrix_shape
@@ -33,13 +34,14 @@ from f2f.tensorfile import read_tensors, suffix, write_tensors
 PEERS = ("bitmap", "csr")
 _COLUMNS = ("weights", "stored", "floor", *PEERS)
 # What the options mean where they are not given: what they mean to `f2f.compress`.
-_OPTIONS = ("n_s", "n_out", "seed", "method", "beam", "order", "mask_codec")
+_OPTIONS = ("n_s", "n_out", "seed", "method", "beam", "order", "mask_codec", "negative_zero")
 _DEFAULTS = {name: signature(compress).parameters[name].default for name in _OPTIONS}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; argv None: of this process."""
     arguments = _parser().parse_args(argv)
+    warnings.showwarning = _warn
     try:
         return int(arguments.run(arguments))
     except (BrokenExecutor, ImportError, MemoryError, OSError, ValueError) as error:
@@ -51,6 +53,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("f2f: interrupted, nothing written", file=sys.stderr)
         return 130
+
+
+def _warn(message: Warning | str, *_: object) -> None:
+    print(f"f2f: {' '.join(str(message).split())}", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -74,6 +80,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--order", choices=ORDERS, help=f"encoding order ({order})")
     codecs = ", ".join(CODECS)
     command.add_argument("--mask-codec", metavar="CODEC", help=f"{codecs} (auto)")
+    command.add_argument(
+        "--negative-zero", choices=NEGATIVE_ZEROS, help="-0.0: a weight, or pruned (keep, and warn)"
+    )
     _add_common(command)
 
     command = commands.add_parser("decompress", help="the model again, bit for bit")
@@ -117,7 +126,7 @@ def _compress(arguments: argparse.Namespace) -> int:
         progress=_progress(arguments),
         **{name: getattr(arguments, name) for name in _DEFAULTS},
     )
-    save(arguments.output, model)
+    save(arguments.output, model, tensors.metadata)
     if not arguments.quiet:
         before = sum(array.nbytes for array in {id(a): a for a in tensors.values()}.values())
         after = Path(arguments.output).stat().st_size
@@ -132,9 +141,10 @@ def _decompress(arguments: argparse.Namespace) -> int:
     started = time.perf_counter()
     suffix(arguments.output)
     _refuse_overwrite(arguments)
-    model = load(arguments.input)
-    tensors = decompress_model(model, n_jobs=arguments.jobs, progress=_progress(arguments))
-    write_tensors(arguments.output, tensors)
+    with open_file(arguments.input) as file:
+        metadata = file.metadata
+        tensors = decompress_model(file, n_jobs=arguments.jobs, progress=_progress(arguments))
+    write_tensors(arguments.output, tensors, metadata)
     if not arguments.quiet:
         size, seconds = Path(arguments.output).stat().st_size, time.perf_counter() - started
         print(f"{arguments.output}: {len(tensors)} tensors, {_mega(size)} in {seconds:.1f} s")
@@ -144,14 +154,18 @@ def _decompress(arguments: argparse.Namespace) -> int:
 def _verify(arguments: argparse.Namespace) -> int:
     model = load(arguments.input)
     tensors = decompress_model(model, n_jobs=arguments.jobs, progress=_progress(arguments))
-    if arguments.against is None:
-        differences = []
-    else:
-        differences = _differences(tensors, read_tensors(arguments.against))
+    differences, what = [], "checksums match"
+    if arguments.against is not None:
+        original = read_tensors(arguments.against)
+        differences = _differences(tensors, original)
+        what = "equal to the original bit for bit"
+        if original.left_out:
+            what = "equal to the original's bit for bit, which also has " + ", ".join(
+                map(repr, original.left_out)
+            )
     for line in differences:
         print(f"{arguments.input}: {line}")
     if not differences and not arguments.quiet:
-        what = "equal to the original bit for bit" if arguments.against else "checksums match"
         print(f"{arguments.input}: {len(tensors)} tensors, {what}")
     return 1 if differences else 0
 

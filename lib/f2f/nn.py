@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.prune import BasePruningMethod
 
 from f2f.base.tensors import identity, to_numpy, to_torch
 from f2f.format import container
@@ -51,7 +54,8 @@ def compress_state_dict(
     """
     arrays: dict[str, np.ndarray] = {}
     shared: dict[tuple[Any, ...], np.ndarray] = {}
-    for name, value in state_dict.items():
+    state = dict(state_dict)  # tensors stay alive, so that their places tell them apart
+    for name, value in state.items():
         if not isinstance(value, Tensor):
             raise ValueError(f"state_dict[{name!r}] must be a tensor, got {type(value).__name__}")
         try:
@@ -92,15 +96,18 @@ class _Compressed(nn.Module):
     """What the two layers share: an encoded weight, which is no parameter and is not trained.
 
     The layer stands in a state dict as the layer it replaces does: `state_dict()` holds the
-    decoded weight under "weight", and loading one encodes the weight it brings.
+    decoded weight under "weight", and loading one encodes the weight it brings. ``to``, ``half``
+    and their kin change the dtype and device in which the weight is given, not how it is kept.
     """
 
     encoded: CompressedTensor
     bias: nn.Parameter | None
-    _geometry: Any
+    _like: Tensor
 
     def __init__(self, encoded: CompressedTensor, bias: Tensor | None, axes: int) -> None:
         super().__init__()
+        if not isinstance(encoded, CompressedTensor):
+            raise ValueError(f"encoded must be a CompressedTensor, got {type(encoded).__name__}")
         if len(encoded.shape) != axes:
             raise ValueError(f"encoded must have {axes} axes, got shape {encoded.shape}")
         if encoded.kind == "encoded" and encoded.mask is None:
@@ -109,11 +116,19 @@ class _Compressed(nn.Module):
             raise ValueError(f"bias must have shape {encoded.shape[:1]}, got {tuple(bias.shape)}")
         self.encoded = encoded
         self.register_parameter("bias", None if bias is None else nn.Parameter(bias.detach()))
+        # No elements: it follows the module's dtype and device, and the weight follows it.
+        like = torch.empty(0, dtype=getattr(torch, encoded.dtype))
+        self.register_buffer("_like", like, persistent=False)
+        self.options: dict[str, Any] = {}  # of `compress`, for a weight that is loaded
 
     @property
     def weight(self) -> Tensor:
-        """The weight, decoded now: the tensor that was encoded, bit for bit, on the CPU."""
-        return to_torch(decompress_numpy(self.encoded))
+        """The weight, decoded now: bit for bit what was encoded, in the dtype of the module."""
+        return self._decoded()
+
+    @torch.compiler.disable
+    def _decoded(self) -> Tensor:
+        return to_torch(decompress_numpy(self.encoded)).to(self._like)
 
     def extra_repr(self) -> str:
         bits = 8 * self.encoded.nbytes / max(self.encoded.n, 1)
@@ -140,7 +155,7 @@ class _Compressed(nn.Module):
                 f"{key} must have shape {self.encoded.shape}, got {tuple(weight.shape)}"
             )
         else:
-            self.encoded = compress(weight)
+            self.encoded = compress(weight.to(self._like.dtype), **self.options)
         super()._load_from_state_dict(
             others, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
         )
@@ -171,17 +186,17 @@ class CompressedLinear(_Compressed):
 
     def __init__(self, encoded: CompressedTensor, bias: Tensor | None = None) -> None:
         super().__init__(encoded, bias, axes=2)
+        self.out_features, self.in_features = encoded.shape
 
     @classmethod
     def from_dense(
         cls, layer: nn.Linear, encoded: CompressedTensor | None = None, **options: Any
     ) -> CompressedLinear:
         """The same layer with its weight encoded now (options of `f2f.compress`) or beforehand."""
-        new = cls(_encode(layer, encoded, options), layer.bias)
-        return _as_was(new, layer)
+        return _as_was(cls(_encode(layer, encoded, options), layer.bias), layer, options)
 
     def forward(self, x: Tensor) -> Tensor:
-        return functional.linear(x, self.weight.to(x.device), self.bias)
+        return functional.linear(x, self.weight, self.bias)
 
 
 class CompressedConv2d(_Compressed):
@@ -210,6 +225,8 @@ class CompressedConv2d(_Compressed):
             bias=False, padding_mode=padding_mode, device="meta",
         )  # fmt: skip
         self.__dict__["_geometry"] = geometry  # not a submodule: it holds no state
+        for name in _GEOMETRY:
+            setattr(self, name, getattr(geometry, name))
 
     @classmethod
     def from_dense(
@@ -220,11 +237,18 @@ class CompressedConv2d(_Compressed):
             _encode(layer, encoded, options), layer.bias, layer.stride, layer.padding,
             layer.dilation, layer.groups, layer.padding_mode,
         )  # fmt: skip
-        return _as_was(new, layer)
+        return _as_was(new, layer, options)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self._geometry._conv_forward(x, self.weight.to(x.device), self.bias)
+        out: Tensor = self.__dict__["_geometry"]._conv_forward(x, self.weight, self.bias)
         return out
+
+
+# What a Conv2d says of itself.
+_GEOMETRY = (
+    *("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups"),
+    *("padding_mode", "transposed", "output_padding"),
+)
 
 
 def compress_module(
@@ -235,7 +259,8 @@ def compress_module(
     """Replace every Linear and Conv2d below `module` by its compressed form, in place.
 
     A weight that is stored as it is (kind "dense") gains nothing, and its layer stays. A layer or
-    a weight used in several places stays shared.
+    a weight used in several places stays shared, hooks stay, and a layer under
+    `torch.nn.utils.prune` gives the weight that its next call would use.
 
     Parameters
     ----------
@@ -250,10 +275,30 @@ def compress_module(
     -------
     torch.nn.Module
         The module, or a new one where `module` is itself such a layer.
+
+    Raises
+    ------
+    ValueError
+        The weight of a layer is made by a hook that is not `torch.nn.utils.prune`'s; the message
+        names the layer.
     """
     kinds: dict[type, Any] = {nn.Linear: CompressedLinear, nn.Conv2d: CompressedConv2d}
-    weights: dict[tuple[Any, ...], CompressedTensor] = {}
-    layers: dict[int, Any] = {}
+    given = None if tensors is None else dict(tensors)
+    # With the layer or weight itself, which is kept: an address alone may be another's by now.
+    weights: dict[tuple[Any, ...], tuple[Tensor, CompressedTensor]] = {}
+    layers: dict[int, tuple[nn.Module, nn.Module]] = {}
+
+    def encode(layer: Any, name: str) -> CompressedTensor | None:
+        try:
+            weight = current_weight(layer)
+        except ValueError as error:
+            raise ValueError(f"layer {name.removesuffix('.') or 'module'!r}: {error}") from error
+        key = identity(weight)
+        if given is not None and f"{name}weight" in given:
+            weights[key] = weight, given[f"{name}weight"]
+        elif given is None and key not in weights:
+            weights[key] = weight, compress(weight, **options)
+        return weights[key][1] if key in weights else None
 
     def replace(layer: Any, name: str) -> Any:
         kind = kinds.get(type(layer))
@@ -265,33 +310,65 @@ def compress_module(
                 setattr(layer, child_name, replace(child, f"{name}{child_name}."))
             return layer
         if id(layer) not in layers:
-            key = identity(layer.weight)
-            if tensors is not None and f"{name}weight" in tensors:
-                weights[key] = tensors[f"{name}weight"]
-            elif tensors is None and key not in weights:
-                weights[key] = compress(layer.weight, **options)
-            encoded = weights.get(key)
-            dense = encoded is None or encoded.kind == "dense"
-            layers[id(layer)] = layer if dense else kind.from_dense(layer, encoded)
-        return layers[id(layer)]
+            encoded = encode(layer, name)
+            stays = encoded is None or encoded.kind == "dense"
+            new = layer if stays else kind.from_dense(layer, encoded, **options)
+            layers[id(layer)] = layer, new
+        return layers[id(layer)][1]
 
     new: nn.Module = replace(module, "")
     return new
 
 
+def current_weight(layer: nn.Module) -> Tensor:
+    """The weight that the next call of a layer would use.
+
+    Raises
+    ------
+    ValueError
+        A hook makes it that is not `torch.nn.utils.prune`'s.
+    """
+    weight = layer._parameters.get("weight")
+    if weight is not None:
+        return weight
+    if isinstance(getattr(layer, "weight_mask", None), Tensor):
+        # What is in layer.weight was made before the last call. Not a product, which would leave
+        # -0.0 at pruned places.
+        original: Any = layer.weight_orig
+        return torch.where(layer.weight_mask != 0, original.detach(), original.new_zeros(()))
+    raise ValueError("weight must be a parameter, got one that a hook makes; remove that first")
+
+
 def _encode(
     layer: nn.Linear | nn.Conv2d, encoded: CompressedTensor | None, options: dict[str, Any]
 ) -> CompressedTensor:
+    weight = current_weight(layer)
     if encoded is None:
-        return compress(layer.weight, **options)
-    if encoded.shape != tuple(layer.weight.shape):
+        return compress(weight, **options)
+    if encoded.shape != tuple(weight.shape):
         raise ValueError(
-            f"encoded must have the weight's shape {tuple(layer.weight.shape)}, got {encoded.shape}"
+            f"encoded must have the weight's shape {tuple(weight.shape)}, got {encoded.shape}"
         )
     return encoded
 
 
-def _as_was(new: Any, layer: nn.Module) -> Any:
-    """The new layer in the old one's mode, with the very same bias."""
+# What `register_forward_hook` and its kin keep; pruning's own hooks make a weight and go.
+_HOOKS = (
+    *("_forward_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called"),
+    *("_forward_pre_hooks", "_forward_pre_hooks_with_kwargs"),
+    *("_backward_hooks", "_backward_pre_hooks", "_is_full_backward_hook"),
+)
+
+
+def _as_was(new: Any, layer: nn.Module, options: dict[str, Any]) -> Any:
+    """The new layer in the old one's mode and dtype, with its hooks and the very same bias."""
     new.bias = layer.bias
+    new.options = dict(options)
+    for name in _HOOKS:
+        new.__dict__[name] = layer.__dict__[name]
+    hooks = layer._forward_pre_hooks
+    if any(isinstance(hook, BasePruningMethod) for hook in hooks.values()):
+        others = {k: h for k, h in hooks.items() if not isinstance(h, BasePruningMethod)}
+        new._forward_pre_hooks = OrderedDict(others)
+    new._like = new._like.to(device=current_weight(layer).device)
     return new.train(layer.training)

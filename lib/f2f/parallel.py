@@ -22,6 +22,7 @@ import numpy as np
 from tqdm import tqdm
 
 from f2f.base.errors import FormatError
+from f2f.base.tensors import is_numeric
 from f2f.format.codec import compress, decompress_numpy
 from f2f.format.tensor import DTYPES, CompressedTensor
 
@@ -66,21 +67,29 @@ def compress_model(
     >>> model["fc.weight"].kind, model["fc.bias"].kind
     ('encoded', 'dense')
     """
+    arrays = dict(tensors)  # a mapping may make its values anew on every access
     masks = dict(masks or {})
-    if unknown := sorted(set(masks) - set(tensors)):
+    if unknown := sorted(set(masks) - set(arrays)):
         raise ValueError(f"masks must be of tensors of the model, got {unknown}")
     compress(np.zeros(0, np.int8), **options)  # a wrong option fails here, not in a worker
-    names = {id(array): name for name, array in reversed(list(tensors.items()))}
+    first = _first_names(arrays)
+    shared_masks: dict[str, np.ndarray] = {}
+    for name, mask in masks.items():
+        given = shared_masks.setdefault(first[name], mask)
+        if given is not mask and not np.array_equal(given, mask):
+            raise ValueError(f"masks must be equal for names that share a tensor, as {name!r} does")
 
     def task(name: str) -> Any:
-        array = tensors[name]
-        if name in masks or (array.ndim > 1 and array.dtype.name in DTYPES):
-            return joblib.delayed(_compress)(name, array, masks.get(name), options)
+        array = arrays[name]
+        if not isinstance(array, np.ndarray):
+            raise ValueError(f"tensor {name!r} must be a NumPy array, got {type(array).__name__}")
+        if name in shared_masks or (array.ndim > 1 and array.dtype.name in DTYPES):
+            return joblib.delayed(_compress)(name, array, shared_masks.get(name), options)
         return joblib.delayed(_store)(name, array)
 
-    tasks = [(task(name), tensors[name].nbytes) for name in names.values()]
+    tasks = [(task(name), arrays[name].nbytes) for name in dict.fromkeys(first.values())]
     done = _run(tasks, n_jobs, progress, "compress", "processes")
-    return {name: done[names[id(array)]] for name, array in tensors.items()}
+    return {name: done[first[name]] for name in arrays}
 
 
 def decompress_model(
@@ -108,15 +117,21 @@ def decompress_model(
         A mask is missing or too many; the message names the tensor.
     """
     masks = dict(masks or {})
-    loaded = dict(tensors)  # a `ModelFile` reads anew on every access
-    names = {id(tensor): name for name, tensor in reversed(loaded.items())}
+    loaded = dict(tensors)  # a mapping may make its values anew on every access
+    first = _first_names(loaded)
     tasks = [
         (joblib.delayed(_decompress)(name, loaded[name], masks.get(name)), loaded[name].nbytes)
-        for name in names.values()
+        for name in dict.fromkeys(first.values())
     ]
     # Decoding takes less time than sending its result to another process; kernels free the GIL.
     done = _run(tasks, n_jobs, progress, "decompress", "threads")
-    return {name: done[names[id(tensor)]] for name, tensor in loaded.items()}
+    return {name: done[first[name]] for name in loaded}
+
+
+def _first_names(values: dict[str, Any]) -> dict[str, str]:
+    """For each name the first name of the same object; the dict keeps the objects alive."""
+    names: dict[int, str] = {}
+    return {name: names.setdefault(id(value), name) for name, value in values.items()}
 
 
 def _run(
@@ -147,6 +162,8 @@ def _compress(
 
 
 def _store(name: str, array: np.ndarray) -> tuple[str, CompressedTensor, int]:
+    if not is_numeric(array.dtype):
+        raise ValueError(f"tensor {name!r} must hold numbers, got dtype {array.dtype}")
     little = np.array(array, dtype=array.dtype.newbyteorder("<"), order="C")
     data = little.reshape(-1).view(np.uint8)
     tensor = CompressedTensor(array.shape, array.dtype.name, "numpy", "dense", data)

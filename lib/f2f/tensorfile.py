@@ -6,9 +6,10 @@ Nothing here runs code from a file: .npz is read without pickle, .pt and .pth wi
 
 from __future__ import annotations
 
+import io
 import os
+import warnings
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,10 @@ from safetensors.numpy import save
 
 from f2f.base.atomic import atomic_write
 from f2f.base.errors import FormatError
-from f2f.base.tensors import identity, to_numpy, to_torch
+from f2f.base.tensors import identity, is_numeric, to_numpy, to_torch
 
 SUFFIXES = (".safetensors", ".npz", ".pt", ".pth")
+STATE_KEYS = ("state_dict", "model_state_dict", "model")  # under which checkpoints keep tensors
 
 # safetensors' dtype codes; those of ml_dtypes come from its import.
 _DTYPES = {
@@ -42,8 +44,38 @@ _DTYPES = {
     "BF16": np.dtype(ml_dtypes.bfloat16),
     "F8_E4M3": np.dtype(ml_dtypes.float8_e4m3fn),
     "F8_E5M2": np.dtype(ml_dtypes.float8_e5m2),
+    "F8_E4M3FNUZ": np.dtype(ml_dtypes.float8_e4m3fnuz),
+    "F8_E5M2FNUZ": np.dtype(ml_dtypes.float8_e5m2fnuz),
     "F8_E8M0": np.dtype(ml_dtypes.float8_e8m0fnu),
 }
+
+# A file may claim so many times its own size, which deflate reaches on zeros, and this much more.
+_MOST_TIMES, _MOST_MORE = 1100, 64 << 20
+
+
+class Tensors(dict[str, np.ndarray]):
+    """The arrays of a file by name.
+
+    Attributes
+    ----------
+    metadata : dict of str to str
+        The text that a .safetensors file keeps beside its tensors.
+    left_out : tuple of str
+        Entries of a .pt or .pth checkpoint beside its state dict, which are not here.
+    """
+
+    metadata: dict[str, str]
+    left_out: tuple[str, ...]
+
+    def __init__(
+        self,
+        arrays: Mapping[str, np.ndarray],
+        metadata: Mapping[str, str] | None = None,
+        left_out: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(arrays)
+        self.metadata = dict(metadata or {})
+        self.left_out = left_out
 
 
 def suffix(path: str | os.PathLike[str]) -> str:
@@ -54,100 +86,139 @@ def suffix(path: str | os.PathLike[str]) -> str:
     return found
 
 
-def read_tensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """Read every tensor of a file: {name: array}; bfloat16 comes as `ml_dtypes.bfloat16`.
+def read_tensors(path: str | os.PathLike[str]) -> Tensors:
+    """Read every tensor of a file; bfloat16 and 8-bit floats come as types of `ml_dtypes`.
 
-    A .pt or .pth file holds a state dict, or a dict with one under "state_dict"; names that share
-    one tensor in it get the same array object.
+    A .pt or .pth file holds a state dict, or a dict with one under one of `STATE_KEYS`; what is
+    beside that is named in a warning. Names that share one tensor in it get the same array object.
 
     Raises
     ------
     ValueError
         An unknown suffix.
     FormatError
-        The file cannot be parsed, or holds anything but tensors.
+        The file cannot be parsed, holds anything but tensors of numbers, or claims more than a
+        file of its size can hold.
     OSError
         It cannot be read.
     """
     kind = suffix(path)
-    with open(path, "rb"):  # a missing file is an OSError, whatever the library would make of it
-        pass
+    size = os.stat(path).st_size  # a missing file is an OSError, whatever a library makes of it
     if kind == ".safetensors":
         return _read_safetensors(path)
     if kind == ".npz":
-        return _read_npz(path)
-    return _read_torch(path)
+        return _read_npz(path, size)
+    return _read_torch(path, size)
 
 
-def write_tensors(path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray]) -> None:
+def write_tensors(
+    path: str | os.PathLike[str],
+    tensors: Mapping[str, np.ndarray],
+    metadata: Mapping[str, str] | None = None,
+) -> None:
     """Write arrays to a file of the kind its suffix says, whole or not at all.
 
-    In .pt and .pth files names with the same array object share one tensor.
+    Parameters
+    ----------
+    path : path-like
+    tensors : mapping of str to numpy.ndarray
+        In .pt and .pth files names with the same array object share one tensor.
+    metadata : mapping of str to str, optional
+        Kept in a .safetensors file; the other kinds have no place for it.
 
     Raises
     ------
     ValueError
-        An unknown suffix, or a dtype that the kind cannot hold.
+        An unknown suffix, or a name or dtype that the kind cannot hold.
     OSError
         The file cannot be written.
     """
     kind = suffix(path)
+    arrays = dict(tensors)  # a mapping may make its values anew on every access
     if kind == ".npz":
-        for name, array in tensors.items():
+        for name, array in arrays.items():
             if array.dtype.isbuiltin != 1:
                 raise ValueError(f".npz cannot hold dtype {array.dtype} of tensor {name!r}")
+            if "\0" in name:
+                raise ValueError(f".npz cannot hold a name with a zero byte, got {name!r}")
     with atomic_write(path) as file:
         if kind == ".safetensors":
-            file.write(_safetensors_bytes(tensors))
+            file.write(_safetensors_bytes(arrays, metadata))
         elif kind == ".npz":
             # savez takes names as keyword arguments, and "file" is its own.
             with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
-                for name, array in tensors.items():
+                for name, array in arrays.items():
                     with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as out:
                         np.lib.format.write_array(out, np.asarray(array), allow_pickle=False)
         else:
             import torch
 
-            shared = {id(array): to_torch(array) for array in tensors.values()}
-            torch.save({name: shared[id(array)] for name, array in tensors.items()}, file)
+            shared = {id(array): to_torch(array) for array in arrays.values()}
+            state = {name: shared[id(array)] for name, array in arrays.items()}
+            # Through memory: torch's writer reports a full disk as a position in its archive.
+            buffer = io.BytesIO()
+            torch.save(state, buffer)
+            file.write(buffer.getbuffer())
 
 
-def _safetensors_bytes(tensors: Mapping[str, np.ndarray]) -> bytes:
+def _safetensors_bytes(
+    arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None
+) -> bytes:
+    plain = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     try:
-        return save({name: np.asarray(array, order="C") for name, array in tensors.items()})
+        return save(plain, dict(metadata) if metadata else None)
     except SafetensorError as error:
         raise ValueError(f".safetensors cannot hold the tensors: {error}") from error
 
 
-def _read_safetensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+def _read_safetensors(path: str | os.PathLike[str]) -> Tensors:
     try:
         with safe_open(path, framework="np") as file:
-            if (file.metadata() or {}).get("format") == "f2f":
-                raise FormatError(f"{path}: is a compressed file already")
+            metadata = file.metadata() or {}
+        if metadata.get("format") == "f2f":
+            raise FormatError(f"{path}: is a compressed file already")
         # Not safe_open's tensors: NumPy has no names for the 8-bit floats that ml_dtypes adds.
-        return {name: _array(entry) for name, entry in deserialize(Path(path).read_bytes())}
-    except (SafetensorError, LookupError) as error:
+        entries = deserialize(Path(path).read_bytes())
+    except SafetensorError as error:
         raise FormatError(f"{path}: cannot be read as safetensors: {error}") from error
+    arrays = {}
+    for name, entry in entries:
+        if entry["dtype"] not in _DTYPES:
+            known = ", ".join(_DTYPES)
+            raise FormatError(
+                f"{path}: tensor {name!r} must have one of the dtypes {known}, got {entry['dtype']}"
+            )
+        array = np.frombuffer(entry["data"], dtype=_DTYPES[entry["dtype"]])
+        arrays[name] = array.reshape(entry["shape"])
+    return Tensors(arrays, metadata)
 
 
-def _array(entry: dict[str, Any]) -> np.ndarray:
-    """An array from safetensors' own dtype code, shape and bytes."""
-    return np.frombuffer(entry["data"], dtype=_DTYPES[entry["dtype"]]).reshape(entry["shape"])
-
-
-def _read_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+def _read_npz(path: str | os.PathLike[str], size: int) -> Tensors:
+    arrays = {}
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise FormatError(f"{path}: is not an .npz archive")
-            return {name: file[name] for name in file.files}
-    except FormatError:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            _refuse_amplification(path, sum(member.file_size for member in members), size)
+            for member in members:
+                # By member: NumPy's own reader takes "a.npy" and "a" for one name.
+                name = member.filename.removesuffix(".npy")
+                if name == member.filename or name in arrays:
+                    raise FormatError(f"{path}: member {member.filename!r} is no array of its own")
+                with archive.open(member) as file:
+                    array = np.lib.format.read_array(file, allow_pickle=False)
+                if not is_numeric(array.dtype):
+                    raise FormatError(
+                        f"{path}: array {name!r} must hold numbers, got dtype {array.dtype}"
+                    )
+                arrays[name] = array
+    except (FormatError, OSError):
         raise
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError) as error:
+    except Exception as error:  # zipfile and NumPy raise whatever damaged headers lead to
         raise FormatError(f"{path}: cannot be read as .npz: {error}") from error
+    return Tensors(arrays)
 
 
-def _read_torch(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+def _read_torch(path: str | os.PathLike[str], size: int) -> Tensors:
     import torch
 
     try:
@@ -155,18 +226,37 @@ def _read_torch(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     except Exception as error:  # torch raises whatever its unpickler meets in a damaged file
         reason = str(error).split("\n")[0]
         raise FormatError(f"{path}: cannot be read as weights only: {reason}") from error
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
     if not isinstance(content, Mapping):
         raise FormatError(f"{path}: holds a {type(content).__name__}, not a dict of tensors")
-    arrays: dict[str, np.ndarray] = {}
-    shared: dict[tuple[Any, ...], np.ndarray] = {}
-    for name, value in content.items():
+    left_out: tuple[str, ...] = ()
+    for key in STATE_KEYS:
+        if isinstance(content.get(key), Mapping):
+            left_out = tuple(str(other) for other in content if other != key)
+            content = content[key]
+            break
+    if left_out:
+        names = ", ".join(map(repr, left_out))
+        warnings.warn(f"{path}: only {key!r} is read, left out: {names}", stacklevel=3)
+    state = dict(content)  # tensors stay alive, so that their places tell them apart
+    for name, value in state.items():
         if not isinstance(name, str) or not isinstance(value, torch.Tensor):
             raise FormatError(f"{path}: entry {name!r} is a {type(value).__name__}, not a tensor")
+    claimed = sum(value.numel() * value.element_size() for value in state.values())
+    _refuse_amplification(path, claimed, size)
+    arrays: dict[str, np.ndarray] = {}
+    shared: dict[tuple[Any, ...], np.ndarray] = {}
+    for name, value in state.items():
         try:
             array = to_numpy(value)
         except ValueError as error:
             raise FormatError(f"{path}: entry {name!r}: {error}") from error
         arrays[name] = shared.setdefault(identity(value), array)
-    return arrays
+    return Tensors(arrays, left_out=left_out)
+
+
+def _refuse_amplification(path: str | os.PathLike[str], claimed: int, size: int) -> None:
+    if claimed > _MOST_TIMES * size + _MOST_MORE:
+        raise FormatError(
+            f"{path}: claims tensors of {claimed} bytes in a file of {size}; "
+            f"at most {_MOST_TIMES} times its size is read"
+        )

@@ -269,3 +269,36 @@ def test_ctrl_c_on_the_real_process(folder):
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130 and err.strip().endswith("nothing written")
     assert os.listdir() == ["in.npz"]
+
+
+def test_the_text_of_a_model_file_comes_back(folder, capsys):
+    write_tensors("in.safetensors", weights(), {"format": "pt"})
+    assert run(capsys, "compress", "in.safetensors", "packed.safetensors")[0] == 0
+    assert run(capsys, "decompress", "packed.safetensors", "out.safetensors")[0] == 0
+    assert read_tensors("out.safetensors").metadata == {"format": "pt"}
+
+
+def test_what_is_left_out_of_a_checkpoint_is_said(folder, capsys):
+    torch.save({"model": {"w": torch.eye(40)}, "epoch": 3}, "in.pth")
+    code, _, err = run(capsys, "compress", "in.pth", "packed.safetensors")
+    assert code == 0 and "only 'model' is read, left out: 'epoch'" in err
+    assert err.count("\n") == 1 and err.startswith("f2f: ")
+    code, out, _ = run(capsys, "verify", "packed.safetensors", "--against", "in.pth")
+    assert code == 0 and "equal to the original's bit for bit, which also has 'epoch'" in out
+
+
+def test_negative_zeros_are_said_and_pruned_on_request(folder, capsys):
+    mask = np.random.default_rng(0).random((60, 60)) < 0.1
+    write_tensors("in.npz", {"w": (-np.ones((60, 60), np.float32) * mask)})
+    code, _, err = run(capsys, "compress", "in.npz", "kept.safetensors")
+    assert code == 0 and err.startswith("f2f: ") and "-0.0" in err
+    arguments = ("compress", "in.npz", "pruned.safetensors", "--negative-zero", "prune")
+    assert run(capsys, *arguments)[::2] == (0, "")
+    assert f2f.load("pruned.safetensors")["w"].k == mask.sum()
+
+
+def test_arrays_of_no_numbers_leave_no_file(folder, capsys):
+    np.savez("in.npz", w=np.eye(3), names=np.array(["cat"]))
+    code, _, err = run(capsys, "compress", "in.npz", "packed.safetensors")
+    assert code == 2 and "array 'names' must hold numbers" in err
+    assert not os.path.exists("packed.safetensors")

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune as prune_module
 
 import f2f
+from f2f.format import operands
 from f2f.nn import (
     CompressedConv2d,
     CompressedLinear,
@@ -252,3 +254,127 @@ def test_a_whole_resnet_from_a_file(tmp_path, make):
 def test_numpy_arrays_of_foreign_dtypes_are_refused():
     with pytest.raises(ValueError, match="dtype that torch knows"):
         to_torch(np.zeros(3, np.complex256) if hasattr(np, "complex256") else np.zeros(3, "U2"))
+
+
+def test_a_state_dict_that_makes_its_values():
+    """Places in memory say nothing of tensors that are gone."""
+
+    class Fresh(dict):
+        def __getitem__(self, name):
+            return super().__getitem__(name).t().clone().t()
+
+    state = Fresh({f"w{i}": torch.eye(40) * (i + 1) for i in range(20)})
+    back = load_state_dict(compress_state_dict(state, beam=1))
+    assert all(torch.equal(back[name], state[name]) for name in state)
+
+
+def test_a_mask_of_any_name_of_a_tied_weight_counts():
+    weight, mask = torch.ones(40, 40), torch.eye(40, dtype=torch.bool)
+    back = load_state_dict(compress_state_dict({"a": weight, "b": weight}, masks={"b": mask}))
+    assert torch.equal(back["a"], torch.eye(40)) and torch.equal(back["b"], torch.eye(40))
+
+
+class Offloaded(nn.Linear):
+    """A layer whose weight is a fresh copy at each access."""
+
+    def __init__(self, value):
+        super().__init__(40, 40, bias=False)
+        kept = torch.eye(40) * value
+
+        class Parameters(dict):
+            def __getitem__(self, name):
+                return nn.Parameter(kept.clone()) if name == "weight" else None
+
+            def get(self, name, default=None):
+                return self[name]
+
+        self.__dict__["_parameters"] = Parameters(self._parameters)
+
+
+def test_layers_that_give_their_weight_anew(monkeypatch):
+    monkeypatch.setattr(nn, "Linear", Offloaded)  # compress_module goes by the exact type
+    module = nn.Sequential(*(Offloaded(i + 1.0) for i in range(20)))
+    packed = compress_module(module, beam=1)
+    assert [layer.weight[3, 3].item() for layer in packed] == [i + 1.0 for i in range(20)]
+
+
+def test_a_layer_under_torchs_pruning_gives_its_present_weight():
+    torch.manual_seed(5)
+    layer = nn.Linear(64, 64)
+    prune_module.l1_unstructured(layer, "weight", 0.9)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=1.0)
+    layer(torch.randn(8, 64)).square().sum().backward()
+    optimizer.step()  # layer.weight is that of before the step until the next call
+    calls = []
+    layer.register_forward_hook(lambda *_: calls.append("after"))
+    layer.register_forward_pre_hook(lambda *_: calls.append("before"))
+    packed = compress_module(nn.Sequential(layer), beam=1)
+    x = torch.randn(3, 64)
+    wanted = layer(x)
+    calls.clear()
+    assert torch.equal(packed(x), wanted) and calls == ["before", "after"]
+    assert packed[0].encoded.sparsity == pytest.approx(0.9, abs=1e-3)
+
+
+def test_a_weight_that_another_hook_makes_is_refused_by_name():
+    layer = torch.nn.utils.weight_norm(nn.Linear(8, 8))
+    with pytest.raises(ValueError, match="layer '0': weight must be a parameter"):
+        compress_module(nn.Sequential(layer))
+
+
+def test_layers_follow_dtype_as_the_dense_ones_do():
+    torch.manual_seed(6)
+    dense = prune(nn.Sequential(nn.Conv2d(8, 16, 3), nn.Flatten(), nn.Linear(16 * 36, 10)))
+    x = torch.randn(2, 8, 8, 8)
+    for convert in (
+        lambda m: m.half(),
+        lambda m: m.to(torch.bfloat16),
+        lambda m: m.double(),
+        lambda m: m.to("cpu"),
+    ):
+        a = convert(copy.deepcopy(dense))
+        b = convert(compress_module(copy.deepcopy(dense), beam=1))
+        same = x.to(a[0].weight.dtype)
+        assert b[0].weight.dtype == a[0].weight.dtype
+        assert bits(b(same)) == bits(a(same))
+        assert_same_state(dict(b.state_dict()), dict(a.state_dict()))
+    packed = compress_module(copy.deepcopy(dense), beam=1)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert bits(packed(x)) == bits(dense(x))
+
+
+def test_layers_say_of_themselves_what_the_dense_ones_say():
+    conv, linear = prune(nn.Conv2d(8, 16, 3, 2, 1, groups=2)), prune(nn.Linear(96, 40))
+    packed = CompressedConv2d.from_dense(conv, beam=1)
+    for name in ("in_channels", "out_channels", "kernel_size", "stride", "padding", "groups"):
+        assert getattr(packed, name) == getattr(conv, name)
+    packed = CompressedLinear.from_dense(linear, beam=1)
+    assert (packed.in_features, packed.out_features) == (96, 40)
+
+
+def test_layers_under_compile_and_trace():
+    torch.manual_seed(7)
+    dense = prune(nn.Sequential(nn.Linear(64, 64), nn.ReLU()))
+    packed = compress_module(copy.deepcopy(dense), beam=1)
+    x = torch.randn(3, 64)
+    assert torch.equal(torch.compile(packed, backend="eager")(x), dense(x))
+    assert torch.equal(torch.jit.trace(packed, x)(x), dense(x))
+
+
+def test_loading_into_a_compressed_layer_keeps_its_options():
+    torch.manual_seed(8)
+    layer = CompressedLinear.from_dense(prune(nn.Linear(64, 64)), n_s=2, beam=1, seed=5)
+    layer.load_state_dict(prune(nn.Linear(64, 64)).state_dict())
+    assert (layer.encoded.n_s, layer.encoded.seed) == (2, 5)
+
+
+def test_a_second_call_prepares_nothing_again(monkeypatch):
+    torch.manual_seed(9)
+    weight = (prune(nn.Linear(64, 96)).weight.detach() * 100).round().to(torch.int8)
+    tensor = compress_state_dict({"w": weight}, beam=1)["w"]
+    made = []
+    real = operands.Operands
+    monkeypatch.setattr(operands, "Operands", lambda *a, **k: made.append(1) or real(*a, **k))
+    for _ in range(3):
+        assert torch.equal(f2f.decompress(tensor), weight)
+    assert len(made) == 1

@@ -75,3 +75,29 @@ def test_a_dask_cluster_needs_no_other_code(tmp_path):
         both = {worker["id"] for worker in cluster.scheduler_info["workers"].values()}
     assert len(both) == len({task["worker"] for task in stream.data}) == 2
     assert file_bytes(tmp_path / "b.safetensors", model) == alone
+
+
+def test_a_mapping_that_makes_its_values(tmp_path):
+    weights = {f"w{i}": np.eye(40, dtype=np.int8) * (i + 1) for i in range(20)}
+    np.savez(tmp_path / "m.npz", **weights)
+    with np.load(tmp_path / "m.npz") as file:
+        model = compress_model(file, beam=1)
+    back = decompress_model(model)
+    assert list(back) == list(weights)
+    assert all(np.array_equal(back[name], weights[name]) for name in weights)
+
+
+def test_a_mask_of_any_name_of_a_shared_tensor_counts():
+    weight = np.ones((40, 40), np.int8)
+    mask = np.eye(40, dtype=bool)
+    model = compress_model({"a": weight, "b": weight}, masks={"b": mask}, beam=1)
+    assert model["a"] is model["b"] and model["a"].k == 40
+    with pytest.raises(ValueError, match="masks must be equal for names that share a tensor"):
+        compress_model({"a": weight, "b": weight}, masks={"a": mask, "b": ~mask})
+
+
+def test_what_is_no_array_of_numbers_is_named():
+    with pytest.raises(ValueError, match="tensor 'names' must hold numbers, got dtype <U3"):
+        compress_model({"names": np.array(["cat"])})
+    with pytest.raises(ValueError, match="tensor 'x' must be a NumPy array, got list"):
+        compress_model({"x": [1, 2]})

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
+import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+STALE = 60.0  # seconds after which an unlocked draft is taken for that of a writer that died
 
 
 @contextmanager
@@ -15,12 +20,14 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a new file beside `path` for writing; at the end flush it to disk and rename it there.
 
     If the body raises (an interrupt included) the new file is removed and `path` is untouched.
-    Links are followed, so that what a link points at is replaced and not the link.
+    Links are followed, so that what a link points at is replaced and not the link. A file that is
+    replaced passes its mode on; devices and pipes are written through. Drafts that writers of the
+    same path left behind when they were killed are removed: a living writer holds a lock on its.
 
     Raises
     ------
     OSError
-        The path is a folder, or cannot be written.
+        The path is a folder, may not be written, or cannot be.
 
     Examples
     --------
@@ -32,20 +39,67 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     b'all or nothing'
     """
     target = Path(os.path.realpath(path))
-    if target.is_dir():
+    mode = _mode(target)
+    if mode is not None and stat.S_ISDIR(mode):
         raise IsADirectoryError(f"{path}: is a folder, cannot be written as a file")
+    if mode is not None and not stat.S_ISREG(mode):
+        with open(target, "wb") as file:
+            yield file
+        return
+    if mode is not None and not mode & 0o222:
+        raise PermissionError(f"{path}: is read-only (mode {stat.S_IMODE(mode):o})")
+    _remove_stale_drafts(target)
     # Not tempfile: its files are private (mode 0600), a saved model has the usual permissions.
-    draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    # The name of the target is cut, so that the draft's is no longer than a name may be.
+    draft = target.with_name(f".{target.name[:40]}.{secrets.token_hex(4)}.tmp")
     try:
         with open(draft, "xb") as file:
+            _lock(file)
             yield file
             file.flush()
+            if mode is not None:
+                os.fchmod(file.fileno(), stat.S_IMODE(mode))
             os.fsync(file.fileno())
-        os.replace(draft, target)
-    except BaseException:
+            os.replace(draft, target)
+    except BaseException as error:
         draft.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename in (None, str(draft)):
+            error.filename = os.fspath(path)  # a full disk is noticed without a name
         raise
     _sync_folder(target.parent)
+
+
+def _mode(path: Path) -> int | None:
+    try:
+        return path.stat().st_mode
+    except FileNotFoundError:
+        return None
+
+
+def _lock(file: BinaryIO) -> bool:
+    """Take the lock of a draft for as long as it is open; False if another process has it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks: nothing is known to be stale
+        return False
+    return True
+
+
+def _remove_stale_drafts(target: Path) -> None:
+    for draft in target.parent.glob(f".{_escaped(target.name[:40])}.????????.tmp"):
+        try:
+            with open(draft, "rb") as file:
+                old = time.time() - os.fstat(file.fileno()).st_mtime > STALE
+                if old and _lock(file):
+                    draft.unlink(missing_ok=True)
+        except OSError:  # another's, or gone by now
+            pass
+
+
+def _escaped(name: str) -> str:
+    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -13,7 +13,14 @@ if TYPE_CHECKING:
 
 def numpy_dtype(name: str) -> np.dtype:
     """The dtype of a name, of `ml_dtypes` where NumPy has none; `TypeError` if there is none."""
+    if not name.isidentifier():  # a list of fields, say
+        raise TypeError(f"{name!r} is no name of a dtype")
     return np.dtype(getattr(ml_dtypes, name, name))
+
+
+def is_numeric(dtype: np.dtype) -> bool:
+    """Whether a dtype is of bools, integers or real or complex floats, those of `ml_dtypes` too."""
+    return dtype.kind in "biufc" or hasattr(ml_dtypes, dtype.name)
 
 
 def to_numpy(tensor: Tensor) -> np.ndarray:
@@ -42,12 +49,22 @@ def to_numpy(tensor: Tensor) -> np.ndarray:
         dtype = numpy_dtype(name)
     except TypeError:
         raise ValueError(f"tensor must have a dtype that NumPy knows, got {tensor.dtype}") from None
-    plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
-    return plain.reshape(-1).view(torch.uint8).numpy().view(dtype).reshape(tensor.shape)
+    if tensor.is_meta:
+        raise ValueError("tensor must have values, got one on the meta device")
+    if not tensor.numel():
+        return np.empty(tuple(tensor.shape), dtype=dtype)
+    try:
+        plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
+        flat = plain.reshape(-1).view(torch.uint8).numpy()
+    except (NotImplementedError, RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"tensor must be readable as plain values, got {type(tensor).__name__}: {error}"
+        ) from error
+    return flat.view(dtype).reshape(tensor.shape)
 
 
 def to_torch(array: np.ndarray) -> Tensor:
-    """A torch tensor with a copy of an array's bits.
+    """A torch tensor with a copy of an array's bits, contiguous.
 
     Raises
     ------
@@ -59,13 +76,26 @@ def to_torch(array: np.ndarray) -> Tensor:
     dtype = getattr(torch, array.dtype.name, None)
     if not isinstance(dtype, torch.dtype):
         raise ValueError(f"array must have a dtype that torch knows, got {array.dtype}")
-    little = np.array(array, dtype=array.dtype.newbyteorder("<"), order="C")
-    return torch.from_numpy(little.reshape(-1).view(np.uint8)).view(dtype).reshape(array.shape)
+    little = np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
+    return torch_from_bits(little.reshape(-1).view(np.uint8), array.dtype.name, array.shape)
+
+
+def torch_from_bits(data: np.ndarray, dtype: str, shape: tuple[int, ...]) -> Tensor:
+    """A torch tensor of a dtype of torch, with a copy of its bytes: uint8 (bytes,)."""
+    import torch
+
+    kind = getattr(torch, dtype)
+    if not data.size:  # of which torch makes no buffer
+        return torch.empty(shape, dtype=kind)
+    return torch.frombuffer(np.array(data), dtype=kind).reshape(shape)
 
 
 def identity(tensor: Tensor) -> tuple[Any, ...]:
-    """Equal for tensors that are the same view of the same memory, and only for those."""
-    if tensor.numel() == 0:
+    """Equal for tensors that are the same view of the same memory, and only for those.
+
+    While they live: the caller keeps them, or their places may be another's.
+    """
+    if tensor.numel() == 0 or tensor.data_ptr() == 0:  # no memory, or none of its own
         return (id(tensor),)
     place = (tensor.device, tensor.data_ptr(), tensor.dtype)
     return (*place, tuple(tensor.shape), tensor.stride(), tensor.is_conj(), tensor.is_neg())

@@ -16,6 +16,7 @@ this would not pay is stored as it is.
 from __future__ import annotations
 
 import time
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -33,8 +34,16 @@ from f2f.format.basis import choose_basis, linear_map, span, stored_words
 from f2f.format.corrections import EliasFano
 from f2f.format.expand import expand
 from f2f.format.mask import CODECS, encode_mask
-from f2f.format.orders import Order, matrix_shape, positions_of
-from f2f.format.tensor import DTYPES, GROUP_PLANES, MASK_N_S, MAX_N_S, N_IN, CompressedTensor
+from f2f.format.orders import MAX_WEIGHTS, ORDERS, Order, matrix_shape, positions_of
+from f2f.format.tensor import (
+    DTYPES,
+    FLOATS,
+    GROUP_PLANES,
+    MASK_N_S,
+    MAX_N_S,
+    N_IN,
+    CompressedTensor,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -43,6 +52,8 @@ if TYPE_CHECKING:
 
 ENCODERS = ("beam", "viterbi")
 MASK_CODECS = (*CODECS, "none")
+NEGATIVE_ZEROS = ("keep", "prune")
+COMMON = 0.05  # share of -0.0 that is no accident
 
 
 def compress(  # noqa: PLR0913  (options of a user's function, by keyword only)
@@ -58,6 +69,7 @@ def compress(  # noqa: PLR0913  (options of a user's function, by keyword only)
     order: str = "diagonal",
     mask_codec: str = "auto",
     threads: int = 1,
+    negative_zero: str | None = None,
 ) -> CompressedTensor:
     """Compress a tensor without loss.
 
@@ -89,6 +101,10 @@ def compress(  # noqa: PLR0913  (options of a user's function, by keyword only)
         See `f2f.format.mask`; "none" stores no mask, for callers who keep it.
     threads : int
         Planes are spread over so many; the result is the same for any number.
+    negative_zero : {"keep", "prune"}, optional
+        What -0.0 is where no mask is given: a weight, or pruned (and +0.0 when it comes back).
+        ``weight * mask`` leaves it at half the pruned places. None keeps it, with a warning where
+        it is common.
 
     Returns
     -------
@@ -111,19 +127,26 @@ def compress(  # noqa: PLR0913  (options of a user's function, by keyword only)
     """
     if matrix is None:
         matrix = "folded" if n_s == MAX_N_S else "random"
+    if negative_zero is not None:
+        validate.choice("negative_zero", negative_zero, NEGATIVE_ZEROS)
     options = _Options(n_s, n_out, seed, matrix, method, beam, order, mask_codec, threads)
     values, library = _as_array(array)
     shape, dtype = values.shape, values.dtype.name
     options.check()
-    walk = Order(order, *matrix_shape(shape))
     if mask is not None and dtype not in DTYPES:
         raise ValueError(f"mask must be None for dtype {dtype}, which is stored as it is")
     bits = values.reshape(-1).view(f"u{DTYPES.get(dtype, 1)}")
-    care_mask = bits != 0 if mask is None else _as_mask(mask, shape)
-    if mask is not None:
+    if mask is None:
+        care_mask = bits != 0
+        if dtype in FLOATS:
+            care_mask &= _kept_zeros(bits, negative_zero)
+    else:
+        care_mask = _as_mask(mask, shape)
+    if mask is not None or negative_zero == "prune":
         bits = np.where(care_mask, bits, bits.dtype.type(0))
     dense = CompressedTensor(shape, dtype, library, "dense", bits.view(np.uint8))
-    if dtype in DTYPES:
+    if dtype in DTYPES and len(bits) <= MAX_WEIGHTS:
+        walk = Order(order, *matrix_shape(shape))
         tensor = _encode(walk.take(bits), walk.take(care_mask), dense, options)
         if tensor.nbytes < dense.nbytes:
             return tensor
@@ -146,7 +169,7 @@ class _Options:
     threads: int
 
     def check(self) -> None:
-        """Raise `ValueError` for the first option that is none; an order is checked by `Order`."""
+        """Raise `ValueError` for the first option that is none."""
         validate.integer("n_s", self.n_s, 0, MAX_N_S)
         if self.n_out is not None:
             validate.integer("n_out", self.n_out, 1, MAX_N_OUT)
@@ -155,6 +178,7 @@ class _Options:
         validate.choice("method", self.method, ENCODERS)
         validate.integer("beam", self.beam, 1, MAX_BEAM)
         validate.integer("threads", self.threads, 1)
+        validate.choice("order", self.order, ORDERS)
         validate.choice("mask_codec", self.mask_codec, MASK_CODECS)
 
 
@@ -326,6 +350,8 @@ def decompress(tensor: CompressedTensor, mask: np.ndarray | None = None) -> Tens
     FormatError
         The stored mask has not as many unpruned places as the tensor.
     """
+    if tensor.library == "torch" and tensor.kind == "dense":
+        return tensors.torch_from_bits(tensor.raw, tensor.dtype, tensor.shape)
     array = decompress_numpy(tensor, mask)
     return tensors.to_torch(array) if tensor.library == "torch" else array
 
@@ -386,14 +412,36 @@ def _xor_lookup(words, table, decoded, care):
 
 def _as_array(array: Any) -> tuple[np.ndarray, str]:
     """A C-contiguous little-endian NumPy array of the same bits, and "numpy" or "torch"."""
+    if isinstance(array, np.ma.MaskedArray):
+        raise ValueError(
+            "array must not be a masked array: give its values as array and, where they are "
+            "the unpruned ones, ~array.mask as mask"
+        )
     if isinstance(array, np.ndarray | np.generic | list | float | int):
         values = np.ascontiguousarray(array).reshape(np.shape(array))
-        if values.dtype.hasobject or values.dtype.names:
+        if not tensors.is_numeric(values.dtype):
             raise ValueError(f"array must be numeric, got dtype {values.dtype}")
         return values.astype(values.dtype.newbyteorder("<"), copy=False), "numpy"
     if type(array).__module__.partition(".")[0] == "torch":
         return tensors.to_numpy(array), "torch"
     raise ValueError(f"array must be a NumPy array or a torch tensor, got {type(array).__name__}")
+
+
+def _kept_zeros(bits: np.ndarray, negative_zero: str | None) -> np.ndarray | bool:
+    """Where a float is no -0.0, or everywhere if those are to be kept."""
+    if negative_zero == "keep":
+        return True
+    zeros = bits == bits.dtype.type(1 << 8 * bits.itemsize - 1)
+    if negative_zero == "prune":
+        return ~zeros
+    share = np.count_nonzero(zeros) / max(len(bits), 1)
+    if share >= COMMON:
+        warnings.warn(
+            f"{100 * share:.0f} % of the array is -0.0, which is kept as a weight; "
+            'negative_zero="prune" or a mask takes it as pruned, "keep" silences this',
+            stacklevel=3,
+        )
+    return True
 
 
 def _as_mask(mask: Any, shape: tuple[int, ...]) -> np.ndarray:

@@ -8,6 +8,7 @@ holds
 * ``tensors``: JSON, per tensor its header (`CompressedTensor.header()`) and the BLAKE2b-128
   checksum of that header and of every part with its name, dtype and shape;
 * ``aliases``: JSON, names that share the tensor of another name;
+* ``metadata``, where there is any: JSON, text that the tensors' own file had in its place;
 * ``digest``: the BLAKE2b-128 checksum of every byte before the data, length and padding
   included, taken with the digest itself replaced by zeros.
 
@@ -28,6 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -62,7 +64,11 @@ _DIGEST = re.compile(rb'"digest":"([0-9a-f]{32})"')
 _NO_DIGEST = "0" * 32
 
 
-def save(path: str | os.PathLike[str], tensors: Mapping[str, CompressedTensor]) -> None:
+def save(
+    path: str | os.PathLike[str],
+    tensors: Mapping[str, CompressedTensor],
+    metadata: Mapping[str, str] | None = None,
+) -> None:
     """Write the tensors to one file; the path holds the whole new file or is left as it was.
 
     Parameters
@@ -70,11 +76,14 @@ def save(path: str | os.PathLike[str], tensors: Mapping[str, CompressedTensor]) 
     path : path-like
     tensors : mapping of str to CompressedTensor
         A tensor object that stands under several names is stored once.
+    metadata : mapping of str to str, optional
+        Text to keep beside the tensors, as of the .safetensors file that they came from.
 
     Raises
     ------
     ValueError
-        A name is empty or not valid Unicode.
+        A name is empty or not valid Unicode, metadata is not text, or a tensor is one that
+        reading would refuse.
     OSError
         The file cannot be written.
 
@@ -91,28 +100,35 @@ def save(path: str | os.PathLike[str], tensors: Mapping[str, CompressedTensor]) 
     entries: dict[str, np.ndarray] = {}
     records: dict[str, dict[str, Any]] = {}
     aliases: dict[str, str] = {}
-    first_name: dict[int, str] = {}
+    # By object, which is kept: an address alone may belong to another tensor by now.
+    first_name: dict[int, tuple[str, CompressedTensor]] = {}
     for name in sorted(tensors):
         tensor = tensors[name]
         _check_name(name)
-        first = first_name.setdefault(id(tensor), name)
+        first, _ = first_name.setdefault(id(tensor), (name, tensor))
         if first != name:
             aliases[name] = first
             continue
         header = json.loads(_json(tensor.header()))  # as a reader will see it
         parts = {part: _plain(name, part, array) for part, array in tensor.arrays().items()}
+        try:
+            CompressedTensor.from_parts(header, parts)
+        except FormatError as error:
+            raise ValueError(f"tensor {name!r} cannot be stored: {error}") from error
         entries.update({f"{name}/{part}": array for part, array in parts.items()})
         records[name] = {"blake2b": _checksum(header, parts), "header": header}
-    metadata = {
+    facts = {
         "format": "f2f",
         "version": str(VERSION),
         "digest": _NO_DIGEST,
         "tensors": _json(records),
         "aliases": _json(aliases),
     }
+    if metadata:
+        facts["metadata"] = _json(_text(metadata))
     order = sorted(entries, key=lambda key: (-entries[key].dtype.itemsize, key))
     with atomic_write(path) as file:
-        file.write(_file_header(metadata, {key: entries[key] for key in order}))
+        file.write(_file_header(facts, {key: entries[key] for key in order}))
         for key in order:
             file.write(_bytes(entries[key]))
 
@@ -131,8 +147,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, CompressedTensor]:
         It cannot be read.
     """
     with open_file(path) as file:
-        tensors = {name: file[name] for name in file if name not in file.aliases}
-        return {name: tensors[file.aliases.get(name, name)] for name in file}
+        return dict(file)
 
 
 def open_file(path: str | os.PathLike[str]) -> ModelFile:
@@ -149,13 +164,17 @@ def open_file(path: str | os.PathLike[str]) -> ModelFile:
 
 
 class ModelFile(Mapping[str, CompressedTensor]):
-    """The tensors of an open file by name; every access reads that tensor from disk, and no other.
+    """The tensors of an open file by name; an access reads that tensor from disk, and no other.
+
+    A tensor that is still in use is given again, so that names which share one share the object.
 
     Attributes
     ----------
     path : pathlib.Path
     aliases : dict of str to str
         Names that share the tensor of another name, to that name.
+    metadata : dict of str to str
+        What `save` was given to keep beside the tensors.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -163,6 +182,8 @@ class ModelFile(Mapping[str, CompressedTensor]):
         layout, metadata = _read_header(self.path)
         self._records = _read_records(self.path, metadata, layout)
         self.aliases = _read_aliases(self.path, metadata, self._records)
+        self.metadata = _read_metadata(self.path, metadata)
+        self._in_use: WeakValueDictionary[str, CompressedTensor] = WeakValueDictionary()
         try:
             # pread, not mmap: a file that shrinks while it is read must not kill the process.
             self._reader = safe_open(self.path, framework="np", backend="pread")
@@ -195,6 +216,12 @@ class ModelFile(Mapping[str, CompressedTensor]):
 
     def __getitem__(self, name: str) -> CompressedTensor:
         stored = self.aliases.get(name, name)
+        tensor = self._in_use.get(stored)
+        if tensor is None:
+            tensor = self._in_use[stored] = self._read(stored)
+        return tensor
+
+    def _read(self, stored: str) -> CompressedTensor:
         record = self._records[stored]
         where = f"{self.path}: tensor {stored!r}"
         parts: dict[str, np.ndarray] = {}
@@ -240,6 +267,13 @@ def _check_name(name: Any) -> None:
         valid = False
     if not valid:
         raise ValueError(f"tensor names must be non-empty valid Unicode text, got {name!r}")
+
+
+def _text(metadata: Mapping[str, str]) -> dict[str, str]:
+    for key, value in metadata.items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise ValueError(f"metadata must be text by text, got {key!r}: {value!r}")
+    return dict(metadata)
 
 
 def _plain(name: str, part: str, array: np.ndarray) -> np.ndarray:
@@ -398,3 +432,10 @@ def _read_aliases(
     except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise FormatError(f"{path}: shared names cannot be parsed: {error}") from error
     return dict(aliases)
+
+
+def _read_metadata(path: Path, facts: dict[str, str]) -> dict[str, str]:
+    try:
+        return _text(json.loads(facts.get("metadata", "{}"), object_pairs_hook=_unique))
+    except (AttributeError, RecursionError, ValueError) as error:
+        raise FormatError(f"{path}: kept metadata cannot be parsed: {error}") from error

@@ -18,12 +18,15 @@ import numpy as np
 
 from f2f.base.entropy import floor_bits
 from f2f.base.errors import FormatError
+from f2f.base.tensors import is_numeric, numpy_dtype
 from f2f.decoder import MATRICES, MAX_N_OUT, Decoder
 from f2f.format.corrections import EliasFano, elias_fano_bits
 from f2f.format.mask import MaskCode
 from f2f.format.orders import MAX_WEIGHTS, ORDERS, Order, matrix_shape
 
 DTYPES = {"int8": 1, "uint8": 1, "int16": 2, "float16": 2, "bfloat16": 2, "float32": 4}
+FLOATS = ("float16", "bfloat16", "float32")  # with a sign bit, which 0 may have
+MAX_ELEMENTS = 1 << 59  # of any array, axes of length 0 counted as 1: NumPy counts its bytes
 N_IN = 8
 MAX_N_S = 7
 MASK_N_S = 7  # the streams of a mask always have the widest window
@@ -245,12 +248,12 @@ class _Parts:
     def tensor(self) -> CompressedTensor:
         kind = self.choice("kind", ("encoded", "dense"))
         library = self.choice("library", ("numpy", "torch"))
-        shape = tuple(self.integers("shape", 0, MAX_WEIGHTS))
+        shape = tuple(self.integers("shape", 0, MAX_ELEMENTS))
         dtype = self.header.get("dtype")
         if not isinstance(dtype, str):
             raise FormatError(f"dtype must be a string, got {dtype!r}")
         n = math.prod(shape)
-        if len(shape) > 64 or math.prod(size or 1 for size in shape) > MAX_WEIGHTS:
+        if len(shape) > 64 or math.prod(size or 1 for size in shape) > MAX_ELEMENTS:
             raise FormatError(f"shape is beyond what an array can have: {list(shape)[:8]}")
         if kind == "dense":
             itemsize = dense_itemsize(dtype, library)
@@ -366,19 +369,17 @@ def _bit_set(planes: tuple[int, ...]) -> int:
 
 def dense_itemsize(dtype: str, library: str) -> int:
     """Bytes an element of a dense tensor of this dtype name takes; `FormatError` if unknown."""
-    if dtype == "bfloat16":
-        return 2
+    try:
+        found = numpy_dtype(dtype)
+    except TypeError:
+        found = None
+    if found is not None and is_numeric(found):
+        return found.itemsize
     if library == "torch":
         import torch
 
-        found = getattr(torch, dtype, None)
-        if isinstance(found, torch.dtype):
-            return found.itemsize
-    else:
-        try:
-            found = np.dtype(dtype)
-        except TypeError:
-            found = None
-        if found is not None and found.kind in "biufcSUV" and found.names is None:
-            return found.itemsize
+        # Without a counterpart in NumPy, as complex32: no longer written, but read.
+        kind = getattr(torch, dtype, None)
+        if isinstance(kind, torch.dtype):
+            return kind.itemsize
     raise FormatError(f"dtype {dtype!r} is not one of {library}")

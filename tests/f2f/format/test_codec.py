@@ -1,6 +1,7 @@
 """Whole tensors come back bit for bit, whatever their dtype, shape, sparsity and settings."""
 
 import json
+import warnings
 
 import ml_dtypes
 import numpy as np
@@ -229,3 +230,75 @@ def test_parts_that_do_not_fit_are_refused():
                 CompressedTensor.from_parts(header | {name: value}, arrays)
     with pytest.raises(FormatError, match="must have one part"):
         CompressedTensor.from_parts(header, arrays | {"extra": np.zeros(1, np.uint8)})
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.array(["cat"]),
+        np.array([b"cat"]),
+        np.array(["2026-01-01"], dtype="datetime64[D]"),
+        np.zeros(3, dtype=[("a", "i4")]),
+        np.zeros(3, dtype="V4"),
+    ],
+    ids=lambda array: str(array.dtype),
+)
+def test_what_is_no_number_is_refused(array):
+    with pytest.raises(ValueError, match="array must be numeric, got dtype"):
+        f2f.compress(array)
+
+
+def test_masked_arrays_are_refused():
+    """Their values at masked places are not meant."""
+    array = np.ma.masked_array([[1, 2], [3, 4]], mask=[[0, 1], [0, 0]])
+    with pytest.raises(ValueError, match="array must not be a masked array"):
+        f2f.compress(array)
+
+
+def test_more_weights_than_an_order_counts_are_stored_as_they_are(monkeypatch):
+    monkeypatch.setattr("f2f.format.codec.MAX_WEIGHTS", 9999)
+    array = np.zeros((100, 100), np.int8)
+    tensor = f2f.compress(array)
+    assert tensor.kind == "dense" and np.array_equal(f2f.decompress(tensor), array)
+    assert f2f.compress(array[:99]).kind == "encoded"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_negative_zeros_of_a_product_with_a_mask(dtype):
+    rng = np.random.default_rng(0)
+    weight = rng.standard_normal((64, 64)).astype(numpy_dtype(dtype))
+    array = weight * (rng.random(weight.shape) < 0.1).astype(weight.dtype)
+    zeros = np.count_nonzero(bit_view(array) << 1 == 0)
+    with pytest.warns(UserWarning, match=r'is -0\.0, .*negative_zero="prune"'):
+        kept = f2f.compress(array, beam=1)
+    assert np.array_equal(bit_view(f2f.decompress(kept)), bit_view(array))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert f2f.compress(array, beam=1, negative_zero="keep").nbytes == kept.nbytes
+        pruned = f2f.compress(array, beam=1, negative_zero="prune")
+        f2f.compress(np.zeros((0, 3), array.dtype))
+    assert pruned.n - pruned.k == zeros
+    back = f2f.decompress(pruned)
+    assert np.array_equal(back, array)
+    assert not np.signbit(back[back == 0]).any()
+    with pytest.raises(ValueError, match="negative_zero must be one of keep, prune"):
+        f2f.compress(array, negative_zero="drop")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int8, torch.complex64])
+def test_empty_torch_tensors(dtype):
+    for shape in ((0, 5), (3, 0), (0,)):
+        back = f2f.decompress(f2f.compress(torch.zeros(shape, dtype=dtype)))
+        assert back.dtype == dtype and tuple(back.shape) == shape
+
+
+def test_torch_tensors_that_are_views_of_a_kind():
+    values = torch.complex(torch.arange(4.0), torch.ones(4))
+    for tensor in (values.conj(), values.conj().imag, values.real):
+        assert torch.equal(f2f.decompress(f2f.compress(tensor)), tensor)
+    parameter = torch.nn.Parameter(torch.eye(40))
+    assert torch.equal(f2f.decompress(f2f.compress(parameter)), parameter)
+    with pytest.raises(ValueError, match="got one on the meta device"):
+        f2f.compress(torch.empty(3, device="meta"))
+    with pytest.raises(ValueError, match="must be dense"):
+        f2f.compress(torch.eye(3).to_sparse())

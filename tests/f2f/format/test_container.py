@@ -1,6 +1,7 @@
 """One safe file: it comes back bit for bit, and damage is always noticed and named."""
 
 import copy
+import dataclasses
 import json
 import random
 import tracemalloc
@@ -410,3 +411,47 @@ def test_files_of_every_version_are_read_for_ever(version):
     path = Path(__file__).parents[2] / "golden" / f"model-v{version}.safetensors"
     weights = golden_weights()
     assert_same(weights | {"tied": weights["int8"]}, f2f.load(path))
+
+
+def test_copying_a_file_of_many_layers_copies_every_one(tmp_path):
+    """Tensors that a mapping makes anew live at addresses of others that are gone."""
+    old, new = tmp_path / "old.safetensors", tmp_path / "new.safetensors"
+    weights = {f"layer{i}": sparse((16, 40), 0.9, np.int8, seed=i) for i in range(40)}
+    tensors = {name: f2f.compress(weight, beam=1) for name, weight in weights.items()}
+    f2f.save(old, tensors | {"tied": tensors["layer7"]})
+    with f2f.open_file(old) as file:
+        f2f.save(new, file)
+    assert_same(weights | {"tied": weights["layer7"]}, f2f.load(new))
+    with f2f.open_file(new) as file:
+        assert file["tied"] is file["layer7"]
+
+    class Fresh(dict):
+        def __getitem__(self, name):
+            return copy.copy(super().__getitem__(name))
+
+    f2f.save(new, Fresh(tensors))
+    assert_same(weights, f2f.load(new))
+
+
+def test_text_kept_beside_the_tensors(tmp_path, tensors):
+    path = tmp_path / "m.safetensors"
+    f2f.save(path, {"a": tensors["int8"]}, {"format": "pt", "note": "naïve"})
+    with f2f.open_file(path) as file:
+        assert file.metadata == {"format": "pt", "note": "naïve"}
+    with pytest.raises(ValueError, match="metadata must be text by text, got 'a': 1"):
+        f2f.save(path, {}, {"a": 1})
+
+
+@pytest.mark.parametrize("shape", [(0, 50000, 50000), (0, 2**33), (5, 0, 2**40)])
+def test_what_is_written_is_read(tmp_path, shape):
+    path = tmp_path / "m.safetensors"
+    for dtype in (np.int8, np.int64):
+        f2f.save(path, {"empty": f2f.compress(np.zeros(shape, dtype))})
+        assert f2f.decompress(f2f.load(path)["empty"]).shape == shape
+
+
+def test_what_could_not_be_read_is_not_written(tmp_path, tensors):
+    damaged = dataclasses.replace(tensors["int8"], n_out=7)
+    with pytest.raises(ValueError, match="tensor 'a' cannot be stored: "):
+        f2f.save(tmp_path / "m.safetensors", {"a": damaged})
+    assert list(tmp_path.iterdir()) == []

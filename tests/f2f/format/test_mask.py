@@ -137,7 +137,9 @@ def test_plans_end_with_all_survivors():
     for p in (0.0, 0.001, 0.1, 0.5, 1.0):
         for q in (0.0, 0.3 * (1 - p), 1 - p):
             n_outs, bits = plan_stages(p, q, 8, 7, 64, MAX_STREAM_N_OUT)
-            assert 1 <= len(n_outs) <= 16 and all(1 <= n_out <= MAX_STREAM_N_OUT for n_out in n_outs)
+            assert 1 <= len(n_outs) <= 16 and all(
+                1 <= n_out <= MAX_STREAM_N_OUT for n_out in n_outs
+            )
             assert 8 / MAX_STREAM_N_OUT <= bits <= 1.1
 
 
