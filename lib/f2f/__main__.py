@@ -41,7 +41,7 @@ _DEFAULTS = {name: signature(compress).parameters[name].default for name in _OPT
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; argv None: of this process."""
     arguments = _parser().parse_args(argv)
-    warnings.showwarning = _warn
+    warnings.showwarning = _warn  # type: ignore[assignment]
     try:
         return int(arguments.run(arguments))
     except (BrokenExecutor, ImportError, MemoryError, OSError, ValueError) as error:

@@ -331,11 +331,12 @@ def current_weight(layer: nn.Module) -> Tensor:
     weight = layer._parameters.get("weight")
     if weight is not None:
         return weight
-    if isinstance(getattr(layer, "weight_mask", None), Tensor):
+    mask: Any = getattr(layer, "weight_mask", None)
+    if isinstance(mask, Tensor):
         # What is in layer.weight was made before the last call. Not a product, which would leave
         # -0.0 at pruned places.
         original: Any = layer.weight_orig
-        return torch.where(layer.weight_mask != 0, original.detach(), original.new_zeros(()))
+        return torch.where(mask != 0, original.detach(), original.new_zeros(()))
     raise ValueError("weight must be a parameter, got one that a hook makes; remove that first")
 
 

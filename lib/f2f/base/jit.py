@@ -1,0 +1,133 @@
+"""`njit` for the kernels of this package: numba's, with a compile cache keyed by all its sources.
+
+Numba stamps a cached kernel with the file it stands in. But a kernel holds the code of what it
+calls, so a constant that changed in another file would leave machine code of two versions to work
+together. Here the stamp is a hash of every source file of the package.
+
+The cache lies where numba's would: in NUMBA_CACHE_DIR if that is set, beside the sources, or in the
+user's cache folder. Where none can be written, what is there is read; where there is none, kernels
+are compiled in every process. The first kernel that has to be compiled says so in one line on
+standard error, unless F2F_QUIET is set.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numba
+from numba.core import caching
+
+PACKAGE = Path(__file__).parents[1]
+NOTICE = (
+    "f2f: compiling kernels for this processor, once for each kind of data; "
+    "this takes up to half a minute (F2F_QUIET=1 hides this line)"
+)
+
+
+def njit(function: Callable[..., Any] | None = None, **options: Any) -> Any:
+    """Compile a function as `numba.njit` does, without the GIL, cached.
+
+    Parameters
+    ----------
+    function : callable, optional
+        As a decorator with or without options.
+    **options
+        Of `numba.njit`.
+    """
+    if function is None:
+        return lambda function: njit(function, **options)
+    kernel = numba.njit(function, nogil=True, **options)
+    if hasattr(kernel, "py_func"):  # not so under NUMBA_DISABLE_JIT
+        try:
+            kernel._cache = _KernelCache(kernel.py_func)
+        except RuntimeError:  # no place to write to, nothing there to read
+            kernel._cache = _NoCache()
+    return kernel
+
+
+@cache
+def package_hash() -> str:
+    """SHA-256 of every source file of the package with its place in it."""
+    digest = hashlib.sha256()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        digest.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0")
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+class _Place:
+    """What a cache place of numba's becomes: stamped by the package, readable where read-only."""
+
+    def get_source_stamp(self: Any) -> tuple[str, bytes]:
+        return package_hash(), super().get_source_stamp()  # type: ignore[misc]
+
+    @classmethod
+    def from_function(cls: Any, py_func: Any, py_file: str) -> Any:
+        found = super().from_function(py_func, py_file)  # type: ignore[misc]
+        if found is not None:
+            return found
+        if cls.usable() and os.path.exists(py_file):
+            place = cls(py_func, py_file)
+            if next(Path(place.get_cache_path()).glob("*.nbi"), None):
+                return place
+        return None
+
+    @classmethod
+    def usable(cls) -> bool:
+        """Whether a place of this kind exists."""
+        return True
+
+
+class _Named(_Place, caching.UserProvidedCacheLocator):
+    @classmethod
+    def usable(cls) -> bool:
+        return bool(numba.config.CACHE_DIR)
+
+
+class _Beside(_Place, caching.InTreeCacheLocator):
+    pass
+
+
+class _OfUser(_Place, caching.UserWideCacheLocator):
+    pass
+
+
+class _Stored(caching.CompileResultCacheImpl):
+    _locator_classes = (_Named, _Beside, _OfUser)
+
+
+class _KernelCache(caching.FunctionCache):
+    """The compiled forms of one kernel on disk."""
+
+    _impl_class = _Stored
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        found = None
+        with contextlib.suppress(OSError):  # another's cache
+            found = super().load_overload(sig, target_context)
+        if found is None:
+            _notice()
+        return found
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        with contextlib.suppress(OSError):  # read-only, or full
+            super().save_overload(sig, data)
+
+
+class _NoCache(caching.NullCache):
+    def load_overload(self, sig: Any, target_context: Any) -> None:
+        _notice()
+
+
+@cache
+def _notice() -> None:
+    """Say once that something is compiled."""
+    if "F2F_QUIET" not in os.environ:
+        print(NOTICE, file=sys.stderr)

@@ -1,0 +1,72 @@
+"""Compiled kernels are found again, never those of other sources, and need no place to write."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import f2f
+
+
+@pytest.fixture
+def sources(tmp_path):
+    """A copy of the package's foundation with a kernel that calls another file's."""
+    package = tmp_path / "lib" / "f2f"
+    (package / "base").mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    for name in ("__init__.py", "jit.py"):
+        shutil.copy(Path(f2f.__file__).parent / "base" / name, package / "base" / name)
+    (package / "factor.py").write_text(
+        "from f2f.base.jit import njit\n@njit\ndef times(x):\n    return 2 * x\n"
+    )
+    (package / "kernel.py").write_text(
+        "from f2f.base.jit import njit\nfrom f2f.factor import times\n"
+        "@njit\ndef apply(x):\n    return times(x)\n"
+    )
+    return package
+
+
+def run(sources, *, quiet=False, **environment):
+    """(what the kernel returns, standard error)."""
+    code = "from f2f.kernel import apply; print(apply(21))"
+    variables = {k: v for k, v in os.environ.items() if k not in ("NUMBA_CACHE_DIR", "F2F_QUIET")}
+    variables |= {"PYTHONPATH": str(sources.parent), "PYTHONDONTWRITEBYTECODE": "1"} | environment
+    if quiet:
+        variables["F2F_QUIET"] = "1"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, env=variables, check=True)
+    return int(done.stdout), done.stderr
+
+
+def test_the_first_call_says_that_it_compiles_and_the_second_does_not(sources):
+    value, said = run(sources)
+    assert value == 42 and said.startswith("f2f: compiling kernels") and said.count("\n") == 1
+    assert run(sources) == (42, "")
+    shutil.rmtree(sources / "__pycache__")
+    assert run(sources, quiet=True) == (42, "")
+
+
+def test_a_change_in_another_file_is_noticed(sources):
+    assert run(sources)[0] == 42
+    path = sources / "factor.py"
+    path.write_text(path.read_text().replace("2 * x", "3 * x"))
+    assert run(sources)[0] == 63
+
+
+def test_no_place_to_write_is_no_error(sources, tmp_path):
+    nowhere = tmp_path / "file"
+    nowhere.write_text("")
+    unusable = str(nowhere / "below")
+    # Root may write anywhere: a file stands where each folder would.
+    (sources / "__pycache__").write_text("")
+    value, said = run(sources, XDG_CACHE_HOME=unusable, HOME=unusable)
+    assert value == 42 and "compiling" in said
+
+
+def test_a_named_folder_is_used(sources, tmp_path):
+    run(sources, NUMBA_CACHE_DIR=str(tmp_path / "named"))
+    assert list((tmp_path / "named").rglob("*.nbc"))
+    assert not (sources / "__pycache__").exists()
