@@ -183,15 +183,19 @@ def table(samples: pd.DataFrame) -> pd.DataFrame:
 
 
 def missed(samples: pd.DataFrame) -> list[str]:
-    """What is required of this package and does not hold, in words.
+    """What is required of the sizes and does not hold, in words.
 
     INT8: at most 1.05 of the entropy floor at S ≥ 0.8 and 1.02 of the bitmap at S ≤ 0.7. FP32 at
-    S = 0.9: below the floor, which the exponents allow.
+    S = 0.9: below the floor, which the exponents allow. The mask of a drawn matrix through ANS,
+    which is another's program, reaches the floor within 0.5 %.
     """
     sizes = table(samples)["over_floor"].unstack("format").reset_index()
     failed = []
     for case in sizes.to_dict("records"):
         size, name = case[PACKAGE], f"{case['tensors']}, {case['dtype']}, S = {case['sparsity']:g}"
+        coded = case.get("ans_bitmap", 1.0)
+        if case["tensors"].startswith("drawn") and not 1 <= coded < 1.005:
+            failed.append(f"{name}: ANS takes {coded:.4f} of the floor, 1 to 1.005")
         if case["dtype"] == "int8" and case["sparsity"] >= 0.8 and size > 1.05:
             failed.append(f"{name}: {size:.4f} of the floor, at most 1.05")
         if case["dtype"] == "int8" and case["sparsity"] <= 0.7 and size > 1.02 * case["bitmap"]:

@@ -142,6 +142,30 @@ def summary(samples: pd.DataFrame, sparsity: float) -> list[results.Quantity]:
     ]
 
 
+def missed(samples: pd.DataFrame) -> list[str]:
+    """What is required of the encoded bytes and does not hold, in words.
+
+    By a vector, at 0.8 ≤ S ≤ 0.95: less than half of dense FP32 and of CSR; with a bitmap as mask
+    within 5 % of a bitmap with packed values, which needs no code, from 1024 rows on; there a
+    cascade as mask takes less.
+    """
+    found = table(samples).reset_index()
+    at = found[(found["columns"] == 1) & found["sparsity"].between(0.8, 0.95)]
+    stored = at.pivot(index=["rows", "sparsity"], columns="format", values="stored_mb")
+    large = stored[stored.index.get_level_values("rows") >= 1024]
+    holds = {
+        "half of dense FP32": stored["encoded"] < 0.5 * stored["dense_fp32"],
+        "half of CSR": stored["encoded"] < 0.5 * stored["csr_torch"],
+        "the bitmap within 5 %": (large["encoded"] / large["bitmap"] - 1).abs() < 0.05,
+        "a cascade below a bitmap": large["encoded_cascade"] < large["encoded"],
+    }
+    return [
+        f"{what}: not at {rows}², S = {sparsity:g}"
+        for what, fine in holds.items()
+        for rows, sparsity in fine.index[~fine]
+    ]
+
+
 def shuffle_friendly(n_out: int) -> int:
     """The next smaller multiple of 16 where it is near: whole shuffles, fewer errors.
 

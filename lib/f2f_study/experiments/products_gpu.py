@@ -24,6 +24,7 @@ import pandas as pd
 
 from f2f.base import validate
 from f2f.product import device, gpu
+from f2f_study import results
 from f2f_study.baselines import csr, storage
 from f2f_study.experiments.product_cases import BOUND, CASE, Case, Problem
 
@@ -128,6 +129,31 @@ def measure(cases: Sequence[Case] = CASES, repeats: int = 30) -> pd.DataFrame:
     repeats = validate.integer("repeats", repeats, 1)
     parts = [_measure_case(xp, case, repeats) for case in cases]
     return pd.concat(parts, ignore_index=True)
+
+
+def measured(folder: Path, repeats: int) -> Path | None:
+    """The CSV file of `measure` in the folder of a run; from elsewhere where there is no GPU.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Of the notebook in its run.
+    repeats : int
+        Samples of each format and case.
+
+    Returns
+    -------
+    pathlib.Path or None
+        Measured here, else a copy of what the committed reference run holds (its column `device`
+        names the card), else None.
+    """
+    path = folder / CSV
+    reference = results.repository_root() / "runs" / "reference" / folder.name / CSV
+    if device.probe():
+        return results.write_csv(path, measure(repeats=repeats))
+    if reference.exists() and reference != path:
+        path.write_bytes(reference.read_bytes())
+    return path if path.exists() else None
 
 
 def _measure_case(xp: Any, case: Case, repeats: int) -> pd.DataFrame:
