@@ -93,7 +93,7 @@ def check_beyond(folder):
 
 
 def check_spmv(folder):
-    """Small beside dense FP32 and CSR, about a bitmap; ANS of the mask is the least one can store."""
+    """Half of dense FP32 and CSR, about a bitmap; ANS of the mask is the least one can store."""
     found = rows(folder, "spmv_cpu.csv")
     assert (found["error"] <= 1e-5).all() and (found["time_us"] > 0).all()
     stored = found.groupby(["rows", "sparsity", "format"])["stored_bytes"].first().unstack()

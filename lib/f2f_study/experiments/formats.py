@@ -210,8 +210,8 @@ def summary(samples: pd.DataFrame) -> list[results.Quantity]:
     last = samples[samples["tensors"] == samples["tensors"].iloc[-1]]
     sizes = table(last)["over_floor"].xs(PACKAGE, level="format")
     return [
-        results.Quantity(f"bits over the floor, {title}, {dtype}, S = {s:g}", value, "1", 0.005)
-        for (title, dtype, s), value in sizes.items()
+        results.Quantity(f"bits over floor, {title}, {dtype}, S = {s:g}", float(over), "1", 0.005)
+        for (title, dtype, s), over in sizes.items()
     ]
 
 
