@@ -82,7 +82,7 @@ def drawn(dtype: str, sparsity: float, size: int, seed: int = 0) -> Tensors:
 def pruned(path: str, dtype: str, sparsity: float) -> Tensors:
     """Layers of a model file by magnitude, each to the same S; INT8 is quantized by channel."""
     layers = open_model("file", "resnet", "magnitude", sparsity, path=path).layers
-    weights = {name: layer.weights for name, layer in layers.items()}
+    weights = {name: layer.weights for name, layer in layers.items() if layer.weights is not None}
     if dtype == "float32":
         return weights
     return {name: quantize(weight).values for name, weight in weights.items()}
@@ -122,12 +122,12 @@ def measure(title: str, tensors: Tensors, sparsity: float, beams: Sequence[int] 
     }
     contenders |= {f"f2f beam {beam}": _package(beam) for beam in beams}
     n = sum(array.size for array in tensors.values())
-    rows = []
+    samples = []
     for repeat in range(-1, repeats):
         for name, contender in contenders.items():
             sample = _sample(name, contender, tensors, check=repeat < 0)
-            rows.append({"format": name, "repeat": repeat} | sample)
-    found = pd.DataFrame([row for row in rows if row["repeat"] >= 0]).assign(
+            samples.append({"format": name, "repeat": repeat} | sample)
+    found = pd.DataFrame(samples[len(contenders) :]).assign(
         tensors=title,
         dtype=str(next(iter(tensors.values())).dtype),
         sparsity=sparsity,
@@ -217,7 +217,7 @@ def summary(samples: pd.DataFrame) -> list[results.Quantity]:
 
 def _floor_bits(tensors: Tensors) -> float:
     return sum(
-        floor_bits(array.size, np.count_nonzero(array), 8 * array.itemsize)
+        floor_bits(array.size, int(np.count_nonzero(array)), 8 * array.itemsize)
         for array in tensors.values()
     )
 
@@ -287,10 +287,14 @@ def _baseline(name: str, like: Tensors) -> Contender:
 
 def _package(beam: int) -> Contender:
     """This package with one width of the beam."""
+
+    def unpack(packed: Mapping[str, Any]) -> Tensors:
+        return {key: np.asarray(f2f.decompress(tensor)) for key, tensor in packed.items()}
+
     return Contender(
         lambda tensors: {key: f2f.compress(array, beam=beam) for key, array in tensors.items()},
-        lambda packed: {key: f2f.decompress(tensor) for key, tensor in packed.items()},
+        unpack,
         lambda packed: sum(tensor.nbytes for tensor in packed.values()),
         f2f.save,
-        lambda path: {key: f2f.decompress(tensor) for key, tensor in f2f.load(path).items()},
+        lambda path: unpack(f2f.load(path)),
     )
