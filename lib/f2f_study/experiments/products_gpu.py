@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import scipy.sparse
 
 from f2f.base import validate
 from f2f.product import device, gpu
@@ -258,11 +259,10 @@ def _dense(xp: Any, form: str, problem: Problem) -> Candidate:
 
 
 def _csr(xp: Any, form: str, problem: Problem) -> Candidate:
-    weight, x = problem.weight, problem.x
-    import scipy.sparse
     from cupyx import cusparse
     from cupyx.scipy import sparse
 
+    weight, x = problem.weight, problem.x
     packed = scipy.sparse.csr_matrix(weight.astype(np.float32))
     stored = csr.csr_bytes(packed)
     copies = _copies(xp, stored)

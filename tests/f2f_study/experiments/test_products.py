@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from f2f_study.experiments import products
+from f2f.product import device
+from f2f_study import results
+from f2f_study.experiments import products, products_gpu
 from f2f_study.experiments.product_cases import Case, Problem, matrix, table
 
 
@@ -99,3 +101,28 @@ def test_what_is_missed_is_named():
         "half of CSR: not at 1024², S = 0.9",
     ]
     assert products.missed(samples(199))[-1] == "a cascade below a bitmap: not at 1024², S = 0.9"
+
+
+@pytest.mark.skipif(bool(device.probe()), reason="there is a GPU")
+def test_without_a_gpu_the_reference_is_shown(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "repository_root", lambda: tmp_path)
+    folder, reference = tmp_path / "run" / "06_spmv", tmp_path / "runs/reference/06_spmv"
+    folder.mkdir(parents=True)
+    assert products_gpu.measured(folder, 1) is None
+    reference.mkdir(parents=True)
+    (reference / products_gpu.CSV).write_text("device\nother card\n")
+    path = products_gpu.measured(folder, 1)
+    assert path == folder / products_gpu.CSV and "other card" in path.read_text()
+    assert products_gpu.measured(reference, 1) == reference / products_gpu.CSV
+
+
+def test_the_command_line_writes_csv_and_says_why_there_is_no_gpu(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(products, "WARM_S", 0.0)
+    options = ["--out", str(tmp_path), "--size", "64", "--repeats", "1", "--threads", "1"]
+    assert products.main(options + ["--skip", "gpu"]) == 0
+    found = results.read_csv(tmp_path / products.CSV)
+    assert list(found) == list(products.COLUMNS) and (tmp_path / "provenance.json").exists()
+    assert "encoded_cascade" in capsys.readouterr().out
+    if not device.probe():
+        assert products.main(options + ["--skip", "cpu"]) == 1
+        assert "GPU: not measured, " in capsys.readouterr().out
