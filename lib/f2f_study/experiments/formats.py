@@ -88,8 +88,9 @@ def pruned(path: str, dtype: str, sparsity: float) -> Tensors:
     return {name: quantize(weight).values for name, weight in weights.items()}
 
 
-def measure(title: str, tensors: Tensors, sparsity: float, beams: Sequence[int] = (16,),
-            repeats: int = 3) -> pd.DataFrame:  # fmt: skip
+def measure(
+    title: str, tensors: Tensors, sparsity: float, beams: Sequence[int] = (16,), repeats: int = 3
+) -> pd.DataFrame:
     """Time every format on the same tensors; the formats take turns within a repeat.
 
     Parameters

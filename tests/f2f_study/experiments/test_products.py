@@ -119,10 +119,10 @@ def test_without_a_gpu_the_reference_is_shown(tmp_path, monkeypatch):
 def test_the_command_line_writes_csv_and_says_why_there_is_no_gpu(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(products, "WARM_S", 0.0)
     options = ["--out", str(tmp_path), "--size", "64", "--repeats", "1", "--threads", "1"]
-    assert products.main(options + ["--skip", "gpu"]) == 0
+    assert products.main([*options, "--skip", "gpu"]) == 0
     found = results.read_csv(tmp_path / products.CSV)
     assert list(found) == list(products.COLUMNS) and (tmp_path / "provenance.json").exists()
     assert "encoded_cascade" in capsys.readouterr().out
     if not device.probe():
-        assert products.main(options + ["--skip", "cpu"]) == 1
+        assert products.main([*options, "--skip", "cpu"]) == 1
         assert "GPU: not measured, " in capsys.readouterr().out
