@@ -1,4 +1,4 @@
-"""Algorithm 1 of the paper: SpMV in the CSR format, plain and in numba.
+"""Algorithm 1 of the paper: SpMV over SciPy's CSR arrays, plain and in numba.
 
 What fixed-to-fixed encoding is measured against. Rows have different lengths, the work of a thread
 depends on the data, and every weight costs an index and a gather from x.
@@ -6,69 +6,70 @@ depends on the data, and every weight costs an index and a gather from x.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
+import scipy.sparse
 from numba import njit, prange
 
 
-@dataclass(frozen=True, eq=False)
-class CSR:
-    """A matrix in CSR: `values` and int32 `columns` of the nonzero weights, row after row.
+def csr_bytes(matrix: scipy.sparse.csr_array) -> int:
+    """Bytes of the three arrays of a CSR matrix.
 
-    Row i has the entries starts[i] … starts[i+1]-1; starts: int32 (rows + 1,).
+    >>> csr_bytes(scipy.sparse.csr_array(np.eye(4, dtype=np.float32)))  # 4 (4 + 4) + 4 · 5
+    52
     """
+    return matrix.data.nbytes + matrix.indices.nbytes + matrix.indptr.nbytes
 
-    shape: tuple[int, int]
-    starts: np.ndarray
-    columns: np.ndarray
-    values: np.ndarray
 
-    @classmethod
-    def from_dense(cls, matrix: np.ndarray) -> CSR:
-        """The nonzero elements of a matrix (rows, cols).
+def spmv_plain(matrix: scipy.sparse.csr_array, x: np.ndarray) -> np.ndarray:
+    """y = W x, line by line as in Algorithm 1.
 
-        >>> csr = CSR.from_dense(np.array([[0, 5, 0], [0, 0, 0], [7, 0, 9]]))
-        >>> csr.starts.tolist(), csr.columns.tolist(), csr.values.tolist()
-        ([0, 1, 1, 3], [1, 0, 2], [5, 7, 9])
-        """
-        matrix = np.asarray(matrix)
-        if matrix.ndim != 2:
-            raise ValueError(f"matrix must be two-dimensional, got shape {matrix.shape}")
-        rows, columns = np.nonzero(matrix)
-        starts = np.zeros(len(matrix) + 1, dtype=np.int32)
-        np.cumsum(np.bincount(rows, minlength=len(matrix)), out=starts[1:])
-        return cls(matrix.shape, starts, columns.astype(np.int32), matrix[rows, columns])
+    Parameters
+    ----------
+    matrix : scipy.sparse.csr_array
+        W (rows, cols).
+    x : numpy.ndarray
+        (cols,).
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the three arrays."""
-        return self.starts.nbytes + self.columns.nbytes + self.values.nbytes
+    Returns
+    -------
+    numpy.ndarray
+        (rows,), of the dtype that W and x give together.
 
-    def spmv_plain(self, x: np.ndarray) -> np.ndarray:
-        """y = W x, x (cols,), line by line as in Algorithm 1."""
-        x = self._check(x)
-        y = np.zeros(self.shape[0], dtype=np.result_type(self.values, x))
-        for i in range(self.shape[0]):
-            for j in range(self.starts[i], self.starts[i + 1]):
-                y[i] += self.values[j] * x[self.columns[j]]
-        return y
+    Raises
+    ------
+    ValueError
+        x of another shape.
 
-    def spmv(self, x: np.ndarray) -> np.ndarray:
-        """y = W x, x (cols,): the same in numba, rows in parallel threads."""
-        x = self._check(x)
-        y = np.empty(self.shape[0], dtype=np.result_type(self.values, x))
-        _spmv(self.starts, self.columns, self.values, x, y)
-        return y
+    Examples
+    --------
+    >>> spmv_plain(scipy.sparse.csr_array([[0, 5, 0], [0, 0, 0], [7, 0, 9]]), np.array([1, 2, 3]))
+    array([10,  0, 34])
+    """
+    x = _check(matrix, x)
+    y = np.zeros(matrix.shape[0], dtype=np.result_type(matrix.data, x))
+    for i in range(matrix.shape[0]):
+        for j in range(matrix.indptr[i], matrix.indptr[i + 1]):
+            y[i] += matrix.data[j] * x[matrix.indices[j]]
+    return y
 
-    def _check(self, x: np.ndarray) -> np.ndarray:
-        if np.shape(x) != (self.shape[1],):
-            raise ValueError(f"x must have shape ({self.shape[1]},), got {np.shape(x)}")
-        return np.ascontiguousarray(x)
+
+def spmv(matrix: scipy.sparse.csr_array, x: np.ndarray) -> np.ndarray:
+    """The same in numba, rows in parallel threads; see `spmv_plain`."""
+    x = _check(matrix, x)
+    y = np.empty(matrix.shape[0], dtype=np.result_type(matrix.data, x))
+    _spmv(matrix.indptr, matrix.indices, matrix.data, x, y)
+    return y
+
+
+def _check(matrix: scipy.sparse.csr_array, x: np.ndarray) -> np.ndarray:
+    if np.shape(x) != (matrix.shape[1],):
+        raise ValueError(f"x must have shape ({matrix.shape[1]},), got {np.shape(x)}")
+    return np.ascontiguousarray(x)
 
 
 @njit(nogil=True, cache=True, parallel=True, fastmath={"contract"})
 def _spmv(starts, columns, values, x, y):
+    """starts: int32 (rows + 1,); columns, values: of the nonzero weights, row after row."""
     for i in prange(len(y)):
         total = y.dtype.type(0)
         for j in range(starts[i], starts[i + 1]):

@@ -1,75 +1,169 @@
-"""Products from two other compressed formats on the CPU, for comparison: delta-CSR and bitmap.
+"""The product y = W x from what one would use instead, by name, on the CPU.
 
-Small implementations of what is published elsewhere, over the arrays of `f2f_study.baselines.sizes`. delta-CSR
-replaces a column index by a 4-bit gap to the one before (a longer gap takes filler entries of
-value 0); bitmap has one bit a weight and the nonzero weights one after another. Both keep weights
-of any length and are walked row by row, in parallel threads.
+| name | stored | product |
+|---|---|---|
+| dense_fp32 | float32 | PyTorch (MKL) |
+| csr_torch | CSR, float32, 32-bit indices | PyTorch (MKL) |
+| csr_scipy | CSR, float32, 32-bit indices | SciPy, one thread |
+| csr_numba | CSR, float32, 32-bit indices | Algorithm 1 (`baselines.csr`); a vector only |
+| delta_csr | 4-bit gaps, weights as they are | kernel of this module; a vector only |
+| bitmap | one mask bit a weight, weights as they are | kernel of this module; a vector only |
+
+The last two are small implementations of what is published elsewhere, over the arrays of
+`f2f_study.baselines.storage`, walked row by row in parallel threads.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.sparse
 from numba import njit, prange
 
+from f2f.base import validate
 from f2f.base.intrinsics import trailing_zeros
-from f2f_study.baselines import sizes as baselines
+from f2f_study.baselines import csr, storage
 
-NAMES = ("delta_csr", "bitmap")
+ONE_COLUMN = ("csr_numba", "delta_csr", "bitmap")  # written for a vector only
 
 
-@dataclass(frozen=True, eq=False)
-class PackedMatrix:
-    """A matrix (rows, cols) in one of these formats; make one with `pack_matrix`.
+class Prepared(NamedTuple):
+    """A matrix in some format and an operand: all that a timed product needs.
 
-    starts: int64 (rows + 1,), the first entry of each row. places: uint8, two gaps a byte, or the
-    mask. values: the weights.
+    Attributes
+    ----------
+    run : callable
+        Returns y, float32, (rows,) or (rows, columns); may be called again and again.
+    stored_bytes : int
+        Of the matrix, as a product reads it; row starts count as 32-bit numbers.
+    dtype : str
+        Of the stored weights.
+    threads : int
+        That the product may use.
     """
 
-    name: str
-    shape: tuple[int, int]
-    starts: np.ndarray
-    places: np.ndarray
-    values: np.ndarray
+    run: Callable[[], Any]
+    stored_bytes: int
+    dtype: str
+    threads: int
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes read by a product, the row starts as 32-bit numbers."""
-        return 4 * len(self.starts) + self.places.nbytes + self.values.nbytes
 
-    def spmv(self, x: np.ndarray) -> np.ndarray:
-        """y = W x, x float32 (cols,), summed in float32."""
-        if np.shape(x) != (self.shape[1],):
-            raise ValueError(f"x must have shape ({self.shape[1]},), got {np.shape(x)}")
-        x = np.ascontiguousarray(x, dtype=np.float32)
-        y = np.empty(self.shape[0], dtype=np.float32)
-        if self.name == "delta_csr":
-            _delta_csr(self.starts, self.places, self.values, x, y)
-        else:
-            _bitmap(self.starts, self.places, self.values, x, y)
+def prepare(name: str, weight: np.ndarray, x: np.ndarray, threads: int = 1) -> Prepared:
+    """Store a matrix in a format, ready to multiply.
+
+    Parameters
+    ----------
+    name : str
+        One of `FORMATS`.
+    weight : numpy.ndarray
+        (rows, cols), integers or floats; cols a multiple of 8 for "bitmap".
+    x : numpy.ndarray
+        float32, (cols,) or (cols, columns); one column for the formats in `ONE_COLUMN`.
+    threads : int
+        What PyTorch and numba have been set to; it is reported, not set.
+
+    Returns
+    -------
+    Prepared
+        Its run() gives the product, summed in float32.
+
+    Raises
+    ------
+    ValueError
+        An unknown name, an x of another shape, or what the format cannot store.
+
+    Examples
+    --------
+    >>> weight = np.array([[0, 5, 0, 0, 0, 0, 0, 2]], dtype=np.int8)
+    >>> product = prepare("bitmap", weight, np.arange(8, dtype=np.float32))
+    >>> product.run().tolist(), product.stored_bytes  # two starts, a byte of mask, two weights
+    ([19.0], 11)
+    """
+    form = FORMATS[validate.choice("name", name, tuple(FORMATS))]
+    if x.shape[:1] != weight.shape[1:]:
+        raise ValueError(f"x must have {weight.shape[1]} rows, got shape {x.shape}")
+    if name in ONE_COLUMN:
+        if x.size != len(x):
+            raise ValueError(f"x must be a vector for {name}, got shape {x.shape}")
+        x = np.ascontiguousarray(x.reshape(-1), dtype=np.float32)
+    return form(weight, x, threads)
+
+
+def _dense_fp32(weight: np.ndarray, x: np.ndarray, threads: int) -> Prepared:
+    import torch
+
+    dense, operand = torch.from_numpy(weight.astype(np.float32)), torch.from_numpy(x)
+    return Prepared(lambda: dense @ operand, dense.nbytes, "float32", threads)
+
+
+def _csr_torch(weight: np.ndarray, x: np.ndarray, threads: int) -> Prepared:
+    import torch
+
+    packed = scipy.sparse.csr_array(weight.astype(np.float32))
+    # 32-bit indices: MKL converts 64-bit ones at every product.
+    parts = [torch.from_numpy(part) for part in (packed.indptr, packed.indices, packed.data)]
+    with warnings.catch_warnings():  # that the interface is in beta state
+        warnings.simplefilter("ignore", UserWarning)
+        matrix = torch.sparse_csr_tensor(parts[0], parts[1], parts[2], packed.shape)
+    operand = torch.from_numpy(x)
+    return Prepared(lambda: matrix @ operand, csr.csr_bytes(packed), "float32", threads)
+
+
+def _csr_scipy(weight: np.ndarray, x: np.ndarray, threads: int) -> Prepared:
+    packed = scipy.sparse.csr_array(weight.astype(np.float32))
+    return Prepared(lambda: packed @ x, csr.csr_bytes(packed), "float32", 1)
+
+
+def _csr_numba(weight: np.ndarray, x: np.ndarray, threads: int) -> Prepared:
+    packed = scipy.sparse.csr_array(weight.astype(np.float32))
+    return Prepared(lambda: csr.spmv(packed, x), csr.csr_bytes(packed), "float32", threads)
+
+
+def _delta_csr(weight: np.ndarray, x: np.ndarray, threads: int) -> Prepared:
+    arrays = storage.pack("delta_csr", weight)
+    starts, values = arrays["offsets"].astype(np.int64), arrays["values"].view(weight.dtype)
+
+    def run() -> np.ndarray:
+        y = np.empty(len(weight), dtype=np.float32)
+        _delta_csr_spmv(starts, arrays["gaps"], values, x, y)
         return y
 
+    return Prepared(run, storage.packed_bytes(arrays), str(weight.dtype), threads)
 
-def pack_matrix(name: str, matrix: np.ndarray) -> PackedMatrix:
-    """Pack a matrix (rows, cols), cols a multiple of 8 for "bitmap", in format `name`."""
-    if name not in NAMES:
-        raise ValueError(f"name must be one of {', '.join(NAMES)}, got {name!r}")
-    rows, cols = matrix.shape
-    if name == "bitmap" and cols % 8:
-        raise ValueError(f"matrix must have a multiple of 8 columns for 'bitmap', got {cols}")
-    arrays = baselines.pack(name, matrix)
-    values = arrays["values"].view(matrix.dtype)
-    if name == "delta_csr":
-        starts = arrays["offsets"].astype(np.int64)
-        return PackedMatrix(name, (rows, cols), starts, arrays["gaps"], values)
-    starts = np.zeros(rows + 1, dtype=np.int64)
-    np.cumsum(np.count_nonzero(matrix, axis=1), out=starts[1:])
-    return PackedMatrix(name, (rows, cols), starts, arrays["mask"], values)
+
+def _bitmap(weight: np.ndarray, x: np.ndarray, threads: int) -> Prepared:
+    rows, cols = weight.shape
+    if cols % 8:
+        raise ValueError(f"weight must have a multiple of 8 columns for 'bitmap', got {cols}")
+    arrays = storage.pack("bitmap", weight)
+    starts, values = np.zeros(rows + 1, dtype=np.int64), arrays["values"].view(weight.dtype)
+    np.cumsum(np.count_nonzero(weight, axis=1), out=starts[1:])
+
+    def run() -> np.ndarray:
+        y = np.empty(rows, dtype=np.float32)
+        _bitmap_spmv(starts, arrays["mask"], values, x, y)
+        return y
+
+    stored = storage.packed_bytes(arrays) + 4 * len(starts)
+    return Prepared(run, stored, str(weight.dtype), threads)
+
+
+FORMATS = {
+    "dense_fp32": _dense_fp32,
+    "csr_torch": _csr_torch,
+    "csr_scipy": _csr_scipy,
+    "csr_numba": _csr_numba,
+    "delta_csr": _delta_csr,
+    "bitmap": _bitmap,
+}
 
 
 @njit(nogil=True, cache=True, parallel=True, fastmath={"contract"})
-def _delta_csr(starts, gaps, values, x, y):
+def _delta_csr_spmv(starts, gaps, values, x, y):
+    """starts: int64 (rows + 1,), the first entry of each row; gaps: two a byte, low one first."""
     for i in prange(len(y)):
         total, column = np.float32(0), -1
         for j in range(starts[i], starts[i + 1]):
@@ -79,7 +173,8 @@ def _delta_csr(starts, gaps, values, x, y):
 
 
 @njit(nogil=True, cache=True, parallel=True, fastmath={"contract"})
-def _bitmap(starts, mask, values, x, y):
+def _bitmap_spmv(starts, mask, values, x, y):
+    """starts: int64 (rows + 1,), the first value of each row; mask: bits, low one first."""
     row_bytes = len(x) >> 3
     for i in prange(len(y)):
         total, j = np.float32(0), starts[i]

@@ -1,4 +1,4 @@
-"""Times of matrix products on a GPU, encoded and in other formats; called by `f2f_study.experiments.products`.
+"""Times of matrix products on a GPU, encoded and in other formats; called by `products`.
 
 Every format of one case multiplies the same matrix by the same x. A format is first checked
 against the product in float64; one that is outside its bound is an error, not a row. Then it is
@@ -15,21 +15,22 @@ Without a GPU `measure` raises `RuntimeError`, saying why, and nothing is writte
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
+import scipy.sparse
 
 from f2f.base import validate
-from f2f.format.codec import compress
-from f2f.format.tensor import CompressedTensor
 from f2f.product import device, gpu
-from f2f_study.baselines import sizes as baselines
+from f2f_study import results
+from f2f_study.baselines import csr, storage
+from f2f_study.experiments.product_cases import BOUND, CASE, Case, Problem
 
 CSV = "spmv_gpu.csv"
-FORMATS_CU = Path(baselines.__file__).with_name("formats.cu")
+FORMATS_CU = Path(storage.__file__).with_name("formats.cu")
 COLD = 4  # copies of a format's arrays together, in level-2 caches
 MAX_COPIES = 64
 FORMAT_THREADS = 256
@@ -44,56 +45,28 @@ FORMATS = (
     "encoded_parity",  # the same, decoded by AND and POPC
     "encoded_golden",
 )
-# Largest norm(y - exact) / norm(exact) that a format may have; only FP16 sums may be coarse.
-BOUNDS = {"dense_fp16": 2e-3}
-BOUND = 1e-5
+BOUNDS = {"dense_fp16": 2e-3}  # of formats that sum in FP16; all others have `BOUND`
+COLUMNS = (
+    "device",
+    "format",
+    "dtype",
+    *CASE,
+    "repeat",
+    "time_us",
+    "stored_bytes",
+    "moved_bytes",
+    "copies",
+    "error",
+    "copy_gbytes_per_s",
+    "floor_us",
+)
 
 _SPIN = """
 extern "C" __global__ void spin(long long cycles) {
   for (long long start = clock64(); clock64() - start < cycles;) {}
 }"""
 
-
-@dataclass(frozen=True)
-class GpuRow:
-    """One sample: the mean time of a product over one round of copies.
-
-    device: name of the card. format: see `FORMATS`. dtype: of the weights. stored_bytes: of the
-    format in device memory. moved_bytes: the least that a product reads and writes. copies: of the
-    arrays, used in turn. error: norm(y - exact) / norm(exact). copy_gbytes_per_s: median
-    bandwidth of the "copy" rows of the case. floor_us: moved_bytes at that bandwidth.
-    """
-
-    device: str
-    format: str
-    dtype: str
-    rows: int
-    cols: int
-    sparsity: float
-    columns: int
-    repeat: int
-    time_us: float
-    stored_bytes: int
-    moved_bytes: int
-    copies: int
-    error: float
-    copy_gbytes_per_s: float
-    floor_us: float
-
-
-@dataclass(frozen=True)
-class Case:
-    """One matrix and number of columns; weights uniform (INT8) or normal, pruned at random."""
-
-    rows: int
-    cols: int
-    sparsity: float
-    columns: int = 1
-    dtype: str = "int8"
-    seed: int = 0
-
-
-# What the issue asks for: sparsity at two sizes, sizes and columns at S = 0.9, float weights.
+# Sparsity at two sizes, sizes and columns at S = 0.9, float weights.
 CASES = (
     *(Case(n, n, s) for n in (2048, 8192) for s in (0.5, 0.7, 0.8, 0.9, 0.95, 0.98)),
     *(Case(n, n, 0.9) for n in (4096, 16384)),
@@ -102,10 +75,22 @@ CASES = (
 )
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """A format of a case on the device. launch(c) multiplies by copy c into `y`, which it may
-    expect to be anything before."""
+class Candidate(NamedTuple):
+    """A format of a case on the device.
+
+    Attributes
+    ----------
+    launch : callable
+        launch(c) multiplies by copy c into `y`, which may hold anything before.
+    y : cupy.ndarray
+        The product, (rows, columns).
+    stored_bytes : int
+        Of the format in device memory.
+    moved_bytes : int
+        The least that a product reads and writes.
+    copies : int
+        Of the arrays, used in turn.
+    """
 
     launch: Callable[[int], None]
     y: Any
@@ -120,92 +105,81 @@ def status() -> str:
     return f"GPU: {found.name}" if found else f"GPU: not measured, {found.reason}"
 
 
-def measure(cases: Sequence[Case] = CASES, repeats: int = 30) -> Iterator[GpuRow]:
-    """Rows of all formats for all cases. Raises `RuntimeError` without a GPU."""
+def measure(cases: Sequence[Case] = CASES, repeats: int = 30) -> pd.DataFrame:
+    """Time every format in every case.
+
+    Parameters
+    ----------
+    cases : sequence of Case
+        Matrices and operands.
+    repeats : int
+        Samples of each format and case.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a sample: the mean time of a product over one round of copies; `COLUMNS`, as
+        runs/README.md defines them.
+
+    Raises
+    ------
+    RuntimeError
+        No GPU, or a product is outside its bound.
+    """
     xp = device.require()
     repeats = validate.integer("repeats", repeats, 1)
-    for case in cases:
-        yield from _measure_case(xp, case, repeats)
-        xp.get_default_memory_pool().free_all_blocks()
+    parts = [_measure_case(xp, case, repeats) for case in cases]
+    return pd.concat(parts, ignore_index=True)
 
 
-def matrix(case: Case) -> np.ndarray:
-    """The pruned weights of a case, (rows, cols)."""
-    rng = np.random.default_rng(case.seed)
-    if case.dtype == "int8":
-        weight = rng.integers(-127, 128, (case.rows, case.cols), dtype=np.int8)
-        weight[weight == 0] = 1
-    else:
-        weight = rng.standard_normal((case.rows, case.cols), dtype=np.float32).astype(case.dtype)
-    weight[rng.random(weight.shape, dtype=np.float32) < case.sparsity] = 0
-    return weight
+def measured(folder: Path, repeats: int) -> Path | None:
+    """The CSV file of `measure` in the folder of a run; from elsewhere where there is no GPU.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Of the notebook in its run.
+    repeats : int
+        Samples of each format and case.
+
+    Returns
+    -------
+    pathlib.Path or None
+        Measured here, else a copy of what the committed reference run holds (its column `device`
+        names the card), else None.
+    """
+    path = folder / CSV
+    reference = results.repository_root() / "runs" / "reference" / folder.name / CSV
+    if device.probe():
+        return results.write_csv(path, measure(repeats=repeats))
+    if reference.exists() and reference != path:
+        path.write_bytes(reference.read_bytes())
+    return path if path.exists() else None
 
 
-def compare(rows: Iterable[GpuRow], form: str = "encoded") -> list[str]:
-    """A line of text a case: median time of `form` with its 10th and 90th percentile, that over
-    the medians of the other formats, and the share of it that the byte floor makes up."""
-    cases: dict[tuple[Any, ...], dict[str, list[GpuRow]]] = {}
-    for row in rows:
-        case = (row.device, row.dtype, row.rows, row.cols, row.sparsity, row.columns)
-        cases.setdefault(case, {}).setdefault(row.format, []).append(row)
-    lines = []
-    for (card, dtype, n_rows, n_cols, sparsity, columns), formats in cases.items():
-        if form not in formats:
-            continue
-        times = {name: [row.time_us for row in found] for name, found in formats.items()}
-        low, median, high = np.percentile(times[form], (10, 50, 90))
-        ratios = [
-            f"{median / np.median(times[name]):.2f} of {name}"
-            for name in times
-            if name not in ("copy", form)
-        ]
-        floor = formats[form][0].floor_us
-        lines.append(
-            f"{card}, {dtype}, {n_rows}x{n_cols}, S={sparsity}, {columns} columns: {form} "
-            f"{median:.1f} us ({low:.1f} to {high:.1f}), {', '.join(ratios)}; "
-            f"byte floor {floor:.1f} us, {floor / median:.0%} of the time"
-        )
-    return lines
-
-
-def _measure_case(xp: Any, case: Case, repeats: int) -> Iterator[GpuRow]:
-    weight = matrix(case)
-    rng = np.random.default_rng(case.seed + 1)
-    x = rng.standard_normal((case.cols, case.columns), dtype=np.float32)
-    exact = _exact(weight, x)
-    name = device.probe().name
-    bandwidth = float("nan")
+def _measure_case(xp: Any, case: Case, repeats: int) -> pd.DataFrame:
+    problem = Problem(case)
+    parts = []
     for form in FORMATS:
-        candidate = _prepare(xp, form, weight, x)
+        candidate = _prepare(xp, form, problem)
         error = 0.0
         if form != "copy":
             candidate.y[...] = np.nan
             candidate.launch(0)
-            y = candidate.y.get().astype(np.float64)
-            error = float(np.linalg.norm(y - exact)) / max(float(np.linalg.norm(exact)), 1e-300)
-            if not error <= BOUNDS.get(form, BOUND):
-                raise RuntimeError(f"{form} is wrong by {error:.3g} for {case}")
-        samples = _time(xp, candidate, repeats)
-        if form == "copy":
-            bandwidth = candidate.moved_bytes / float(np.median(samples)) / 1e3
-        for repeat, time_us in enumerate(samples):
-            yield GpuRow(
-                name, form, case.dtype, case.rows, case.cols, case.sparsity, case.columns, repeat,
-                time_us, candidate.stored_bytes, candidate.moved_bytes, candidate.copies, error,
-                bandwidth, candidate.moved_bytes / bandwidth / 1e3,
-            )  # fmt: skip
+            error = problem.error(form, candidate.y.get(), BOUNDS.get(form, BOUND))
+        samples = pd.DataFrame({"time_us": _time(xp, candidate, repeats)}).rename_axis("repeat")
+        samples = samples.reset_index().assign(format=form, error=error)
+        for name in ("stored_bytes", "moved_bytes", "copies"):
+            samples[name] = getattr(candidate, name)
+        parts.append(samples)
         del candidate
         xp.get_default_memory_pool().free_all_blocks()
-
-
-def _exact(weight: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """W X in float64, some rows at a time."""
-    step = max(1, (1 << 24) // weight.shape[1])
-    parts = [
-        weight[r : r + step].astype(np.float64) @ x.astype(np.float64)
-        for r in range(0, len(weight), step)
-    ]
-    return np.concatenate(parts)
+    found = pd.concat(parts).assign(**case._asdict(), device=device.probe().name)
+    copied = parts[0]
+    bandwidth = copied["moved_bytes"].iloc[0] / copied["time_us"].median() / 1e3
+    found["copy_gbytes_per_s"] = bandwidth
+    found["floor_us"] = found["moved_bytes"] / bandwidth / 1e3
+    return found[list(COLUMNS)]
 
 
 def _time(xp: Any, candidate: Candidate, repeats: int) -> list[float]:
@@ -229,7 +203,7 @@ def _time(xp: Any, candidate: Candidate, repeats: int) -> list[float]:
     return samples
 
 
-def _prepare(xp: Any, form: str, weight: np.ndarray, x: np.ndarray) -> Candidate:
+def _prepare(xp: Any, form: str, problem: Problem) -> Candidate:
     makers = {
         "copy": _copy,
         "dense_fp32": _dense,
@@ -241,7 +215,7 @@ def _prepare(xp: Any, form: str, weight: np.ndarray, x: np.ndarray) -> Candidate
         "encoded_parity": _encoded,
         "encoded_golden": _encoded,
     }
-    return makers[form](xp, form, weight, x)
+    return makers[form](xp, form, problem)
 
 
 def _copies(xp: Any, stored_bytes: int) -> int:
@@ -256,11 +230,11 @@ def _moved(stored_bytes: int, weight: np.ndarray, x: Any, item: int = 4) -> int:
     return stored_bytes + item * (x.size + weight.shape[0] * x.shape[1])
 
 
-def _copy(xp: Any, form: str, weight: np.ndarray, x: np.ndarray) -> Candidate:
-    stored = 4 * weight.size
+def _copy(xp: Any, form: str, problem: Problem) -> Candidate:
+    stored = 4 * problem.weight.size
     copies = _copies(xp, stored)
-    sources = [xp.ones(weight.size, dtype=xp.float32) for _ in range(copies)]
-    target = xp.empty(weight.size, dtype=xp.float32)
+    sources = [xp.ones(problem.weight.size, dtype=xp.float32) for _ in range(copies)]
+    target = xp.empty(problem.weight.size, dtype=xp.float32)
 
     def launch(c: int) -> None:
         target.data.copy_from_device_async(sources[c].data, stored)
@@ -268,7 +242,8 @@ def _copy(xp: Any, form: str, weight: np.ndarray, x: np.ndarray) -> Candidate:
     return Candidate(launch, target, stored, 2 * stored, copies)
 
 
-def _dense(xp: Any, form: str, weight: np.ndarray, x: np.ndarray) -> Candidate:
+def _dense(xp: Any, form: str, problem: Problem) -> Candidate:
+    weight, x = problem.weight, problem.x
     dtype = np.float16 if form == "dense_fp16" else np.float32
     first = xp.asarray(weight).astype(dtype)
     vector = xp.asarray(x).astype(dtype)
@@ -283,13 +258,13 @@ def _dense(xp: Any, form: str, weight: np.ndarray, x: np.ndarray) -> Candidate:
     return Candidate(launch, y, first.nbytes, _moved(first.nbytes, weight, x, item), copies)
 
 
-def _csr(xp: Any, form: str, weight: np.ndarray, x: np.ndarray) -> Candidate:
-    import scipy.sparse
+def _csr(xp: Any, form: str, problem: Problem) -> Candidate:
     from cupyx import cusparse
     from cupyx.scipy import sparse
 
+    weight, x = problem.weight, problem.x
     packed = scipy.sparse.csr_matrix(weight.astype(np.float32))
-    stored = packed.data.nbytes + packed.indices.nbytes + packed.indptr.nbytes
+    stored = csr.csr_bytes(packed)
     copies = _copies(xp, stored)
     matrices = [sparse.csr_matrix(packed) for _ in range(copies)]
     if x.shape[1] == 1:
@@ -315,7 +290,7 @@ def pack_for_gpu(form: str, weight: np.ndarray) -> tuple[list[np.ndarray | np.ui
     delta_csr: rows start at multiples of 8 entries; entries that fill a row up advance by one
     column each, so x must have 7 elements of value 0 after its last.
     """
-    packed = baselines.pack(form, weight)
+    packed = storage.pack(form, weight)
     values = packed["values"].view(weight.dtype)
     if form == "delta_csr":
         offsets = packed["offsets"].astype(np.int64)
@@ -345,7 +320,8 @@ def format_options(dtype: Any, columns: int, threads: int = FORMAT_THREADS) -> t
     return ("--std=c++17", *(f"-D{name}={value}" for name, value in values.items()))
 
 
-def _own_format(xp: Any, form: str, weight: np.ndarray, x: np.ndarray) -> Candidate:
+def _own_format(xp: Any, form: str, problem: Problem) -> Candidate:
+    weight, x = problem.weight, problem.x
     before, values = pack_for_gpu(form, weight)
     rows, columns = len(weight), x.shape[1]
     arrays = [array for array in (*before, values) if isinstance(array, np.ndarray)]
@@ -369,9 +345,12 @@ def _own_format(xp: Any, form: str, weight: np.ndarray, x: np.ndarray) -> Candid
     return Candidate(launch, y, stored, _moved(stored, weight, x), copies)
 
 
-def _encoded(xp: Any, form: str, weight: np.ndarray, x: np.ndarray) -> Candidate:
+def _encoded(xp: Any, form: str, problem: Problem) -> Candidate:
+    weight, x = problem.weight, problem.x
     decode = "parity" if form == "encoded_parity" else "auto"
-    first = gpu.prepare(_compressed(weight, "golden" if form == "encoded_golden" else "diagonal"))
+    order = "golden" if form == "encoded_golden" else "diagonal"
+    threads = os.cpu_count() or 1
+    first = gpu.prepare(problem.compressed(order, mask_codec="bitmap", threads=threads))
     assert first.layout is not None
     copies = _copies(xp, first.nbytes)
     matrices = [first] + [first.copy() for _ in range(copies - 1)]
@@ -384,15 +363,3 @@ def _encoded(xp: Any, form: str, weight: np.ndarray, x: np.ndarray) -> Candidate
         gpu.multiply(matrices[c], vector, y, sum_type, None, decode)
 
     return Candidate(launch, y, first.nbytes, first.layout.bytes_moved(x.shape[1]), copies)
-
-
-_LAST: list[tuple[np.ndarray, str, CompressedTensor]] = []
-
-
-def _compressed(weight: np.ndarray, order: str) -> CompressedTensor:
-    """The tensor of `weight`; the last one is kept, for the next format of the same case."""
-    if not _LAST or _LAST[0][0] is not weight or _LAST[0][1] != order:
-        threads = os.cpu_count() or 1
-        tensor = compress(weight, order=order, threads=threads, mask_codec="bitmap")
-        _LAST[:] = [(weight, order, tensor)]
-    return _LAST[0][2]

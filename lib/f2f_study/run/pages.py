@@ -45,7 +45,10 @@ ACCESS = {
     "scipy csr npz": "all",
     "delta_csr": "any row",
     "bitmap": "after a count of the mask",
+    "bitmap_zipnn": "all",
+    "zipnn": "all",
     "ans_bitmap": "all",
+    "ans_values": "all",
 }
 
 

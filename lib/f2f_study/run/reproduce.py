@@ -109,6 +109,8 @@ def _convert(notebook: Path, name: str, kind: str, value: Any) -> Any:
             return float(value)
         if kind == "str":
             return str(value)
+        if kind == "list":
+            return list(yaml.safe_load(value) if isinstance(value, str) else value)
     except (KeyError, TypeError, ValueError):
         pass
     wanted = kind if kind in ("bool", "int", "float") else "bool, int, float or str"

@@ -21,6 +21,7 @@ from f2f.format.orders import ORDERS, Order
 from f2f.format.tensor import CompressedTensor
 from f2f.product import device, gpu, gpu_layout
 from f2f_study.experiments import products_gpu
+from f2f_study.experiments.product_cases import Case, table
 
 HERE = Path(__file__).parent
 KERNELS = {
@@ -384,7 +385,7 @@ def test_without_a_gpu_products_say_why():
         lambda: gpu.spmv(tensor, x[:, 0]),
         lambda: gpu.spmm(tensor, x),
         lambda: gpu.prepare(tensor),
-        lambda: next(products_gpu.measure()),
+        lambda: products_gpu.measure(),
     ):
         with pytest.raises(RuntimeError, match=f"needs a CUDA GPU: {reason}"):
             attempt()
@@ -501,14 +502,15 @@ def test_wrapper_on_a_pretended_device(pretend):
 @needs_compiler
 def test_benchmark_on_a_pretended_device(pretend, monkeypatch):
     monkeypatch.setattr(products_gpu, "_csr", products_gpu._dense)  # cuSPARSE cannot be pretended
-    rows = list(products_gpu.measure([products_gpu.Case(24, 64, 0.8)], repeats=2))
-    assert [row.format for row in rows] == [form for form in products_gpu.FORMATS for _ in range(2)]
-    assert {row.device for row in rows} == {"shim"}
-    (line,) = products_gpu.compare(rows)
-    assert "1.00 of csr_fp32" in line
+    rows = products_gpu.measure([Case(24, 64, 0.8)], repeats=2)
+    assert list(rows["format"]) == [form for form in products_gpu.FORMATS for _ in range(2)]
+    assert list(rows) == list(products_gpu.COLUMNS) and set(rows["device"]) == {"shim"}
+    found = table(rows).loc[24, 64, 0.8, 1, "int8"]
+    assert found.encoded_over["encoded"] == 1 and found.over_dense["csr_fp32"] == 1
+    assert (found.time_us > 0).all() and len(found) == len(products_gpu.FORMATS) - 1
     monkeypatch.setattr(products_gpu, "BOUND", 0.0)
     with pytest.raises(RuntimeError, match="is wrong by"):
-        list(products_gpu.measure([products_gpu.Case(24, 64, 0.8)], repeats=1))
+        products_gpu.measure([Case(24, 64, 0.8)], repeats=1)
 
 
 needs_gpu = pytest.mark.skipif(not device.probe(), reason=f"no GPU: {device.probe().reason}")
@@ -529,7 +531,7 @@ def test_gpu_equals_dense_product(case):
 @pytest.mark.gpu
 @needs_gpu
 def test_gpu_benchmark_runs_small():
-    cases = [products_gpu.Case(256, 512, 0.9), products_gpu.Case(256, 512, 0.9, 4, "float16")]
-    rows = list(products_gpu.measure(cases, repeats=2))
-    assert {row.format for row in rows} == set(products_gpu.FORMATS)
-    assert all(row.time_us > 0 for row in rows)
+    cases = [Case(256, 512, 0.9), Case(256, 512, 0.9, 4, "float16")]
+    rows = products_gpu.measure(cases, repeats=2)
+    assert set(rows["format"]) == set(products_gpu.FORMATS)
+    assert (rows["time_us"] > 0).all()

@@ -5,7 +5,6 @@ import tracemalloc
 import ml_dtypes
 import numpy as np
 import pytest
-import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,8 +12,6 @@ from f2f import compress, decompress, spmm, spmv
 from f2f.format.orders import ORDERS
 from f2f.format.tensor import DTYPES
 from f2f.product.dense import dense_matrix
-from f2f_study.baselines.csr import CSR
-from f2f_study.baselines.products import NAMES, pack_matrix
 
 BACKENDS = ("numpy", "numba")
 
@@ -194,27 +191,3 @@ def test_result_does_not_depend_on_a_writable_payload():
         part.setflags(write=False)
     x = np.arange(90)
     assert np.array_equal(spmv(tensor, x), decompress(tensor).astype(int) @ x)
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (7, 96), (11, 55), (200, 300)])
-@pytest.mark.parametrize("density", [0.0, 0.1, 1.0])
-def test_algorithm_1_equals_scipy(shape, density):
-    matrix = weights(shape, "float32", density).astype(np.float64)
-    csr, reference = CSR.from_dense(matrix), scipy.sparse.csr_matrix(matrix)
-    assert np.array_equal(csr.starts, reference.indptr)
-    assert np.array_equal(csr.columns, reference.indices)
-    x = np.random.default_rng(0).standard_normal(shape[1])
-    for y in (csr.spmv_plain(x), csr.spmv(x)):
-        np.testing.assert_allclose(y, reference @ x, rtol=1e-12, atol=1e-12)
-    with pytest.raises(ValueError, match="x must have shape"):
-        csr.spmv(np.ones(shape[1] + 1))
-
-
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("shape", [(1, 8), (7, 96), (33, 136), (200, 320)])
-@pytest.mark.parametrize("density", [0.0, 0.02, 0.4, 1.0])
-def test_other_formats_equal_the_dense_product(name, shape, density):
-    matrix = weights(shape, "int8", density)
-    x = np.random.default_rng(0).integers(-9, 9, shape[1]).astype(np.float32)
-    packed = pack_matrix(name, matrix)
-    assert np.array_equal(packed.spmv(x), matrix.astype(np.float32) @ x)

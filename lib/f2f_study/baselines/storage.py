@@ -1,0 +1,361 @@
+"""What one would store instead, by name: real encoders, real sizes.
+
+Each format turns a tensor into named arrays and back, bit for bit, a weight whose bits are all
+zero being a pruned one. Tensors are seen as matrices (first axis by all others). Sizes are those
+of the arrays, so no format is charged for a container. The compressors are the packages that one
+would install; only the layouts of delta_csr and bitmap are written here.
+
+| name | stored | random access |
+|---|---|---|
+| dense | the weights as they are | any weight |
+| zstd | the dense bytes through zstandard, level 3 | none |
+| zipnn | the dense bytes through ZipNN: bytes of equal place, Huffman coded | none |
+| csr | 32-bit row offsets and column indices, values (scipy) | any row |
+| scipy csr npz | the same as `scipy.sparse.save_npz` writes it, deflated | none |
+| delta_csr | 32-bit row offsets, 4-bit gaps, values; a gap over 15 takes filler entries | any row |
+| bitmap | one mask bit a weight, values one after another | after a count of the mask |
+| bitmap_zipnn | one mask bit a weight, values through ZipNN | none |
+| ans_bitmap | mask through constriction's ANS, values one after another | none |
+| ans_values | mask and values through constriction's ANS, a static model a byte | none |
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse
+
+from f2f.base import validate
+from f2f.format.orders import matrix_shape
+
+Arrays = dict[str, np.ndarray]
+
+GAP_BITS = 4
+STEP = 1 << GAP_BITS  # the most positions one entry of delta_csr can advance
+MODEL_BITS = 16  # of a probability that is stored for constriction
+# What ZipNN calls a weight of so many bytes; it splits floats into bytes, and has no integers.
+ZIPNN_DTYPES = {1: "float8_e4m3fn", 2: "float16", 4: "float32", 8: "float32"}
+
+
+class Packed(NamedTuple):
+    """What a format needs to know to give a tensor back.
+
+    Attributes
+    ----------
+    rows, cols : int
+        The tensor as a matrix.
+    dtype : numpy.dtype
+        Of the weights.
+    word : numpy.dtype
+        Unsigned, of the same size; all formats but ZipNN's work on these bits.
+    """
+
+    rows: int
+    cols: int
+    dtype: np.dtype
+    word: np.dtype
+
+    @classmethod
+    def of(cls, shape: tuple[int, ...], dtype: np.dtype) -> Packed:
+        """The matrix of a tensor of this shape and dtype."""
+        dtype = np.dtype(dtype)
+        return cls(*matrix_shape(shape), dtype, np.dtype(f"u{dtype.itemsize}"))
+
+
+class Format(NamedTuple):
+    """A storage format.
+
+    Attributes
+    ----------
+    pack : callable
+        (words of the matrix (rows, cols), `Packed`) to arrays.
+    unpack : callable
+        (arrays, `Packed`) to the words, of any shape in row-major order.
+    needs : str
+        The package that it runs on and that may be absent; "" without one.
+    """
+
+    pack: Callable[[np.ndarray, Packed], Arrays]
+    unpack: Callable[[Arrays, Packed], np.ndarray]
+    needs: str = ""
+
+
+def pack(name: str, array: np.ndarray) -> Arrays:
+    """The arrays that a format stores for a tensor.
+
+    Parameters
+    ----------
+    name : str
+        One of `FORMATS`.
+    array : numpy.ndarray
+        Any shape, integers or floats of 1, 2, 4 or 8 bytes.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+        All that `unpack` needs beside shape and dtype.
+
+    Raises
+    ------
+    ValueError
+        An unknown name.
+    RuntimeError
+        The package of the format is not installed.
+
+    Examples
+    --------
+    >>> weight = np.eye(64, dtype=np.int8)
+    >>> packed_bytes(pack("bitmap", weight))  # 64*64/8 mask bytes and 64 values
+    576
+    """
+    form, what = _format(name), Packed.of(array.shape, array.dtype)
+    words = np.ascontiguousarray(array).reshape(-1).view(what.word)
+    return form.pack(words.reshape(what.rows, what.cols), what)
+
+
+def unpack(name: str, arrays: Arrays, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """The tensor that `pack` was given, bit for bit."""
+    what = Packed.of(shape, dtype)
+    words = _format(name).unpack(arrays, what)
+    return words.reshape(-1).view(what.dtype).reshape(shape)
+
+
+def packed_bytes(arrays: Arrays) -> int:
+    """Bytes of all arrays."""
+    return sum(array.nbytes for array in arrays.values())
+
+
+def absent(name: str) -> str:
+    """Why a format cannot be used here, in one line; "" where it can.
+
+    >>> absent("csr")
+    ''
+    """
+    needs = FORMATS[validate.choice("name", name, tuple(FORMATS))].needs
+    if not needs or importlib.util.find_spec(needs):
+        return ""
+    return f"{name}: not measured, the package {needs} is not installed (pip install {needs})"
+
+
+def _format(name: str) -> Format:
+    if reason := absent(name):
+        raise RuntimeError(reason)
+    return FORMATS[name]
+
+
+def _pack_dense(words: np.ndarray, what: Packed) -> Arrays:
+    return {"values": words}
+
+
+def _unpack_dense(arrays: Arrays, what: Packed) -> np.ndarray:
+    return arrays["values"].copy()
+
+
+def _pack_zstd(words: np.ndarray, what: Packed) -> Arrays:
+    import zstandard
+
+    data = zstandard.ZstdCompressor(level=3).compress(words.tobytes())
+    return {"frame": np.frombuffer(data, np.uint8)}
+
+
+def _unpack_zstd(arrays: Arrays, what: Packed) -> np.ndarray:
+    import zstandard
+
+    data = zstandard.ZstdDecompressor().decompress(arrays["frame"].tobytes())
+    return np.frombuffer(data, what.word)
+
+
+def _pack_zipnn(words: np.ndarray, what: Packed) -> Arrays:
+    # ZipNN reorders bits in the buffer that it is given: a copy.
+    data = _zipnn(what.dtype).compress(bytearray(words.tobytes()))
+    return {"frame": np.frombuffer(data, np.uint8)}
+
+
+def _unpack_zipnn(arrays: Arrays, what: Packed) -> np.ndarray:
+    data = _zipnn(what.dtype).decompress(arrays["frame"].tobytes())
+    return np.frombuffer(data, what.word)
+
+
+def _zipnn(dtype: np.dtype) -> Any:
+    import zipnn
+
+    kind = "bfloat16" if dtype.name == "bfloat16" else ZIPNN_DTYPES[dtype.itemsize]
+    return zipnn.ZipNN(input_format="byte", bytearray_dtype=kind, threads=1)
+
+
+def _pack_csr(words: np.ndarray, what: Packed) -> Arrays:
+    matrix = scipy.sparse.csr_array(words)
+    return {"offsets": matrix.indptr, "columns": matrix.indices, "values": matrix.data}
+
+
+def _unpack_csr(arrays: Arrays, what: Packed) -> np.ndarray:
+    parts = (arrays["values"], arrays["columns"], arrays["offsets"])
+    return scipy.sparse.csr_array(parts, shape=(what.rows, what.cols)).toarray()
+
+
+def _pack_npz(words: np.ndarray, what: Packed) -> Arrays:
+    file = io.BytesIO()
+    scipy.sparse.save_npz(file, scipy.sparse.csr_array(words))
+    return {"file": np.frombuffer(file.getvalue(), np.uint8)}
+
+
+def _unpack_npz(arrays: Arrays, what: Packed) -> np.ndarray:
+    return scipy.sparse.load_npz(io.BytesIO(arrays["file"].tobytes())).toarray()
+
+
+def _pack_delta_csr(words: np.ndarray, what: Packed) -> Arrays:
+    row, col = np.nonzero(words)
+    previous = np.concatenate([[-1], col[:-1]])
+    previous[np.concatenate([[True], row[1:] != row[:-1]])[: len(row)]] = -1
+    zeros = col - previous[: len(col)] - 1  # pruned weights before this one
+    entries = zeros // STEP + 1  # fillers and the entry itself
+    last = np.cumsum(entries) - 1
+    gaps = np.full(int(entries.sum()), STEP - 1, np.uint8)
+    gaps[last] = zeros % STEP
+    values = np.zeros(len(gaps), words.dtype)
+    values[last] = words[row, col]
+    counts = np.bincount(row, weights=entries, minlength=len(words)).astype(np.int64)
+    even = np.append(gaps, np.uint8(0)) if len(gaps) % 2 else gaps
+    return {
+        "offsets": np.concatenate([[0], np.cumsum(counts)]).astype(np.int32),
+        "gaps": even[0::2] | even[1::2] << GAP_BITS,
+        "values": values,
+    }
+
+
+def _unpack_delta_csr(arrays: Arrays, what: Packed) -> np.ndarray:
+    gaps = np.stack([arrays["gaps"] & (STEP - 1), arrays["gaps"] >> GAP_BITS], axis=1)
+    steps = gaps.reshape(-1)[: len(arrays["values"])].astype(np.int64) + 1
+    offsets = arrays["offsets"]
+    reached = np.concatenate([[0], np.cumsum(steps)])
+    row = np.repeat(np.arange(what.rows), np.diff(offsets))
+    out = np.zeros((what.rows, what.cols), what.word)
+    # A filler writes zero where nothing else is written.
+    out[row, reached[1:] - reached[offsets[row]] - 1] = arrays["values"]
+    return out
+
+
+def _pack_bitmap(words: np.ndarray, what: Packed) -> Arrays:
+    flat = words.reshape(-1)
+    return {"mask": np.packbits(flat != 0, bitorder="little"), "values": flat[flat != 0]}
+
+
+def _unpack_bitmap(arrays: Arrays, what: Packed) -> np.ndarray:
+    n = what.rows * what.cols
+    care_mask = np.unpackbits(arrays["mask"], count=n, bitorder="little").astype(bool)
+    return _spread(care_mask, arrays["values"])
+
+
+def _pack_bitmap_zipnn(words: np.ndarray, what: Packed) -> Arrays:
+    arrays = _pack_bitmap(words, what)
+    return {"mask": arrays["mask"], **_pack_zipnn(arrays["values"], what)}
+
+
+def _unpack_bitmap_zipnn(arrays: Arrays, what: Packed) -> np.ndarray:
+    return _unpack_bitmap(arrays | {"values": _unpack_zipnn(arrays, what)}, what)
+
+
+def _pack_ans_bitmap(words: np.ndarray, what: Packed) -> Arrays:
+    flat = words.reshape(-1)
+    return {**_code_mask(flat != 0), "values": flat[flat != 0]}
+
+
+def _unpack_ans_bitmap(arrays: Arrays, what: Packed) -> np.ndarray:
+    return _spread(_decode_mask(arrays, what.rows * what.cols), arrays["values"])
+
+
+def _pack_ans_values(words: np.ndarray, what: Packed) -> Arrays:
+    import constriction
+
+    flat = words.reshape(-1)
+    symbols = _rotated(flat[flat != 0], what, 1)[:, None].view(np.uint8).astype(np.int32)
+    counts = np.stack([np.bincount(column, minlength=256) for column in symbols.T])
+    # Scaled to 16 bits, and no symbol that occurs loses its place.
+    top = (1 << MODEL_BITS) - 1
+    scale = min(1.0, top / max(int(counts.max()), 1))
+    counts = np.ceil(counts * scale).astype(np.uint16)
+    coder = constriction.stream.stack.AnsCoder()
+    for column, row in reversed(list(zip(symbols.T, counts, strict=True))):
+        coder.encode_reverse(np.ascontiguousarray(column), _byte_model(row))
+    return {**_code_mask(flat != 0), "counts": counts, "values": coder.get_compressed()}
+
+
+def _unpack_ans_values(arrays: Arrays, what: Packed) -> np.ndarray:
+    import constriction
+
+    care_mask = _decode_mask(arrays, what.rows * what.cols)
+    coder, k = (
+        constriction.stream.stack.AnsCoder(arrays["values"]),
+        int(np.count_nonzero(care_mask)),
+    )
+    columns = [coder.decode(_byte_model(row), k).astype(np.uint8) for row in arrays["counts"]]
+    values = np.ascontiguousarray(np.stack(columns, axis=1)).view(what.word).reshape(-1)
+    return _spread(care_mask, _rotated(values, what, -1))
+
+
+def _rotated(words: np.ndarray, what: Packed, by: int) -> np.ndarray:
+    """Floats rotated left by one bit (back: -1), so that the last byte is the exponent alone."""
+    if what.dtype.kind in "iu":
+        return words
+    bits, by = 8 * what.word.itemsize, by % (8 * what.word.itemsize)
+    return (words << what.word.type(by)) | (words >> what.word.type(bits - by))
+
+
+def _byte_model(counts: np.ndarray) -> Any:
+    """The static model of one byte of a value, from the counts of its 256 symbols."""
+    import constriction
+
+    shares = counts.astype(np.float64) + (counts.sum() == 0)
+    return constriction.stream.model.Categorical(shares / shares.sum(), perfect=False)
+
+
+def _code_mask(care_mask: np.ndarray) -> Arrays:
+    """Every place as one binary symbol; "ones" is P(1) in units of 2**-16."""
+    import constriction
+
+    share = round(np.count_nonzero(care_mask) / max(care_mask.size, 1) * (1 << MODEL_BITS))
+    ones = np.array([min(max(share, 1), (1 << MODEL_BITS) - 1)], np.uint16)
+    coder = constriction.stream.stack.AnsCoder()
+    coder.encode_reverse(care_mask.astype(np.int32), _mask_model(ones))
+    return {"mask": coder.get_compressed(), "ones": ones}
+
+
+def _decode_mask(arrays: Arrays, n: int) -> np.ndarray:
+    import constriction
+
+    return (
+        constriction.stream.stack.AnsCoder(arrays["mask"])
+        .decode(_mask_model(arrays["ones"]), n)
+        .astype(bool)
+    )
+
+
+def _mask_model(ones: np.ndarray) -> Any:
+    import constriction
+
+    return constriction.stream.model.Bernoulli(int(ones[0]) / (1 << MODEL_BITS), perfect=False)
+
+
+def _spread(care_mask: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """The values at the places of the mask (n,), zero elsewhere."""
+    out = np.zeros(len(care_mask), values.dtype)
+    out[care_mask] = values
+    return out
+
+
+FORMATS = {
+    "dense": Format(_pack_dense, _unpack_dense),
+    "zstd": Format(_pack_zstd, _unpack_zstd, "zstandard"),
+    "zipnn": Format(_pack_zipnn, _unpack_zipnn, "zipnn"),
+    "csr": Format(_pack_csr, _unpack_csr),
+    "scipy csr npz": Format(_pack_npz, _unpack_npz),
+    "delta_csr": Format(_pack_delta_csr, _unpack_delta_csr),
+    "bitmap": Format(_pack_bitmap, _unpack_bitmap),
+    "bitmap_zipnn": Format(_pack_bitmap_zipnn, _unpack_bitmap_zipnn, "zipnn"),
+    "ans_bitmap": Format(_pack_ans_bitmap, _unpack_ans_bitmap, "constriction"),
+    "ans_values": Format(_pack_ans_values, _unpack_ans_values, "constriction"),
+}
