@@ -67,7 +67,10 @@ class Drawn(Protocol):
     __name__: str
 
     def __call__(
-        self, csv_path: str | PathLike[str], out_stem: str | PathLike[str], **options: Any
+        self,
+        csv_path: str | PathLike[str],
+        out_stem: str | PathLike[str] | None = None,
+        **options: Any,
     ) -> Figure: ...
 
 
@@ -81,8 +84,11 @@ def draws(csv_name: str) -> Callable[[Draw], Drawn]:
     def register(draw: Draw) -> Drawn:
         @functools.wraps(draw)
         def drawn(
-            csv_path: str | PathLike[str], out_stem: str | PathLike[str], **options: Any
+            csv_path: str | PathLike[str],
+            out_stem: str | PathLike[str] | None = None,
+            **options: Any,
         ) -> Figure:
+            out_stem = Path(csv_path).with_name(draw.__name__) if out_stem is None else out_stem
             with matplotlib.rc_context(THEME):
                 figure = draw(read_csv(csv_path), **options)
                 save(figure, out_stem)

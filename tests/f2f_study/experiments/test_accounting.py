@@ -5,34 +5,33 @@ import math
 import operator
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from f2f.base.entropy import floor_bits
+from f2f.base.entropy import binary_entropy, floor_bits
 from f2f.decoder.decoder import Decoder
 from f2f.decoder.folded import FOLD
 from f2f.format.corrections import EliasFano
 from f2f.format.plane import encode_plane
-from f2f_study.experiments import entropy
-from f2f_study.experiments.entropy import paper_bits
+from f2f_study.experiments import accounting
+from f2f_study.experiments.accounting import paper_bits
 
 
 def test_entropy_of_a_coin():
-    assert entropy.binary_entropy(0.5) == 1
-    assert entropy.binary_entropy(0) == entropy.binary_entropy(1) == 0
-    assert entropy.binary_entropy(0.11) == pytest.approx(0.49992, abs=1e-5)
-    assert entropy.binary_entropy(0.1) == pytest.approx(entropy.binary_entropy(0.9))
+    assert binary_entropy(0.5) == 1
+    assert binary_entropy(0) == binary_entropy(1) == 0
+    assert binary_entropy(0.11) == pytest.approx(0.49992, abs=1e-5)
+    assert binary_entropy(0.1) == pytest.approx(binary_entropy(0.9))
 
 
 def test_floor_with_and_without_mask():
     # H(0.1) = 0.4690: 1.269 bits a weight for INT8 at S = 0.9
     assert floor_bits(1000, 100, 8) == pytest.approx(1268.996, abs=1e-3)
-    assert entropy.floor_bits_per_weight(0.9, 8) == pytest.approx(1.268996, abs=1e-6)
-    assert entropy.floor_bits_per_weight(0.9, 8, with_mask=False) == pytest.approx(0.8)
-    assert entropy.compression_bound(0.9, 8, with_mask=False) == pytest.approx(10)
-    assert entropy.compression_bound(0.9, 8) == pytest.approx(8 / 1.268996, rel=1e-6)
-    assert entropy.compression_bound(1, 8) == math.inf
-    assert entropy.memory_reduction_bound(0.7, 32, with_mask=False) == pytest.approx(70)
-    assert entropy.memory_reduction_bound(0.5, 1) == pytest.approx(-50)
+    reduction = accounting.memory_reduction_bound(0.9, 8)
+    assert reduction == pytest.approx(100 * (1 - 1.268996 / 8), abs=1e-4)
+    assert accounting.memory_reduction_bound(1, 8) == 100
+    assert accounting.memory_reduction_bound(0.7, 32, with_mask=False) == pytest.approx(70)
+    assert accounting.memory_reduction_bound(0.5, 1) == pytest.approx(-50)
     assert floor_bits(0, 0, 8) == 0
 
 
@@ -44,14 +43,16 @@ def test_the_bound_counts_masks_and_values():
 
 
 def test_efficiency_and_reduction():
-    assert entropy.efficiency(200, 1) == 99.5
-    assert entropy.efficiency(0, 0) == 100
-    assert entropy.memory_reduction(25, 100) == 75
+    assert accounting.efficiency(200, 1) == 99.5
+    assert accounting.efficiency(0, 0) == 100
+    columns = accounting.efficiency(pd.Series([200, 0, 8]), pd.Series([1, 0, 8]))
+    assert columns.tolist() == [99.5, 100, 0]
+    assert accounting.memory_reduction(25, 100) == 75
     # 8/80 + 0.1*0.005*10 + 1/512 = 0.106953
-    assert entropy.analytic_memory_reduction(8, 80, 0.9, 99.5, 8) == pytest.approx(
+    assert accounting.analytic_memory_reduction(8, 80, 0.9, 99.5, 8) == pytest.approx(
         89.3047, abs=1e-4
     )
-    with_bitmap = entropy.analytic_memory_reduction(8, 80, 0.9, 99.5, 8, mask_bits=1)
+    with_bitmap = accounting.analytic_memory_reduction(8, 80, 0.9, 99.5, 8, mask_bits=1)
     assert with_bitmap == pytest.approx(89.3047 - 12.5, abs=1e-4)
 
 
@@ -62,9 +63,9 @@ def test_analytic_and_stored_reduction_agree_for_real_planes():
     care = rng.random(n) < 0.1
     plane = encode_plane(rng.integers(0, 2, n), care, decoder, beam=4)
     real = plane.n_care / n
-    analytic = entropy.analytic_memory_reduction(8, 80, 1 - real, plane.efficiency, n_w=1)
-    paper = entropy.memory_reduction(8 * len(plane.inputs) + paper_bits(n, len(plane.errors)), n)
-    stored = entropy.memory_reduction(plane.nbits, n)
+    analytic = accounting.analytic_memory_reduction(8, 80, 1 - real, plane.efficiency, n_w=1)
+    paper = accounting.memory_reduction(8 * len(plane.inputs) + paper_bits(n, len(plane.errors)), n)
+    stored = accounting.memory_reduction(plane.nbits, n)
     assert analytic == pytest.approx(paper, abs=0.02)
     # Elias-Fano takes about log2(n/errors) + 2 bits an error, more than 10 when errors are so rare.
     assert plane.nbits == 8 * len(plane.inputs) + EliasFano.encode(plane.errors, n).nbits
@@ -73,31 +74,31 @@ def test_analytic_and_stored_reduction_agree_for_real_planes():
 
 def test_spread_of_independent_and_of_clustered_masks():
     rng = np.random.default_rng(1)
-    independent = entropy.spread(rng.random(80 * 20000) < 0.1, 80)
+    independent = accounting.spread(rng.random(80 * 20000) < 0.1, 80)
     assert independent.blocks == 20000
     assert independent.mean == pytest.approx(8, abs=0.1)
     assert independent.binomial == pytest.approx(math.sqrt(0.9 / 8), rel=0.02)
     assert independent.variation == pytest.approx(independent.binomial, rel=0.02)
-    clustered = entropy.spread(np.repeat(rng.random(80 * 2000) < 0.1, 10), 80)
+    clustered = accounting.spread(np.repeat(rng.random(80 * 2000) < 0.1, 10), 80)
     assert clustered.variation > 2.5 * clustered.binomial
-    exact = entropy.spread(np.tile([1, 0, 0, 0], 100), 8)
+    exact = accounting.spread(np.tile([1, 0, 0, 0], 100), 8)
     assert (exact.mean, exact.std, exact.variation) == (2, 0, 0)
 
 
 def test_only_whole_blocks_are_counted():
     care = np.array([1, 1, 0, 1, 0, 0, 1, 1, 1], dtype=np.uint8)
-    assert entropy.unpruned_per_block(care, 4).tolist() == [3, 2]
-    assert math.isnan(entropy.spread(care * 0, 4).variation)
-    assert math.isnan(entropy.binomial_variation(1, 4))
-    with pytest.raises(ValueError, match="care must have at least n_out=10 elements, got 9"):
-        entropy.spread(care, 10)
+    assert accounting.unpruned_per_block(care, 4).tolist() == [3, 2]
+    assert math.isnan(accounting.spread(care * 0, 4).variation)
+    assert math.isnan(accounting.binomial_variation(1, 4))
+    with pytest.raises(ValueError, match="care_mask must have at least n_out=10 elements, got 9"):
+        accounting.spread(care, 10)
 
 
 def test_gates_of_a_matrix():
     decoder = Decoder.from_matrix([[1, 1, 0, 1], [0, 0, 0, 0], [0, 1, 0, 0]], n_in=2)
-    assert entropy.xor_gates(decoder).tolist() == [2, 0, 0]
+    assert accounting.xor_gates(decoder).tolist() == [2, 0, 0]
     # random n_s = 2: rows of weight 12 on average, 11 gates
-    assert entropy.xor_gates(Decoder(n_out=20000)).mean() == pytest.approx(11, abs=0.1)
+    assert accounting.xor_gates(Decoder(n_out=20000)).mean() == pytest.approx(11, abs=0.1)
 
 
 def test_xor_gates_of_a_folded_matrix_are_those_that_compute_it():
@@ -120,17 +121,22 @@ def test_xor_gates_of_a_folded_matrix_are_those_that_compute_it():
     for r, row in enumerate(decoder.nibbles):
         bits = [4 * k + i for k, nibble in enumerate(row) for i in range(4) if nibble >> i & 1]
         assert xor([folded[r // 16 % 2, bit] for bit in bits]) == int(decoder.rows[r])
-    assert entropy.xor_gates(decoder).sum() == pytest.approx(gates)
+    assert accounting.xor_gates(decoder).sum() == pytest.approx(gates)
 
 
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda: entropy.floor_bits_per_weight(1.5, 8), "sparsity must be in 0..1, got 1.5"),
-        (lambda: entropy.floor_bits_per_weight(0.5, 0), "n_w must be an integer >= 1, got 0"),
-        (lambda: entropy.efficiency(10, 11), "wrong_bits must be an integer in 0..10, got 11"),
-        (lambda: entropy.memory_reduction(1, 0), "original_bits must be positive, got 0"),
-        (lambda: entropy.binomial_variation(float("nan"), 8), "sparsity must be in 0..1, got nan"),
+        (lambda: accounting.memory_reduction_bound(1.5, 8), "sparsity must be in 0..1, got 1.5"),
+        (lambda: accounting.memory_reduction_bound(0.5, 0), "n_w must be an integer >= 1, got 0"),
+        (lambda: accounting.block_length(8, 1), "sparsity must be at least 0 and below 1, got 1"),
+        (lambda: accounting.efficiency(10, 11), "wrong_bits must be in 0..10, got 11"),
+        (lambda: accounting.efficiency(10, -1), "wrong_bits must be in 0..10, got -1"),
+        (lambda: accounting.memory_reduction(1, 0), "original_bits must be positive, got 0"),
+        (
+            lambda: accounting.binomial_variation(float("nan"), 8),
+            "sparsity must be in 0..1, got nan",
+        ),
     ],
 )
 def test_bad_arguments_are_named(call, message):
