@@ -185,7 +185,7 @@ def golden_optima() -> pd.DataFrame:
         beam = encode_beam(care, bits[care], n, decoder, 1, 1 << decoder.window)
         exact = encode_viterbi(bits, care_mask, decoder)[:, None]
         planes = (care, bits[care], n, decoder)
-        row = {"n_in": decoder.n_in, "n_out": decoder.n_out, "n_s": decoder.n_s}
+        row = {"window": decoder.window, "n_out": decoder.n_out}
         row |= {"optimum": case["minimum_errors"], "beam": count_wrong(beam, *planes)}
         rows.append(row | {"viterbi": count_wrong(exact, *planes)})
     return pd.DataFrame(rows)
@@ -425,7 +425,7 @@ def worst_layers(orders: pd.DataFrame, least_weights: int = 50_000) -> pd.DataFr
     """
     keys = ["network", "method", "rate", "order"]
     layers = orders[(orders["layer"] != "total") & (orders["weights"] > least_weights)]
-    worst = layers.loc[layers.groupby(keys)["efficiency_percent"].idxmin()].set_index(keys)
+    worst = layers.sort_values("efficiency_percent").drop_duplicates(keys).set_index(keys)
     models = orders[orders["layer"] == "total"].set_index(keys)
     return pd.DataFrame(
         {
