@@ -15,6 +15,7 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.stats import binom
 
 from f2f.base import validate
 from f2f.base.entropy import binary_entropy
@@ -247,6 +248,33 @@ def binomial_variation(sparsity: float, n_out: int) -> float:
     sparsity = _share("sparsity", sparsity)
     n_out = validate.integer("n_out", n_out, 1)
     return math.sqrt(sparsity / (n_out * (1 - sparsity))) if sparsity < 1 else math.nan
+
+
+def nearest_of_random_words(n_u: int, words: int) -> float:
+    """Expected Hamming distance of n_u fair bits to the nearest of so many random words.
+
+    The distance to one word is binomial (n_u, 1/2), and the nearest of independent ones is farther
+    than d with probability P(Bin > d)**words. The words of a decoder are linear combinations, only
+    pairwise independent, so that an encoder makes a few more errors.
+
+    Parameters
+    ----------
+    n_u : int
+        Care bits of a block.
+    words : int
+        Outputs that the decoder can reach; 2**n_in without shift registers.
+
+    Returns
+    -------
+    float
+        Wrong bits of the block.
+
+    Examples
+    --------
+    >>> nearest_of_random_words(1, 256) < 1e-9, round(nearest_of_random_words(8, 256), 2)
+    (True, 0.37)
+    """
+    return float((binom.sf(np.arange(n_u + 1), n_u, 0.5) ** words).sum())
 
 
 def xor_gates(decoder: Decoder) -> np.ndarray:

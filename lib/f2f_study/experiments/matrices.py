@@ -190,6 +190,7 @@ def against_random(rows: pd.DataFrame) -> pd.DataFrame:
         gates=("xor_gates_per_bit", "mean"),
         one=("care_bits", lambda care_bits: 100 / care_bits.iloc[0]),
     )
+    found = found.sort_index(level=keys, sort_remaining=False, kind="stable")
     base = found.xs("random", level="kind").reindex(found.droplevel("kind").index)
     gain = found["mean"] - base["mean"].to_numpy()
     spread = np.maximum(base["std"], base["one"]).to_numpy()

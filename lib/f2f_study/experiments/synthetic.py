@@ -152,10 +152,7 @@ def searched_wrong_bits(*, n_in: int, sparsity: float, blocks: int, seed: int) -
 def random_coding_efficiency(n_in: int, n_out: int, sparsity: float) -> float:
     """E in % that Shannon's random code predicts for a decoder without shift registers.
 
-    A block of n_u care bits takes the nearest of 2**n_in words, the distance to each binomial
-    (n_u, 1/2) and independent: P(more than d wrong) = P(Bin(n_u, 1/2) > d)**(2**n_in), with n_u
-    binomial (n_out, 1-S). A random matrix gives words that are only pairwise independent, so that
-    the encoder falls a little short of it.
+    The mean of `accounting.nearest_of_random_words` over n_u, binomial (n_out, 1-S).
 
     Examples
     --------
@@ -163,9 +160,9 @@ def random_coding_efficiency(n_in: int, n_out: int, sparsity: float) -> float:
     93.85
     """
     n_u = np.arange(n_out + 1)
-    more_than = binom.sf(np.arange(n_out), n_u[:, None], 0.5) ** 2**n_in
-    wrong = binom.pmf(n_u, n_out, 1 - sparsity) @ more_than.sum(1)
-    return float(100 * (1 - wrong / (n_out * (1 - sparsity))))
+    wrong = [accounting.nearest_of_random_words(n, 2**n_in) for n in n_u.tolist()]
+    share = binom.pmf(n_u, n_out, 1 - sparsity)
+    return float(100 * (1 - share @ wrong / (share @ n_u)))
 
 
 def with_mask(rows: pd.DataFrame, n_w: int) -> pd.DataFrame:
