@@ -185,19 +185,12 @@ class Spread(NamedTuple):
 
     Attributes
     ----------
-    blocks : int
-        Whole blocks counted.
-    mean, std : float
-        Of n_u.
     variation : float
-        Coefficient of variation, std/mean; nan if nothing is unpruned.
+        Coefficient of variation; nan if nothing is unpruned.
     binomial : float
         What independent pruning at this density gives.
     """
 
-    blocks: int
-    mean: float
-    std: float
     variation: float
     binomial: float
 
@@ -235,9 +228,9 @@ def spread(care_mask: np.ndarray, n_out: int) -> Spread:
         raise ValueError(
             f"care_mask must have at least n_out={n_out} elements, got {len(care_mask)}"
         )
-    mean, std = float(n_u.mean()), float(n_u.std())
-    binomial = binomial_variation(1 - mean / n_out, n_out)
-    return Spread(len(n_u), mean, std, std / mean if mean else math.nan, binomial)
+    mean = float(n_u.mean())
+    variation = float(n_u.std()) / mean if mean else math.nan
+    return Spread(variation, binomial_variation(1 - mean / n_out, n_out))
 
 
 def binomial_variation(sparsity: float, n_out: int) -> float:

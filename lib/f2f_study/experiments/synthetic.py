@@ -89,9 +89,8 @@ def measure(  # noqa: PLR0913  the columns of a study, all by name
     variation: float | None = None,
     ones: float = 0.5,
     inverted: bool = False,
-    encoder: str = "viterbi",
 ) -> dict[str, Any]:
-    """Encode one random plane for one random matrix; the errors are counted after decoding.
+    """Encode one random plane exactly for one random matrix; errors are counted after decoding.
 
     The same seed gives the same data, and rows of the same matrix, for every n_s.
 
@@ -100,8 +99,6 @@ def measure(  # noqa: PLR0913  the columns of a study, all by name
     n_in, n_s, sparsity, blocks, seed, n_out, variation, ones, inverted
         The columns of `synthetic_sparsity.csv`; n_out None is `accounting.block_length`, variation
         None independent pruning (see `random_care_mask`).
-    encoder : str
-        As in `f2f.encode_plane`.
 
     Returns
     -------
@@ -111,7 +108,7 @@ def measure(  # noqa: PLR0913  the columns of a study, all by name
     n_out = accounting.block_length(n_in, sparsity) if n_out is None else n_out
     care_mask = random_care_mask(blocks, n_out, sparsity, seed, variation)
     bits = random_bits(len(care_mask), seed, ones) ^ np.uint8(inverted)
-    plane = encode_plane(bits, care_mask, Decoder(n_in, n_out, n_s, seed), encoder)
+    plane = encode_plane(bits, care_mask, Decoder(n_in, n_out, n_s, seed), "viterbi")
     n, wrong = len(care_mask), len(plane.errors)
     payload, correction = n_in * len(plane.inputs), accounting.paper_bits(n, wrong)
     drawn = accounting.spread(care_mask, n_out)
@@ -275,9 +272,9 @@ def open_layer(source: str, method: str, path: str = "", sparsity: float = 0.9) 
 
 
 def measure_layer(
-    layer: RealLayer, order: str, decoder: Decoder, encoder: str = "viterbi"
+    layer: RealLayer, order: str, decoder: Decoder
 ) -> tuple[pd.DataFrame, np.ndarray]:
-    """Encode the eight bit planes of a layer one by one, and decode them again.
+    """Encode the eight bit planes of a layer one by one, exactly, and decode them again.
 
     Parameters
     ----------
@@ -285,8 +282,6 @@ def measure_layer(
     order : str
         One of `f2f.format.orders.ORDERS`.
     decoder : Decoder
-    encoder : str
-        As in `f2f.encode_plane`.
 
     Returns
     -------
@@ -300,7 +295,7 @@ def measure_layer(
     words = walk.take(np.where(layer.mask, layer.weights, 0).reshape(-1).view(np.uint8))
     care_mask = walk.take(layer.mask.reshape(-1).astype(np.uint8))
     drawn, n = accounting.spread(care_mask, decoder.n_out), len(words)
-    planes = [encode_plane(words >> p & 1, care_mask, decoder, encoder) for p in range(8)]
+    planes = [encode_plane(words >> p & 1, care_mask, decoder, "viterbi") for p in range(8)]
     decoded = np.zeros(n, dtype=np.uint8)
     for p, plane in enumerate(planes):
         decoded |= decode_plane(plane, decoder, n) << p
