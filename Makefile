@@ -52,7 +52,7 @@ compare: env  ## compare a run with runs/reference (RUN=runs/<run-id>, default: 
 readme: env  ## fill the tables of README.md from runs/reference
 	$(PY) -m f2f_study.run.pages
 
-bench: env  ## run the benchmarks, each after its correctness check (ARGS='viterbi')
+bench: env  ## run the benchmarks, each after its correctness check (ARGS='encode')
 	$(PY) -m benchmarks $(ARGS)
 
 lab: env  ## open JupyterLab on the notebooks with the kernel of .venv

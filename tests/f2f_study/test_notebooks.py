@@ -70,7 +70,9 @@ def check_synthetic(folder):
     spread = rows(folder, "synthetic_spread.csv").groupby(["n_s", "variation_wanted"])
     falls = spread["efficiency_percent"].mean().unstack()
     assert (falls.iloc[:, 0] > falls.iloc[:, -1]).all()
-    assert set(rows(folder, "real_layer.csv")["plane"]) == set(range(8))
+    layer = rows(folder, "real_layer.csv").groupby("order")
+    assert (layer["plane"].nunique() == 8).all()
+    assert layer["wrong_bits"].sum()["golden"] < 0.8 * layer["wrong_bits"].sum()["row"]
 
 
 def check_beyond(folder):
@@ -86,10 +88,16 @@ def check_beyond(folder):
     assert ahead[18] < ahead[1]
     gates = rows(folder, "beyond_gates.csv").groupby(["n_s", "kind"]).mean()
     assert gates["wrong_bits"][7, "weight 16"] < gates["wrong_bits"][2, "random"]
+    chosen = rows(folder, "matrices.csv").groupby(["n_s", "kind"])["efficiency_percent"].mean()
+    assert abs(chosen[7, "folded"] - chosen[7, "random"]) < 0.05
+    assert chosen[1, "quarter weight"] < chosen[1, "random"]
     assert rows(folder, "beyond_lengths.csv").groupby("n_s")["chosen"].sum().eq(1).all()
     orders = rows(folder, "beyond_orders.csv")
     total = orders[orders["layer"] == "total"].set_index(["method", "order"])
     assert total.efficiency_percent["l0", "golden"] > total.efficiency_percent["l0", "row"] + 1
+    fewest = rows(folder, "beyond_orders_fewest_bits.csv").query("layer == 'total'")
+    fewest = fewest.set_index(["method", "order"])["efficiency_percent"]
+    assert ((total.efficiency_percent.loc[fewest.index] - fewest).between(-0.1, 0.2)).all()
 
 
 def check_spmv(folder):

@@ -1,147 +1,84 @@
-"""What lies beyond Algorithm 3: the measurements of notebook 03 and of the benchmarks beside it.
+"""What lies beyond Algorithm 3: the measurements of notebook 03.
 
 Encoders against time, windows and beams; how many care bits depend on earlier ones and how far a
-search must look ahead over them; encoding orders on real masks; block lengths against stored bits.
-Kinds of decoder matrix are in `f2f_study.experiments.matrices`. Times are of the thread's own processor time, so that
-a busy machine disturbs them less.
+search must look ahead over them; block lengths against stored bits; encoding orders on real masks.
+Kinds of decoder matrix are in `f2f_study.experiments.matrices`. Times are of the thread's own
+processor time, so that a busy machine disturbs them less.
+
+Data: eight planes of fair bits that share a mask, independent unless it is a real one; n_in = 8.
+Paper symbols: S = `sparsity`, N_in = `N_IN`, N_out = `n_out`, N_s = `n_s`, E = efficiency in %.
 """
 
 from __future__ import annotations
 
-import os
+import json
 import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numba import njit
 
 from f2f.base import validate
 from f2f.decoder.decoder import MAX_N_OUT, Decoder
 from f2f.encoder.beam import encode_beam
 from f2f.encoder.exact import encode_viterbi
-from f2f.encoder.rate import choose_n_out, overflow
+from f2f.encoder.rate import choose_n_out, kappa, overflow
 from f2f.format.corrections import EliasFano
 from f2f.format.orders import Order, matrix_shape, positions_of
-from f2f_study.experiments import entropy
+from f2f_study import results, sources
+from f2f_study.experiments import accounting
+from f2f_study.experiments.cases import choose_source, combinations, measure_all
 from f2f_study.networks.layers import PrunedModel
+from f2f_study.results import Quantity
 
 N_IN = 8
 PLANES = 8
-
-
-@dataclass(frozen=True)
-class EncoderRow:
-    """One encoding of iid planes that share a mask.
-
-    encoder: "beam", or "viterbi", the exact optimum. beam, lookahead: 0 for viterbi; lookahead is
-    0 too where the encoder chose it. cpu_time_ns_per_care_bit: encoding only, without decoding.
-    """
-
-    encoder: str
-    n_s: int
-    n_out: int
-    sparsity: float
-    beam: int
-    lookahead: int
-    planes: int
-    blocks: int
-    seed: int
-    care_bits: int
-    wrong_bits: int
-    efficiency_percent: float
-    cpu_time_ns_per_care_bit: float
-
-
-@dataclass(frozen=True)
-class DependenceRow:
-    """Care bits that are linear combinations of earlier ones, and an encoding of the same planes.
-
-    plane_care_bits, dependent_bits: of the mask, counted by elimination;
-    modelled_dependent_bits: by the queue of `f2f.encoder.rate`. Only dependent bits need be wrong, and half
-    of them would be at random. care_bits, wrong_bits: of the encoding, all planes.
-    """
-
-    n_s: int
-    n_out: int
-    sparsity: float
-    blocks: int
-    seed: int
-    plane_care_bits: int
-    dependent_bits: int
-    modelled_dependent_bits: float
-    beam: int
-    care_bits: int
-    wrong_bits: int
-
-
-@dataclass(frozen=True)
-class OrderRow:
-    """One layer's mask encoded in one order, 8 planes of random bits; layer "total": the model.
-
-    sparsity: nominal, of the model. rate: how n_out was chosen, one of `RATES`; n_out: of the
-    layer, 0 for the model. weights, care_bits: of the tensor, and of the 8 planes.
-    """
-
-    source: str
-    network: str
-    method: str
-    sparsity: float
-    layer: str
-    order: str
-    rate: str
-    n_s: int
-    beam: int
-    n_out: int
-    weights: int
-    care_bits: int
-    wrong_bits: int
-    efficiency_percent: float
-
-
-@dataclass(frozen=True)
-class LengthRow:
-    """One encoding of 8 iid planes at one block length, and what is stored for it.
-
-    stored_bits: payload and corrections (an Elias-Fano list a plane); overhead_percent: over the
-    entropy of the care bits, one bit each; modelled_overhead_percent: as `f2f.encoder.rate` predicts it.
-    chosen: this n_out is the one that `f2f.encoder.rate` chooses.
-    """
-
-    n_s: int
-    n_out: int
-    sparsity: float
-    beam: int
-    chosen: bool
-    care_bits: int
-    wrong_bits: int
-    efficiency_percent: float
-    payload_bits: int
-    correction_bits: int
-    stored_bits: int
-    overhead_percent: float
-    modelled_overhead_percent: float
+RATES = ("balanced", "fewest bits")
 
 
 def iid_planes(n: int, sparsity: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """care int64 (k,) and target uint8 (k,): independent pruning, fair bits in all 8 planes."""
+    """Eight planes of fair bits with an independent mask.
+
+    Returns
+    -------
+    care : ndarray of int64, shape (k,)
+        Positions of the unpruned weights among n, sorted.
+    target : ndarray of uint8, shape (k,)
+        Bit q of an element is the bit of plane q.
+    """
     rng = np.random.default_rng((seed, 3))
     care = np.flatnonzero(rng.random(n) >= sparsity)
     return care, rng.integers(0, 256, len(care), dtype=np.uint8)
 
 
-def wrong_positions(
+def wrong_planes(
     inputs: np.ndarray, care: np.ndarray, target: np.ndarray, n: int, decoder: Decoder
 ) -> np.ndarray:
-    """uint8 (k,): the planes, as bits, that decode wrong at each care position."""
+    """The planes, as bits, that decode wrong at each care position.
+
+    Parameters
+    ----------
+    inputs : ndarray of uint8, shape (l + n_s, planes)
+        As of `encode_beam`.
+    care, target, n
+        As of `iid_planes`.
+    decoder : Decoder
+
+    Returns
+    -------
+    ndarray of uint8, shape (k,)
+    """
     mask = np.uint8((1 << inputs.shape[1]) - 1)
     return (decoder.decode(inputs, n)[care] ^ target) & mask
 
 
-def block_length(sparsity: float) -> int:
-    """n_out = n_in/(1-S), rounded down: as many care bits as input bits, or just fewer."""
-    return max(1, int(N_IN / (1 - sparsity) + 1e-9))
+def count_wrong(
+    inputs: np.ndarray, care: np.ndarray, target: np.ndarray, n: int, decoder: Decoder
+) -> int:
+    """Wrong care bits of all planes; arguments as `wrong_planes`."""
+    return int(np.bitwise_count(wrong_planes(inputs, care, target, n, decoder)).sum())
 
 
 def measure_encoder(
@@ -154,198 +91,137 @@ def measure_encoder(
     planes: int = PLANES,
     seed: int = 0,
     repeats: int = 1,
-) -> EncoderRow:
-    """Encode with `encode_beam`; the time is the median of the repeats, after a warm-up."""
-    n_out = block_length(sparsity)
-    decoder = Decoder(N_IN, n_out, n_s, seed)
-    n = blocks * n_out
-    care, target = iid_planes(n, sparsity, seed)
-    some = int(np.searchsorted(care, n_out))
-    encode_beam(care[:some], target[:some], n_out, decoder, planes, beam, lookahead)
+) -> dict[str, Any]:
+    """Encode iid planes with the beam encoder, timed.
+
+    Parameters
+    ----------
+    n_s, sparsity, blocks, seed
+        Name decoder and data; n_out is `accounting.block_length`.
+    beam, lookahead, planes
+        As in `encode_beam`; the planes are the low bits of the same eight.
+    repeats : int
+        The time is their median, after a warm-up.
+
+    Returns
+    -------
+    dict
+        One row of `beyond_encoders.csv`.
+    """
+    decoder = Decoder(N_IN, accounting.block_length(N_IN, sparsity), n_s, seed)
+
+    def encode(care: np.ndarray, target: np.ndarray, n: int) -> np.ndarray:
+        return encode_beam(care, target, n, decoder, planes, beam, lookahead)
+
+    case = {"beam": beam, "lookahead": lookahead or 0, "planes": planes, "blocks": blocks}
+    return _timed("beam", encode, decoder, sparsity, case | {"seed": seed}, repeats)
+
+
+def measure_optimum(*, n_s: int, sparsity: float, blocks: int, seed: int = 0) -> dict[str, Any]:
+    """Encode plane 0 of the data of `measure_encoder` with the exact encoder, timed once."""
+    decoder = Decoder(N_IN, accounting.block_length(N_IN, sparsity), n_s, seed)
+
+    def encode(care: np.ndarray, target: np.ndarray, n: int) -> np.ndarray:
+        bits, care_mask = np.zeros((2, n), dtype=np.uint8)
+        bits[care], care_mask[care] = target & 1, 1
+        return encode_viterbi(bits, care_mask, decoder)[:, None]
+
+    case = {"beam": 0, "lookahead": 0, "planes": 1, "blocks": blocks, "seed": seed}
+    return _timed("viterbi", encode, decoder, sparsity, case, 1)
+
+
+def _timed(
+    name: str,
+    encode: Callable[[np.ndarray, np.ndarray, int], np.ndarray],
+    decoder: Decoder,
+    sparsity: float,
+    case: dict[str, int],
+    repeats: int,
+) -> dict[str, Any]:
+    """The row of an encoder, inputs = encode(care, target, n), after it has coded one block."""
+    n_out = decoder.n_out
+    n = case["blocks"] * n_out
+    care, target = iid_planes(n, sparsity, case["seed"])
+    first = int(np.searchsorted(care, n_out))
+    encode(care[:first], target[:first], n_out)
     seconds = []
     for _ in range(repeats):
         start = time.thread_time()
-        inputs = encode_beam(care, target, n, decoder, planes, beam, lookahead)
+        inputs = encode(care, target, n)
         seconds.append(time.thread_time() - start)
-    wrong = int(np.bitwise_count(wrong_positions(inputs, care, target, n, decoder)).sum())
-    total = planes * len(care)
-    return EncoderRow(
-        "beam",
-        n_s,
-        n_out,
-        sparsity,
-        beam,
-        lookahead or 0,
-        planes,
-        blocks,
-        seed,
-        total,
-        wrong,
-        entropy.efficiency(total, wrong),
-        1e9 * float(np.median(seconds)) / max(total, 1),
-    )
+    total = case["planes"] * len(care)
+    wrong = count_wrong(inputs, care, target, n, decoder)
+    return {
+        "encoder": name,
+        "n_s": decoder.n_s,
+        "n_out": n_out,
+        "sparsity": sparsity,
+        **case,
+        "care_bits": total,
+        "wrong_bits": wrong,
+        "efficiency_percent": accounting.efficiency(total, wrong),
+        "cpu_time_ns_per_care_bit": 1e9 * float(np.median(seconds)) / max(total, 1),
+    }
 
 
-def measure_optimum(*, n_s: int, sparsity: float, blocks: int, seed: int = 0) -> EncoderRow:
-    """Encode plane 0 of the same data with the exact encoder."""
-    n_out = block_length(sparsity)
-    decoder = Decoder(N_IN, n_out, n_s, seed)
-    n = blocks * n_out
-    positions, target = iid_planes(n, sparsity, seed)
-    care = np.zeros(n, dtype=np.uint8)
-    care[positions] = 1
-    bits = np.zeros(n, dtype=np.uint8)
-    bits[positions] = target & 1
-    encode_viterbi(bits[:n_out], care[:n_out], decoder)
-    start = time.thread_time()
-    inputs = encode_viterbi(bits, care, decoder)[:, None]
-    seconds = time.thread_time() - start
-    wrong = int(np.count_nonzero(wrong_positions(inputs, positions, target, n, decoder)))
-    total = len(positions)
-    return EncoderRow(
-        "viterbi",
-        n_s,
-        n_out,
-        sparsity,
-        0,
-        0,
-        1,
-        blocks,
-        seed,
-        total,
-        wrong,
-        entropy.efficiency(total, wrong),
-        1e9 * seconds / max(total, 1),
-    )
+def golden_optima() -> pd.DataFrame:
+    """Both encoders on the planes whose optimum another program has found.
 
-
-RATES = ("balanced", "fewest bits")
-
-
-def measure_orders(
-    model: PrunedModel,
-    orders: Sequence[str],
-    rate: str = "balanced",
-    n_s: int = 7,
-    beam: int = 16,
-    seed: int = 0,
-) -> list[OrderRow]:
-    """Encode 8 planes of random bits on every mask of a model, in each order, on all cores.
-
-    rate: "balanced", n_out = round(n_in/p) of each layer with its share p of unpruned weights, or
-    "fewest bits", the n_out that `f2f.compress` chooses. Layers with nothing unpruned are left out.
+    Returns
+    -------
+    pandas.DataFrame
+        One row for each case of `tests/golden/encoder-optimum.json`. optimum: its least number of
+        wrong care bits; beam, viterbi: those of a beam of 2**window, which cuts nothing, and of
+        the exact encoder.
     """
-    validate.choice("rate", rate, RATES)
-    layers = {name: layer for name, layer in model.layers.items() if layer.unpruned}
-
-    def measure(case: tuple[str, str]) -> OrderRow:
-        name, order = case
-        mask = layers[name].mask
-        walk = Order(order, *matrix_shape(mask.shape))
-        in_order = walk.take(mask.reshape(-1))
-        care, n = positions_of(in_order), mask.size
-        target = np.random.default_rng((seed, 5)).integers(0, 256, len(care), dtype=np.uint8)
-        n_out = min(max(1, round(N_IN * n / len(care))), MAX_N_OUT)
-        if rate == "fewest bits":
-            n_out, _ = choose_n_out(in_order, N_IN, n_s, beam)
-        decoder = Decoder(N_IN, n_out, n_s, seed)
-        inputs = encode_beam(care, target, n, decoder, PLANES, beam)
-        wrong = int(np.bitwise_count(wrong_positions(inputs, care, target, n, decoder)).sum())
-        total = PLANES * len(care)
-        return _order_row(model, name, order, rate, (n_s, beam, n_out), (n, total, wrong))
-
+    file = results.repository_root() / "tests" / "golden" / "encoder-optimum.json"
     rows = []
-    for order in orders:
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            found = list(pool.map(measure, [(name, order) for name in layers]))
-        sums = np.sum([(r.weights, r.care_bits, r.wrong_bits) for r in found], axis=0).tolist()
-        rows += [*found, _order_row(model, "total", order, rate, (n_s, beam, 0), sums)]
-    return rows
+    for case in json.loads(file.read_text()):
+        matrix = np.array([list(map(int, row)) for row in case["matrix"]])
+        decoder = Decoder.from_matrix(matrix, case["n_in"])
+        bits = np.array(list(case["target"]), dtype=np.uint8)
+        care_mask = np.array(list(case["care"]), dtype=np.uint8)
+        care, n = np.flatnonzero(care_mask), len(bits)
+        beam = encode_beam(care, bits[care], n, decoder, 1, 1 << decoder.window)
+        exact = encode_viterbi(bits, care_mask, decoder)[:, None]
+        planes = (care, bits[care], n, decoder)
+        row = {"window": decoder.window, "n_out": decoder.n_out}
+        row |= {"optimum": case["minimum_errors"], "beam": count_wrong(beam, *planes)}
+        rows.append(row | {"viterbi": count_wrong(exact, *planes)})
+    return pd.DataFrame(rows)
 
 
-def _order_row(
-    model: PrunedModel,
-    layer: str,
-    order: str,
-    rate: str,
-    settings: tuple[int, int, int],
-    counts: Sequence[int],
-) -> OrderRow:
-    """settings: n_s, beam, n_out. counts: weights, care bits, wrong bits."""
-    names = (model.source, model.network, model.method, model.sparsity)
-    weights, care, wrong = counts
-    percent = entropy.efficiency(care, wrong)
-    return OrderRow(*names, layer, order, rate, *settings, weights, care, wrong, percent)
+def dependence(encoded: pd.DataFrame) -> pd.DataFrame:
+    """Care bits that are linear combinations of earlier ones, behind each row of `measure_encoder`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The columns of `beyond_dependence.csv`. Only dependent bits need be wrong, and half of them
+        would be at random.
+    """
+    keys = ["n_s", "n_out", "sparsity", "blocks", "seed"]
+    cases = encoded[keys].drop_duplicates().to_dict("records")
+    return measure_all(_count_case, cases).merge(
+        encoded[[*keys, "beam", "care_bits", "wrong_bits"]], on=keys
+    )
 
 
-def measure_length(
-    *, n_s: int, n_out: int, sparsity: float, weights: int, beam: int = 16, seed: int = 0
-) -> LengthRow:
-    """Encode 8 iid planes of `weights` bits at a block length; count what is stored."""
+def _count_case(n_s: int, n_out: int, sparsity: float, blocks: int, seed: int) -> dict[str, Any]:
+    """Dependent bits of one mask and decoder, by elimination and by the queue of `encoder.rate`."""
     decoder = Decoder(N_IN, n_out, n_s, seed)
-    care, target = iid_planes(weights, sparsity, seed)
-    mask = np.zeros(weights, dtype=bool)
-    mask[care] = True
-    inputs = encode_beam(care, target, weights, decoder, PLANES, beam)
-    wrong = wrong_positions(inputs, care, target, weights, decoder)
-    payload = inputs.size * N_IN
-    # Corrections are numbered by care rank, as in `f2f.compress`.
-    correction = sum(
-        EliasFano.encode(np.flatnonzero(wrong >> q & 1), len(care)).nbits for q in range(PLANES)
-    )
-    total, errors = PLANES * len(care), int(np.bitwise_count(wrong).sum())
-    _, modelled = choose_n_out(mask, N_IN, n_s, beam, n_out)
-    return LengthRow(
-        n_s,
-        n_out,
-        sparsity,
-        beam,
-        choose_n_out(mask, N_IN, n_s, beam)[0] == n_out,
-        total,
-        errors,
-        entropy.efficiency(total, errors),
-        payload,
-        correction,
-        payload + correction,
-        100 * ((payload + correction) / total - 1),
-        100 * (PLANES * float(modelled) / total - 1),
-    )
-
-
-def chosen_n_out(sparsity: float, n_s: int, weights: int, beam: int = 16, seed: int = 0) -> int:
-    """The n_out that `f2f.encoder.rate` chooses for the mask of `measure_length`."""
-    mask = np.zeros(weights, dtype=bool)
-    mask[iid_planes(weights, sparsity, seed)[0]] = True
-    return choose_n_out(mask, N_IN, n_s, beam)[0]
-
-
-def dependence_rows(encoded: Sequence[EncoderRow]) -> list[DependenceRow]:
-    """Count the dependent care bits behind each row of `measure_encoder`."""
-    counted: dict[tuple[int, float, int, int], tuple[int, int, float]] = {}
-    rows = []
-    for row in encoded:
-        key = (row.n_s, row.sparsity, row.blocks, row.seed)
-        if key not in counted:
-            decoder = Decoder(N_IN, row.n_out, row.n_s, row.seed)
-            care, _ = iid_planes(row.blocks * row.n_out, row.sparsity, row.seed)
-            dependent = int(count_dependent(care, decoder.rows, N_IN, row.n_out))
-            mean = len(care) / row.blocks
-            modelled = overflow(mean, mean * row.sparsity, N_IN, decoder.window)
-            counted[key] = (len(care), dependent, row.blocks * modelled)
-        rows.append(
-            DependenceRow(
-                row.n_s,
-                row.n_out,
-                row.sparsity,
-                row.blocks,
-                row.seed,
-                *counted[key],
-                row.beam,
-                row.care_bits,
-                row.wrong_bits,
-            )
-        )
-    return rows
+    care, _ = iid_planes(blocks * n_out, sparsity, seed)
+    mean = len(care) / blocks
+    return {
+        "n_s": n_s,
+        "n_out": n_out,
+        "sparsity": sparsity,
+        "blocks": blocks,
+        "seed": seed,
+        "plane_care_bits": len(care),
+        "dependent_bits": int(count_dependent(care, decoder.rows, N_IN, n_out)),
+        "modelled_dependent_bits": blocks * overflow(mean, mean * sparsity, N_IN, decoder.window),
+    }
 
 
 @njit(cache=True, nogil=True)
@@ -373,3 +249,229 @@ def count_dependent(care, rows, n_in, n_out):
                 row ^= system[p]
         dependent += row == 0
     return dependent
+
+
+def kappas(counted: pd.DataFrame) -> pd.DataFrame:
+    """The share of the modelled dependent bits that end as errors, beside the fit in use.
+
+    Parameters
+    ----------
+    counted : pandas.DataFrame
+        Of `dependence`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        By n_s and beam. measured: wrong over modelled dependent bits. fit:
+        `f2f.encoder.rate.kappa`, by which n_out is chosen.
+    """
+    planes = counted["care_bits"] / counted["plane_care_bits"]
+    return pd.DataFrame(
+        {
+            "n_s": counted["n_s"],
+            "beam": counted["beam"],
+            "measured": counted["wrong_bits"] / (planes * counted["modelled_dependent_bits"]),
+            "fit": np.vectorize(kappa)(counted["beam"], N_IN * (counted["n_s"] + 1)),
+        }
+    ).set_index(["n_s", "beam"])
+
+
+def length_cases(sparsities: Sequence[float], **common: Any) -> list[dict[str, Any]]:
+    """Cases of `measure_length`: every n_out within a tenth of n_in/(1-S), for each S.
+
+    >>> [case["n_out"] for case in length_cases([0.7], n_s=7)]
+    [23, 24, 25, 26, 27, 28, 29]
+    """
+    cases = []
+    for sparsity in sparsities:
+        ideal = accounting.block_length(N_IN, sparsity)
+        n_outs = range(round(0.9 * ideal), round(1.1 * ideal) + 1)
+        cases += combinations(sparsity=sparsity, **common, n_out=n_outs)
+    return cases
+
+
+def measure_length(
+    *, n_s: int, n_out: int, sparsity: float, weights: int, beam: int = 16, seed: int = 0
+) -> dict[str, Any]:
+    """Encode 8 iid planes of `weights` bits at a block length; count what is stored.
+
+    Returns
+    -------
+    dict
+        One row of `beyond_lengths.csv`. Corrections are an Elias-Fano list a plane, by care rank
+        as in `f2f.compress`; overheads are over the entropy of the care bits, one bit each.
+    """
+    decoder = Decoder(N_IN, n_out, n_s, seed)
+    care, target = iid_planes(weights, sparsity, seed)
+    mask = np.zeros(weights, dtype=bool)
+    mask[care] = True
+    inputs = encode_beam(care, target, weights, decoder, PLANES, beam)
+    planes = wrong_planes(inputs, care, target, weights, decoder)
+    errors = [np.flatnonzero(planes >> q & 1) for q in range(PLANES)]
+    total, wrong = PLANES * len(care), sum(map(len, errors))
+    payload = inputs.size * N_IN
+    correction = sum(EliasFano.encode(ranks, len(care)).nbits for ranks in errors)
+    _, modelled = choose_n_out(mask, N_IN, n_s, beam, n_out)
+    return {
+        "n_s": n_s,
+        "n_out": n_out,
+        "sparsity": sparsity,
+        "beam": beam,
+        "chosen": choose_n_out(mask, N_IN, n_s, beam)[0] == n_out,
+        "care_bits": total,
+        "wrong_bits": wrong,
+        "efficiency_percent": accounting.efficiency(total, wrong),
+        "payload_bits": payload,
+        "correction_bits": correction,
+        "stored_bits": payload + correction,
+        "overhead_percent": 100 * ((payload + correction) / total - 1),
+        "modelled_overhead_percent": 100 * (PLANES * float(modelled) / total - 1),
+    }
+
+
+def excess_percent(lengths: pd.DataFrame) -> pd.Series:
+    """Stored bits at the chosen n_out over the fewest measured, in %, by S and n_s."""
+    keys = ["sparsity", "n_s"]
+    chosen = lengths[lengths["chosen"]].set_index(keys)["stored_bits"]
+    return 100 * (chosen / lengths.groupby(keys)["stored_bits"].min() - 1)
+
+
+def open_masks(
+    source: str, networks: Sequence[str], methods: Sequence[str], sparsity: float, download: bool
+) -> list[PrunedModel]:
+    """Models whose masks are encoded; arguments as `choose_source` and `sources.open_models`."""
+    models = []
+    for network in networks:
+        chosen = choose_source(source, network, sparsity)
+        options = {"values": "none"} if chosen == "dlmc" else {}
+        models += sources.open_models(
+            chosen, network, methods, [sparsity], download=download, **options
+        )
+    return models
+
+
+def measure_orders(
+    model: PrunedModel,
+    orders: Sequence[str],
+    rate: str = "balanced",
+    n_s: int = 7,
+    beam: int = 16,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Encode 8 planes of random bits on every mask of a model, in each order, on all cores.
+
+    Parameters
+    ----------
+    model : PrunedModel
+        Layers with nothing unpruned are left out.
+    orders : sequence of str
+        Of `f2f.format.orders.ORDERS`.
+    rate : str
+        One of `RATES`: "balanced", n_out = round(n_in/p) of each layer with its share p of unpruned
+        weights, or "fewest bits", the n_out that `f2f.compress` chooses.
+    n_s, beam, seed : int
+        Of the decoder, of the encoder, and of the matrix and the bits.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The columns of `beyond_orders.csv`; the layers, then a row "total" for each order.
+    """
+    validate.choice("rate", rate, RATES)
+
+    def measure(layer: str, order: str) -> dict[str, Any]:
+        mask = model.layers[layer].mask
+        care_mask = Order(order, *matrix_shape(mask.shape)).take(mask.reshape(-1))
+        care, n = positions_of(care_mask), mask.size
+        target = np.random.default_rng((seed, 5)).integers(0, 256, len(care), dtype=np.uint8)
+        n_out = min(max(1, round(N_IN * n / len(care))), MAX_N_OUT)
+        if rate == "fewest bits":
+            n_out, _ = choose_n_out(care_mask, N_IN, n_s, beam)
+        decoder = Decoder(N_IN, n_out, n_s, seed)
+        inputs = encode_beam(care, target, n, decoder, PLANES, beam)
+        wrong = count_wrong(inputs, care, target, n, decoder)
+        counts = {"weights": n, "care_bits": PLANES * len(care), "wrong_bits": wrong}
+        return {"layer": layer, "order": order, "n_out": n_out, **counts}
+
+    layers = [name for name, layer in model.layers.items() if layer.unpruned]
+    found = measure_all(measure, combinations(order=list(orders), layer=layers))
+    counts = ["weights", "care_bits", "wrong_bits"]
+    total = found.groupby("order", sort=False, as_index=False)[counts].sum()
+    rows = pd.concat([found, total.assign(layer="total", n_out=0)], ignore_index=True)
+    names = {"source": model.source, "network": model.network, "method": model.method}
+    settings = {"sparsity": model.sparsity, "rate": rate, "n_s": n_s, "beam": beam}
+    rows = rows.assign(
+        **names,
+        **settings,
+        efficiency_percent=accounting.efficiency(rows["care_bits"], rows["wrong_bits"]),
+    )
+    columns = [*names, "sparsity", "layer", "order", "rate", "n_s", "beam", "n_out", *counts]
+    return rows[[*columns, "efficiency_percent"]]
+
+
+def worst_layers(orders: pd.DataFrame, least_weights: int = 50_000) -> pd.DataFrame:
+    """E of every model and of its worst layer of more than `least_weights` weights.
+
+    Parameters
+    ----------
+    orders : pandas.DataFrame
+        Of `measure_orders`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        By network, method, rate and order: model_percent, worst_percent (nan if no layer is as
+        large), worst_layer.
+    """
+    keys = ["network", "method", "rate", "order"]
+    layers = orders[(orders["layer"] != "total") & (orders["weights"] > least_weights)]
+    worst = layers.sort_values("efficiency_percent").drop_duplicates(keys).set_index(keys)
+    models = orders[orders["layer"] == "total"].set_index(keys)
+    return pd.DataFrame(
+        {
+            "model_percent": models["efficiency_percent"],
+            "worst_percent": worst["efficiency_percent"],
+            "worst_layer": worst["layer"],
+        }
+    )
+
+
+def summary(
+    encoders: pd.DataFrame, lengths: pd.DataFrame, orders: pd.DataFrame, matrices: pd.DataFrame
+) -> list[Quantity]:
+    """What the notebook stands for; tolerances are what other seeds may change, nan for times.
+
+    Parameters
+    ----------
+    encoders : pandas.DataFrame
+        Of `measure_encoder` and `measure_optimum`.
+    lengths, orders, matrices : pandas.DataFrame
+        Of `measure_length`, `measure_orders` at the balanced rate, and `measure_matrix`.
+    """
+    quantities = []
+    beams = encoders[encoders["encoder"] == "beam"].set_index(["n_s", "beam"])
+    for n_s, beam in ((2, 16), (7, 1), (7, 16), (7, 256)):
+        if (n_s, beam) in beams.index:
+            e = beams["efficiency_percent"][n_s, beam]
+            quantities.append(Quantity(f"E, n_s = {n_s}, beam {beam}", e, "%", 0.03))
+    for beam in (1, 16, 256):
+        if (7, beam) in beams.index:
+            time_ns = beams["cpu_time_ns_per_care_bit"][7, beam]
+            name = f"time, n_s = 7, beam {beam}"
+            quantities.append(Quantity(name, time_ns, "ns/care bit", np.nan))
+    optimum = encoders[(encoders["encoder"] == "viterbi") & (encoders["n_s"] == 2)]
+    e = optimum["efficiency_percent"].item()
+    quantities.append(Quantity("optimum at n_s = 2", e, "%", 0.1))
+    for row in lengths[lengths["chosen"] & (lengths["n_s"] == 7)].itertuples():
+        name = f"stored bits over entropy at the chosen n_out, S = {row.sparsity:g}, n_s = 7"
+        quantities.append(Quantity(name, row.overhead_percent, "%", 0.3))
+    tolerances = {"row": 0.5, "golden": 0.1, "diagonal": 0.1}
+    totals = orders[(orders["layer"] == "total") & orders["order"].isin(tolerances)]
+    for row in totals.sort_values(["network", "method"], kind="stable").itertuples():
+        name = f"E, {row.network} {row.method} ({row.source}), {row.order} order"
+        quantities.append(Quantity(name, row.efficiency_percent, "%", tolerances[row.order]))
+    wide = matrices[matrices["n_s"] == 7].groupby("kind")[["care_bits", "wrong_bits"]].sum()
+    for kind in wide.index.intersection(["random", "weight 8"]):
+        e = accounting.efficiency(*wide.loc[kind])
+        quantities.append(Quantity(f"E, n_s = 7, rows: {kind}", e, "%", 0.05))
+    return quantities

@@ -1,68 +1,67 @@
-"""Kinds of decoder matrix beside the random one, and what they do to E and to the XOR gates."""
+"""Kinds of decoder matrix beside the random one, what they do to E and to the XOR gates."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from f2f.base import validate
 from f2f.decoder.decoder import MATRICES, Decoder
 from f2f.encoder.beam import encode_beam
-from f2f_study.experiments import entropy
-from f2f_study.experiments.beyond import N_IN, PLANES, block_length, iid_planes, wrong_positions
-
-
-@dataclass(frozen=True)
-class MatrixRow:
-    """One encoding of 8 iid planes with a drawn matrix of a certain kind, see `make_matrix`.
-
-    seed: of the matrix. xor_gates_per_bit: mean over the output bits. nibbles_per_row: lookups in
-    tables of 4 bits that decoding needs, mean over groups of 32 rows that share the tables.
-    """
-
-    kind: str
-    n_s: int
-    n_out: int
-    sparsity: float
-    beam: int
-    seed: int
-    care_bits: int
-    wrong_bits: int
-    efficiency_percent: float
-    xor_gates_per_bit: float
-    nibbles_per_row: float
-
+from f2f_study.experiments import accounting
+from f2f_study.experiments.beyond import N_IN, PLANES, count_wrong, iid_planes
 
 MATRIX_KINDS = (
-    "random",
-    "folded",
+    *MATRICES,
     "full rank ends",
     "best of N",
     "weight W",
+    "quarter weight",
+    "eighth weight",
     "byte weight W",
     "half the nibbles",
 )
 
 
 def make_matrix(kind: str, n_out: int, n_s: int, seed: int) -> Decoder:
-    """A decoder, n_in = 8, whose matrix is drawn under a condition, of the kinds MATRIX_KINDS.
+    """A decoder, n_in = 8, whose matrix is drawn under a condition.
 
-    "random", "folded": as `Decoder`. "full rank ends": every 8 consecutive rows have full rank in
-    the newest byte and in the oldest. "best of N": of N random ones that with the best E on planes
-    of its own at S = 1 - 8/n_out. "weight W", "byte weight W": exactly W ones in a row, or in every
-    byte of it. "half the nibbles": each row uses the newest and the oldest byte and half of the
-    nibbles between.
+    Parameters
+    ----------
+    kind : str
+        One of `MATRIX_KINDS`, with a number for its capital letter. "random", "folded": as
+        `Decoder`. "full rank ends": every 8 consecutive rows have full rank in the newest byte and
+        in the oldest. "best of N": of N random ones that with the best E on planes of its own at
+        S = 1 - 8/n_out. "weight W", "byte weight W": exactly W ones in a row, or in every byte of
+        it; "quarter weight" and "eighth weight" are rows of about that share of ones, of an odd
+        number, as rows of even weight would waste a dimension. "half the nibbles": each row uses
+        the newest and the oldest byte and half of the nibbles between.
+    n_out, n_s, seed
+        As in `Decoder`.
+
+    Returns
+    -------
+    Decoder
+
+    Raises
+    ------
+    ValueError
+        An unknown kind, or more ones than there is room for.
     """
-    number = int("0" + "".join(c for c in kind if c.isdigit()))
-    name = kind if kind in MATRIX_KINDS else kind.replace(str(number), "W" if "w" in kind else "N")
+    window = (n_s + 1) * N_IN
+    number = int("0" + re.sub(r"\D", "", kind))
+    name = re.sub(r"\d+", "N" if kind.startswith("best") else "W", kind)
     validate.choice("kind", name, MATRIX_KINDS)
-    if kind in MATRICES:
-        return Decoder(N_IN, n_out, n_s, seed, kind)
+    if name in MATRICES:
+        return Decoder(N_IN, n_out, n_s, seed, name)
     if name == "best of N":
         return _best_of(number, n_out, n_s, seed)
+    if name in ("quarter weight", "eighth weight"):
+        name, number = "weight W", window // (4 if name == "quarter weight" else 8) | 1
     rng = np.random.default_rng((seed, 4))
-    window = (n_s + 1) * N_IN
     validate.integer("the weight", number, 0, N_IN if name == "byte weight W" else window)
     matrix = np.zeros((n_out, window), dtype=np.uint8)
     nibbles = np.arange(2, window // 4 - 2)
@@ -86,11 +85,10 @@ def _best_of(count: int, n_out: int, n_s: int, seed: int, blocks: int = 16_000) 
     drawn = [Decoder(N_IN, n_out, n_s, (seed + 1) << 20 | i) for i in range(count)]
     n = blocks * n_out
     care, target = iid_planes(n, max(0.0, 1 - N_IN / n_out), (1 << 20) + seed)
-    wrong = []
-    for decoder in drawn:
-        inputs = encode_beam(care, target, n, decoder)
-        found = wrong_positions(inputs, care, target, n, decoder)
-        wrong.append(int(np.bitwise_count(found).sum()))
+    wrong = [
+        count_wrong(encode_beam(care, target, n, decoder), care, target, n, decoder)
+        for decoder in drawn
+    ]
     return drawn[int(np.argmin(wrong))]
 
 
@@ -123,31 +121,77 @@ def measure_matrix(
     seed: int,
     data_seed: int = 0,
     beam: int = 16,
-) -> MatrixRow:
-    """Encode 8 iid planes, named by data_seed, with the matrix that `kind` and `seed` name."""
-    n_out = block_length(sparsity)
-    decoder = make_matrix(kind, n_out, n_s, seed)
-    n = blocks * n_out
+) -> dict[str, Any]:
+    """Encode 8 iid planes with one matrix of a kind.
+
+    Parameters
+    ----------
+    kind, n_s, seed
+        Name the matrix, see `make_matrix`.
+    sparsity, blocks, data_seed
+        Name the planes: cases that share them are measured on the same data.
+    beam : int
+        Hypotheses kept.
+
+    Returns
+    -------
+    dict
+        One row of `beyond_gates.csv`. `nibbles_per_row` is the mean over groups of 32 rows, which
+        share their tables.
+    """
+    n_out = accounting.block_length(N_IN, sparsity)
+    decoder, n = make_matrix(kind, n_out, n_s, seed), blocks * n_out
     care, target = iid_planes(n, sparsity, data_seed)
     inputs = encode_beam(care, target, n, decoder, PLANES, beam)
-    wrong = int(np.bitwise_count(wrong_positions(inputs, care, target, n, decoder)).sum())
-    total = PLANES * len(care)
-    if decoder.nibbles is None:
-        used = [np.bitwise_or.reduce(decoder.rows[g : g + 32]) for g in range(0, n_out, 32)]
-        shifts = 4 * np.arange(decoder.window // 4, dtype=np.uint64)
-        lookups = [int(np.count_nonzero(word >> shifts & np.uint64(15))) for word in used]
-    else:
-        lookups = [decoder.nibbles.shape[1]]
-    return MatrixRow(
-        kind,
-        n_s,
-        n_out,
-        sparsity,
-        beam,
-        seed,
-        total,
-        wrong,
-        entropy.efficiency(total, wrong),
-        float(entropy.xor_gates(decoder).mean()),
-        float(np.mean(lookups)),
+    total, wrong = PLANES * len(care), count_wrong(inputs, care, target, n, decoder)
+    return {
+        "kind": kind,
+        "n_s": n_s,
+        "n_out": n_out,
+        "sparsity": sparsity,
+        "beam": beam,
+        "seed": seed,
+        "care_bits": total,
+        "wrong_bits": wrong,
+        "efficiency_percent": accounting.efficiency(total, wrong),
+        "xor_gates_per_bit": float(accounting.xor_gates(decoder).mean()),
+        "nibbles_per_row": _lookups(decoder),
+    }
+
+
+def _lookups(decoder: Decoder) -> float:
+    """Lookups of 4 window bits that decoding needs, mean over groups of 32 rows."""
+    if decoder.nibbles is not None:
+        return float(decoder.nibbles.shape[1])
+    used = np.bitwise_or.reduceat(decoder.rows, np.arange(0, decoder.n_out, 32))
+    shifts = 4 * np.arange(decoder.window // 4, dtype=np.uint64)
+    return float(np.count_nonzero(used[:, None] >> shifts & np.uint64(15), axis=1).mean())
+
+
+def against_random(rows: pd.DataFrame) -> pd.DataFrame:
+    """E of every kind of matrix beside that of random ones, at equal n_s and S.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        Of `measure_matrix`, some draws of every kind on common planes, "random" among them.
+
+    Returns
+    -------
+    pandas.DataFrame
+        By n_s, sparsity and kind. mean, std: of E in % over the draws. gates: XOR gates of an
+        output bit. gain: mean less that of random. margin: gain in standard deviations of the
+        random draws (of one wrong bit, should those not differ): a kind wins above 1.
+    """
+    keys = ["n_s", "sparsity"]
+    found = rows.groupby([*keys, "kind"], sort=False).agg(
+        mean=("efficiency_percent", "mean"),
+        std=("efficiency_percent", "std"),
+        gates=("xor_gates_per_bit", "mean"),
+        one=("care_bits", lambda care_bits: 100 / care_bits.iloc[0]),
     )
+    found = found.sort_index(level=keys, sort_remaining=False, kind="stable")
+    base = found.xs("random", level="kind").reindex(found.droplevel("kind").index)
+    gain = found["mean"] - base["mean"].to_numpy()
+    spread = np.maximum(base["std"], base["one"]).to_numpy()
+    return found.drop(columns="one").assign(gain=gain, margin=gain / spread)

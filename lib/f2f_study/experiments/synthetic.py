@@ -1,132 +1,59 @@
-"""Random planes of the synthetic study and the measurements on them, and a real layer beside them.
+"""Random planes of the synthetic study, a real layer beside them, and theory: notebook 02.
 
 The plane of the paper's synthetic data: every bit is pruned with probability S, every care bit is a
 fair coin. Two things can be turned: how much n_u, the unpruned weights of a block, varies, and how
 many care bits are ones.
+
+Paper symbols: S = `sparsity`, N_in = `n_in`, N_out = `n_out`, N_s = `n_s`, E = efficiency in %.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import product
-from typing import Any
+import math
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
+from scipy.stats import binom
 
 from f2f.base import validate
 from f2f.decoder.decoder import Decoder
 from f2f.format.orders import Order, positions_of
 from f2f.format.plane import decode_plane, encode_plane
-from f2f_study.experiments import entropy
-from f2f_study.experiments.entropy import paper_bits
+from f2f_study import sources
+from f2f_study.experiments import accounting
+from f2f_study.experiments.cases import choose_source
+from f2f_study.networks.quantize import quantize
+from f2f_study.results import Quantity
+
+KNOWN_EFFICIENCY = {0: (91.0, 93.5), 1: (98.3, 98.9), 2: (99.35, 99.6)}
+"""n_s: range of E in %, mean over matrices, at n_in = 8 and S = 0.9 by two independent programs."""
+
+MAX_LAYER = 300_000  # weights of the real layer that is encoded exactly
 
 
-@dataclass(frozen=True)
-class SyntheticRow:
-    """One encoded random plane.
-
-    sparsity: probability of pruning. ones: probability that a care bit is 1. inverted: the plane
-    was complemented before encoding. seed: of the data and of the decoder matrix. variation_wanted,
-    variation, variation_binomial: coefficient of variation of n_u, asked for (nan: independent
-    pruning), measured, and for independent pruning.
-    payload_bits: n_in a vector; correction_bits: by the paper's accounting; stored_bits: payload
-    and the Elias-Fano code of the errors. memory_reduction_percent, stored_reduction_percent: from
-    either, without the mask; bound_percent: the most that entropy allows without the mask.
-    """
-
-    n_in: int
-    n_s: int
-    n_out: int
-    sparsity: float
-    ones: float
-    inverted: bool
-    blocks: int
-    seed: int
-    variation_wanted: float
-    variation: float
-    variation_binomial: float
-    care_bits: int
-    wrong_bits: int
-    efficiency_percent: float
-    payload_bits: int
-    correction_bits: int
-    stored_bits: int
-    memory_reduction_percent: float
-    stored_reduction_percent: float
-    bound_percent: float
-
-
-@dataclass(frozen=True)
-class MaskRow:
-    """Memory reduction of n_w planes with and without the mask, mean over matrices, and the bounds.
-
-    Corrections as in `SyntheticRow.memory_reduction_percent`; the bitmap is one bit a weight.
-    """
-
-    n_w: int
-    n_s: int
-    n_out: int
-    sparsity: float
-    without_mask_percent: float
-    with_bitmap_percent: float
-    bound_percent: float
-    bound_with_mask_percent: float
-
-
-def mask_rows(rows: Sequence[SyntheticRow], n_w: int) -> list[MaskRow]:
-    """What the mask costs: `rows` grouped by decoder and S, for weights of n_w bits."""
-    groups: dict[tuple[int, int, float], list[float]] = {}
-    for row in rows:
-        key = (row.n_s, row.n_out, row.sparsity)
-        groups.setdefault(key, []).append(row.memory_reduction_percent)
-    bound = entropy.memory_reduction_bound
-    return [
-        MaskRow(
-            n_w,
-            n_s,
-            n_out,
-            sparsity,
-            float(np.mean(found)),
-            float(np.mean(found)) - 100 / n_w,
-            bound(sparsity, n_w, with_mask=False),
-            bound(sparsity, n_w),
-        )
-        for (n_s, n_out, sparsity), found in groups.items()
-    ]
-
-
-@dataclass(frozen=True)
-class BlockShare:
-    """Share of blocks with n_u unpruned weights, drawn and by the binomial law."""
-
-    n_out: int
-    sparsity: float
-    blocks: int
-    n_u: int
-    share_percent: float
-    binomial_percent: float
-
-
-def ideal_n_out(n_in: int, sparsity: float, factor: float = 1.0) -> int:
-    """The block length nearest factor·n_in/(1-S), the rate at which inputs and care bits balance.
-
-    >>> ideal_n_out(8, 0.9)
-    80
-    """
-    return max(1, round(factor * n_in / (1 - sparsity)))
-
-
-def random_care(
+def random_care_mask(
     blocks: int, n_out: int, sparsity: float, seed: int, variation: float | None = None
 ) -> np.ndarray:
-    """A care mask of `blocks` blocks, uint8 (blocks·n_out,).
+    """A care mask of independent pruning, or one whose n_u has a chosen spread.
 
-    variation None: every bit independently. Else n_u of each block is a gamma variate of mean
-    n_out·(1-S) and that coefficient of variation, rounded up or down at random and at most n_out,
-    at random places of the block; 0 makes all blocks as equal as whole numbers allow.
+    Parameters
+    ----------
+    blocks, n_out : int
+        Blocks, and positions of each.
+    sparsity : float
+        Probability of pruning, 0 to 1.
+    seed : int
+        Names the mask.
+    variation : float or None
+        None: every position independently. Else n_u of each block is a gamma variate of mean
+        n_out·(1-S) and this coefficient of variation, rounded up or down at random and at most
+        n_out, at random places of the block; 0 makes blocks as equal as whole numbers allow.
+
+    Returns
+    -------
+    ndarray of uint8, shape (blocks·n_out,)
+        1 = unpruned.
     """
     blocks, n_out = validate.integer("blocks", blocks, 1), validate.integer("n_out", n_out, 1)
     if not 0 <= sparsity <= 1:
@@ -145,13 +72,13 @@ def random_care(
 
 
 def random_bits(n: int, seed: int, ones: float = 0.5) -> np.ndarray:
-    """Bits uint8 (n,), each 1 with probability `ones`."""
+    """n bits, uint8 (n,), each 1 with probability `ones`."""
     if not 0 <= ones <= 1:
         raise ValueError(f"ones must be in 0..1, got {ones!r}")
     return (np.random.default_rng((seed, 2)).random(n) < ones).astype(np.uint8)
 
 
-def measure(
+def measure(  # noqa: PLR0913  the columns of a study, all by name
     *,
     n_in: int,
     n_s: int,
@@ -162,140 +89,271 @@ def measure(
     variation: float | None = None,
     ones: float = 0.5,
     inverted: bool = False,
-    method: str = "viterbi",
-) -> SyntheticRow:
-    """Encode one random plane for one random matrix; the errors are counted after decoding.
+) -> dict[str, Any]:
+    """Encode one random plane exactly for one random matrix; errors are counted after decoding.
 
-    Arguments are the columns of `SyntheticRow` and those of `random_care`; n_out None is
-    `ideal_n_out`; method as in `f2f.encode_plane`. The same seed gives the same data, and rows of
-    the same matrix, for every n_s.
+    The same seed gives the same data, and rows of the same matrix, for every n_s.
+
+    Parameters
+    ----------
+    n_in, n_s, sparsity, blocks, seed, n_out, variation, ones, inverted
+        The columns of `synthetic_sparsity.csv`; n_out None is `accounting.block_length`, variation
+        None independent pruning (see `random_care_mask`).
+
+    Returns
+    -------
+    dict
+        One row of `synthetic_sparsity.csv`.
     """
-    n_out = ideal_n_out(n_in, sparsity) if n_out is None else n_out
-    care = random_care(blocks, n_out, sparsity, seed, variation)
-    bits = random_bits(len(care), seed, ones)
-    plane = encode_plane(bits ^ np.uint8(inverted), care, Decoder(n_in, n_out, n_s, seed), method)
-    n, wrong = len(care), len(plane.errors)
-    payload, correction = n_in * len(plane.inputs), paper_bits(n, wrong)
-    drawn = entropy.spread(care, n_out)
-    return SyntheticRow(
-        n_in,
-        n_s,
-        n_out,
-        sparsity,
-        ones,
-        inverted,
-        blocks,
-        seed,
-        np.nan if variation is None else variation,
-        drawn.variation,
-        drawn.binomial,
-        plane.n_care,
-        wrong,
-        plane.efficiency,
-        payload,
-        correction,
-        plane.nbits,
-        entropy.memory_reduction(payload + correction, n),
-        entropy.memory_reduction(plane.nbits, n),
-        entropy.memory_reduction_bound(sparsity, 1, with_mask=False),
+    n_out = accounting.block_length(n_in, sparsity) if n_out is None else n_out
+    care_mask = random_care_mask(blocks, n_out, sparsity, seed, variation)
+    bits = random_bits(len(care_mask), seed, ones) ^ np.uint8(inverted)
+    plane = encode_plane(bits, care_mask, Decoder(n_in, n_out, n_s, seed), "viterbi")
+    n, wrong = len(care_mask), len(plane.errors)
+    payload, correction = n_in * len(plane.inputs), accounting.paper_bits(n, wrong)
+    drawn = accounting.spread(care_mask, n_out)
+    return {
+        "n_in": n_in,
+        "n_s": n_s,
+        "n_out": n_out,
+        "sparsity": sparsity,
+        "ones": ones,
+        "inverted": inverted,
+        "blocks": blocks,
+        "seed": seed,
+        "variation_wanted": math.nan if variation is None else variation,
+        "variation": drawn.variation,
+        "variation_binomial": drawn.binomial,
+        "care_bits": plane.n_care,
+        "wrong_bits": wrong,
+        "efficiency_percent": plane.efficiency,
+        "payload_bits": payload,
+        "correction_bits": correction,
+        "stored_bits": plane.nbits,
+        "memory_reduction_percent": accounting.memory_reduction(payload + correction, n),
+        "stored_reduction_percent": accounting.memory_reduction(plane.nbits, n),
+        "bound_percent": accounting.memory_reduction_bound(sparsity, 1, with_mask=False),
+    }
+
+
+def searched_wrong_bits(*, n_in: int, sparsity: float, blocks: int, seed: int) -> int:
+    """Fewest wrong care bits of the plane of `measure` at n_s = 0, every input of a block tried."""
+    n_out = accounting.block_length(n_in, sparsity)
+    care_mask = random_care_mask(blocks, n_out, sparsity, seed).reshape(blocks, n_out, 1)
+    target = random_bits(care_mask.size, seed).reshape(care_mask.shape)
+    inputs = np.arange(1 << n_in) >> np.arange(n_in)[:, None] & 1
+    outputs = Decoder(n_in, n_out, 0, seed).matrix @ inputs & 1
+    return int(((outputs != target) & (care_mask == 1)).sum(1).min(1).sum())
+
+
+def random_coding_efficiency(n_in: int, n_out: int, sparsity: float) -> float:
+    """E in % that Shannon's random code predicts for a decoder without shift registers.
+
+    The mean of `accounting.nearest_of_random_words` over n_u, binomial (n_out, 1-S).
+
+    Examples
+    --------
+    >>> round(random_coding_efficiency(8, 80, 0.9), 2)
+    93.85
+    """
+    n_u = np.arange(n_out + 1)
+    wrong = [accounting.nearest_of_random_words(n, 2**n_in) for n in n_u.tolist()]
+    share = binom.pmf(n_u, n_out, 1 - sparsity)
+    return float(100 * (1 - share @ wrong / (share @ n_u)))
+
+
+def with_mask(rows: pd.DataFrame, n_w: int) -> pd.DataFrame:
+    """What a bitmap for the mask costs weights of n_w bits, beside the bounds.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        Of `measure`; the memory reduction is the mean over those of one decoder and S.
+    n_w : int
+        Bits a weight.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row for each (n_s, n_out, S); the columns of `synthetic_mask.csv`.
+    """
+    means = rows.groupby(["n_s", "n_out", "sparsity"], as_index=False).agg(
+        without_mask_percent=("memory_reduction_percent", "mean")
+    )
+    bound = accounting.memory_reduction_bound
+    means.insert(0, "n_w", n_w)
+    return means.assign(
+        with_bitmap_percent=means["without_mask_percent"] - 100 / n_w,
+        bound_percent=[bound(s, n_w, with_mask=False) for s in means["sparsity"]],
+        bound_with_mask_percent=[bound(s, n_w) for s in means["sparsity"]],
     )
 
 
-def combinations(**arguments: Any) -> list[dict[str, Any]]:
-    """Cases for `measure_all`: every combination of the arguments that are sequences.
-
-    >>> combinations(n_s=(0, 1), sparsity=0.9)
-    [{'n_s': 0, 'sparsity': 0.9}, {'n_s': 1, 'sparsity': 0.9}]
-    """
-    axes = [a if isinstance(a, Sequence | range) else [a] for a in arguments.values()]
-    return [dict(zip(arguments, values, strict=True)) for values in product(*axes)]
-
-
-def measure_all(cases: Iterable[dict[str, Any]]) -> list[SyntheticRow]:
-    """`measure` of every case (its arguments by name), in order, on all cores."""
-    # The encoders release the lock, so threads run side by side.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(lambda case: measure(**case), cases))
-
-
-def block_shares(n_out: int, sparsity: float, blocks: int, seed: int) -> list[BlockShare]:
-    """The distribution of n_u in an independently drawn mask beside the binomial law."""
-    from scipy.stats import binom
-
-    n_u = entropy.unpruned_per_block(random_care(blocks, n_out, sparsity, seed), n_out)
-    drawn = 100 * np.bincount(n_u) / blocks
-    expected = 100 * binom.pmf(np.arange(len(drawn)), n_out, 1 - sparsity)
-    return [
-        BlockShare(n_out, sparsity, blocks, n, float(a), float(b))
-        for n, (a, b) in enumerate(zip(drawn, expected, strict=True))
+def reductions(rows: pd.DataFrame) -> pd.DataFrame:
+    """Mean memory reductions of `measure` by S and n_s, and the paper's form from the mean E."""
+    means = rows.groupby(["sparsity", "n_s", "n_in", "n_out"])[
+        [
+            "efficiency_percent",
+            "memory_reduction_percent",
+            "stored_reduction_percent",
+            "bound_percent",
+        ]
+    ].mean()
+    analytic = [
+        accounting.analytic_memory_reduction(n_in, n_out, s, e, n_w=1)
+        for (s, _, n_in, n_out), e in means["efficiency_percent"].items()
     ]
+    return means.assign(analytic_percent=analytic).droplevel(["n_in", "n_out"])
 
 
-@dataclass(frozen=True)
-class LayerRow:
-    """One bit plane of a real INT8 layer, encoded in an order of its weights.
+def block_shares(n_out: int, sparsity: float, blocks: int, seed: int) -> pd.DataFrame:
+    """The distribution of n_u in an independently drawn mask beside the binomial law.
 
-    variation, variation_binomial: of n_u in that order, and for independent pruning.
+    Returns
+    -------
+    pandas.DataFrame
+        One row for each n_u up to the greatest drawn; the columns of `synthetic_n_u.csv`.
+    """
+    n_u = accounting.unpruned_per_block(random_care_mask(blocks, n_out, sparsity, seed), n_out)
+    counts = np.bincount(n_u)
+    return pd.DataFrame(
+        {
+            "n_out": n_out,
+            "sparsity": sparsity,
+            "blocks": blocks,
+            "n_u": np.arange(len(counts)),
+            "share_percent": 100 * counts / blocks,
+            "binomial_percent": 100 * binom.pmf(np.arange(len(counts)), n_out, 1 - sparsity),
+        }
+    )
+
+
+class RealLayer(NamedTuple):
+    """A pruned layer of a model.
+
+    Attributes
+    ----------
+    name, values : str
+        Of the tensor, and where its values come from.
+    weights : ndarray of int8
+        Any shape.
+    mask : ndarray of bool
+        Of that shape, True = unpruned.
     """
 
-    layer: str
+    name: str
     values: str
-    order: str
-    n_s: int
-    n_out: int
-    sparsity: float
-    plane: int
-    variation: float
-    variation_binomial: float
-    care_bits: int
-    wrong_bits: int
-    efficiency_percent: float
-    payload_bits: int
-    stored_bits: int
+    weights: np.ndarray
+    mask: np.ndarray
+
+
+def open_layer(source: str, method: str, path: str = "", sparsity: float = 0.9) -> RealLayer:
+    """The layer of the Transformer with the most unpruned weights, of those that are small enough.
+
+    Parameters
+    ----------
+    source : str
+        As in `cases.choose_source`.
+    method, path
+        As in `f2f_study.sources.open_model`.
+    sparsity : float
+        Nominal, of the model.
+    """
+    chosen = choose_source(source, "transformer", sparsity)
+    model = sources.open_model(chosen, "transformer", method, sparsity, path=path)
+    small = {name: layer for name, layer in model.layers.items() if layer.size <= MAX_LAYER}
+    name = max(small, key=lambda name: small[name].unpruned)
+    weights = small[name].weights
+    if weights is None:
+        raise ValueError(f"source must have values, got masks only from {chosen!r}")
+    if weights.dtype != np.int8:
+        weights = quantize(weights).values
+    return RealLayer(name, model.values, weights, small[name].mask)
 
 
 def measure_layer(
-    name: str,
-    values: str,
-    weights: np.ndarray,
-    mask: np.ndarray,
-    order: str,
-    decoder: Decoder,
-    method: str = "viterbi",
-) -> tuple[list[LayerRow], np.ndarray]:
-    """Encode the eight bit planes of a layer one by one, and decode them again.
+    layer: RealLayer, order: str, decoder: Decoder
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """Encode the eight bit planes of a layer one by one, exactly, and decode them again.
 
-    weights: int8, any shape; mask: bool of that shape, True = unpruned. name, values, order: as in
-    the rows; order is one of `f2f.format.orders.ORDERS`. Returns the rows and the decoded weights, int8,
-    zero at pruned places.
+    Parameters
+    ----------
+    layer : RealLayer
+    order : str
+        One of `f2f.format.orders.ORDERS`.
+    decoder : Decoder
+
+    Returns
+    -------
+    rows : pandas.DataFrame
+        One row a plane; the columns of `real_layer.csv`.
+    decoded : ndarray of int8
+        The weights, zero at pruned places.
     """
-    rows_of_tensor = weights.shape[0] if weights.ndim > 1 else 1
-    walk = Order(order, rows_of_tensor, weights.size // max(rows_of_tensor, 1))
-    words = walk.take(np.where(mask, weights, 0).reshape(-1).view(np.uint8))
-    care = walk.take(mask.reshape(-1).astype(np.uint8))
-    drawn, n = entropy.spread(care, decoder.n_out), len(words)
-    rows, decoded = [], np.zeros(n, dtype=np.uint8)
-    for p in range(8):
-        plane = encode_plane(words >> p & 1, care, decoder, method)
+    rows_of_tensor = layer.mask.shape[0] if layer.mask.ndim > 1 else 1
+    walk = Order(order, rows_of_tensor, layer.mask.size // max(rows_of_tensor, 1))
+    words = walk.take(np.where(layer.mask, layer.weights, 0).reshape(-1).view(np.uint8))
+    care_mask = walk.take(layer.mask.reshape(-1).astype(np.uint8))
+    drawn, n = accounting.spread(care_mask, decoder.n_out), len(words)
+    planes = [encode_plane(words >> p & 1, care_mask, decoder, "viterbi") for p in range(8)]
+    decoded = np.zeros(n, dtype=np.uint8)
+    for p, plane in enumerate(planes):
         decoded |= decode_plane(plane, decoder, n) << p
-        payload = decoder.n_in * len(plane.inputs)
-        facts = (drawn.variation, drawn.binomial, plane.n_care, len(plane.errors))
-        sparsity = 1 - plane.n_care / n
-        rows.append(
-            LayerRow(
-                name,
-                values,
-                order,
-                decoder.n_s,
-                decoder.n_out,
-                sparsity,
-                p,
-                *facts,
-                plane.efficiency,
-                payload,
-                plane.nbits,
-            )
-        )
-    kept = positions_of(care)
-    flat = walk.scatter(kept, decoded[kept])
-    return rows, flat.view(np.int8).reshape(weights.shape)
+    rows = pd.DataFrame(
+        {
+            "layer": layer.name,
+            "values": layer.values,
+            "order": order,
+            "n_s": decoder.n_s,
+            "n_out": decoder.n_out,
+            "sparsity": 1 - np.count_nonzero(care_mask) / n,
+            "plane": p,
+            "variation": drawn.variation,
+            "variation_binomial": drawn.binomial,
+            "care_bits": plane.n_care,
+            "wrong_bits": len(plane.errors),
+            "efficiency_percent": plane.efficiency,
+            "payload_bits": decoder.n_in * len(plane.inputs),
+            "stored_bits": plane.nbits,
+        }
+        for p, plane in enumerate(planes)
+    )
+    kept = positions_of(care_mask)
+    return rows, walk.scatter(kept, decoded[kept]).view(np.int8).reshape(layer.mask.shape)
+
+
+def layer_totals(rows: pd.DataFrame) -> pd.DataFrame:
+    """`measure_layer` summed over the planes, by order."""
+    how = dict.fromkeys(["variation", "variation_binomial"], "first")
+    how |= dict.fromkeys(["care_bits", "wrong_bits"], "sum")
+    totals = rows.groupby("order", sort=False).agg(how)
+    return totals.assign(
+        efficiency_percent=accounting.efficiency(totals["care_bits"], totals["wrong_bits"])
+    )
+
+
+def summary(over_sparsity: pd.DataFrame, layer: pd.DataFrame, sparsity: float) -> list[Quantity]:
+    """What the notebook stands for; tolerances are what another matrix and other data may change.
+
+    Parameters
+    ----------
+    over_sparsity, layer : pandas.DataFrame
+        Of `measure` over S, and of `measure_layer` in row and golden order.
+    sparsity : float
+        The S whose E are named.
+    """
+    means = over_sparsity.groupby(["sparsity", "n_s"])["efficiency_percent"].mean()
+    totals = layer_totals(layer)["efficiency_percent"]
+    here = means[means.index.isin([sparsity], level="sparsity")].droplevel("sparsity")
+    return [
+        *(
+            Quantity(f"E at S = {sparsity:g}, n_s = {n_s}", here[n_s], "%", tolerance)
+            for n_s, tolerance in ((0, 1.0), (1, 0.2), (2, 0.1))
+            if n_s in here.index
+        ),
+        Quantity("least E of any S, n_s = 2", means.xs(2, level="n_s").min(), "%", 0.1),
+        *(
+            Quantity(f"E of a real layer, {order} order, n_s = 2", totals[order], "%", 0.3)
+            for order in ("row", "golden")
+        ),
+    ]

@@ -1,80 +1,108 @@
-"""The steps of one tiny encoding as rows to show: notebook 01."""
+"""The steps of one tiny encoding as tables to show: notebook 01."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
+import pandas as pd
 
 from f2f.decoder.decoder import Decoder
 from f2f.encoder.exact import Trellis
+from f2f_study.results import Quantity
 
 
-@dataclass(frozen=True)
-class StepRow:
-    """One transition of the trellis of Algorithm 3.
+def steps(trellis: Trellis, decoder: Decoder) -> pd.DataFrame:
+    """Every transition of the trellis of Algorithm 3.
 
-    window: the n_s + 1 vectors of the step, oldest in the low bits; it leads from state_before to
-    state_after by the new vector. unmatched: care bits of the block it gets wrong. cost_after:
-    fewest wrong care bits of any way that takes it. survives: it is the way kept into state_after.
+    Parameters
+    ----------
+    trellis : Trellis
+        The forward pass over a plane of l blocks.
+    decoder : Decoder
+        The one it was made for.
+
+    Returns
+    -------
+    pandas.DataFrame
+        l · 2**window rows, by block and window; the columns of `trellis.csv`. A window holds the
+        n_s + 1 vectors of the step, oldest in the low bits; `survives` marks the way kept into
+        `state_after`, `on_best_path` the steps of the optimum.
     """
-
-    block: int
-    window: int
-    state_before: int
-    state_after: int
-    vector: int
-    unmatched: int
-    cost_after: int
-    survives: bool
-    on_best_path: bool
-
-
-@dataclass(frozen=True)
-class BitRow:
-    """One bit of a plane: what is wanted where it matters, what comes out, what is corrected."""
-
-    block: int
-    position: int
-    care: bool
-    target: int
-    decoded: int
-    wrong: bool
-    corrected: int
-
-
-def steps(trellis: Trellis, decoder: Decoder) -> list[StepRow]:
-    """Every transition of a trellis, by block and window."""
     n_in, n_s = decoder.n_in, decoder.n_s
-    states, low = 1 << n_in * n_s, (1 << n_in) - 1
-    inputs = trellis.trace(n_in, n_s)
-    rows = []
-    for t, unmatched in enumerate(trellis.unmatched):
-        best = sum(int(x) << n_in * j for j, x in enumerate(inputs[t : t + n_s + 1]))
-        for window, wrong in enumerate(unmatched.tolist()):
-            before, after = window % states, window >> n_in
-            rows.append(
-                StepRow(
-                    t,
-                    window,
-                    before,
-                    after,
-                    window >> n_in * n_s,
-                    wrong,
-                    int(trellis.cost[t, before]) + wrong,
-                    bool(trellis.oldest[t, after] == window & low),
-                    window == best,
-                )
-            )
-    return rows
+    blocks, windows = trellis.unmatched.shape
+    inputs = trellis.trace(n_in, n_s).astype(np.int64)
+    shifts = n_in * np.arange(n_s + 1)
+    best = (np.lib.stride_tricks.sliding_window_view(inputs, n_s + 1) << shifts).sum(1)
+    block, window = np.divmod(np.arange(blocks * windows), windows)
+    before, after = window % (1 << n_in * n_s), window >> n_in
+    unmatched = trellis.unmatched.reshape(-1)
+    return pd.DataFrame(
+        {
+            "block": block,
+            "window": window,
+            "state_before": before,
+            "state_after": after,
+            "vector": window >> n_in * n_s,
+            "unmatched": unmatched,
+            "cost_after": trellis.cost[block, before] + unmatched,
+            "survives": trellis.oldest[block, after] == window & ((1 << n_in) - 1),
+            "on_best_path": window == best[block],
+        }
+    )
 
 
-def bits(target: np.ndarray, care: np.ndarray, decoded: np.ndarray, n_out: int) -> list[BitRow]:
-    """A plane bit by bit: wanted, decoded, and corrected where a care bit came out wrong."""
-    rows = []
-    for i, (want, cares, got) in enumerate(zip(target, care, decoded, strict=True)):
-        wrong = bool(cares and want != got)
-        rows.append(
-            BitRow(i // n_out, i, bool(cares), int(want), int(got), wrong, int(got) ^ int(wrong))
-        )
-    return rows
+def bits(
+    target: np.ndarray, care_mask: np.ndarray, decoded: np.ndarray, n_out: int
+) -> pd.DataFrame:
+    """A plane bit by bit: wanted, decoded, and corrected where a care bit came out wrong.
+
+    Parameters
+    ----------
+    target, care_mask, decoded : ndarray of uint8, shape (n,)
+        0/1: the bits wanted where the mask is 1, and what the decoder puts out.
+    n_out : int
+        Positions of a block.
+
+    Returns
+    -------
+    pandas.DataFrame
+        n rows; the columns of `bits.csv`.
+    """
+    position = np.arange(len(target))
+    wrong = (care_mask == 1) & (target != decoded)
+    return pd.DataFrame(
+        {
+            "block": position // n_out,
+            "position": position,
+            "care": care_mask == 1,
+            "target": target,
+            "decoded": decoded,
+            "wrong": wrong,
+            "corrected": decoded ^ wrong,
+        }
+    )
+
+
+def fewest_wrong_bits(target: np.ndarray, care_mask: np.ndarray, decoder: Decoder) -> int:
+    """Wrong care bits of the best input sequence, by trying them all: 2**(n_in·(l + n_s)).
+
+    Parameters
+    ----------
+    target, care_mask : ndarray of uint8, shape (n,)
+        As in `bits`.
+    decoder : Decoder
+        Small enough for the search.
+    """
+    count, n = decoder.n_vectors(len(target)), len(target)
+    every = np.arange(1 << decoder.n_in * count)[:, None] >> decoder.n_in * np.arange(count)
+    sequences = (every & ((1 << decoder.n_in) - 1)).astype(np.uint8)
+    outputs = np.array([decoder.decode(sequence, n) for sequence in sequences])
+    return int(((outputs != target) & (care_mask == 1)).sum(1).min())
+
+
+def summary(plane: pd.DataFrame, fewest: int) -> list[Quantity]:
+    """What the notebook stands for, of its `bits` and its `fewest_wrong_bits`; counts are exact."""
+    return [
+        Quantity("care bits of the plane", int(plane["care"].sum()), "bits", 0.0),
+        Quantity("wrong care bits of the plane", int(plane["wrong"].sum()), "bits", 0.0),
+        Quantity("fewest wrong care bits of all 1024 input sequences", fewest, "bits", 0.0),
+    ]

@@ -88,6 +88,7 @@ def draws(csv_name: str) -> Callable[[Draw], Drawn]:
             out_stem: str | PathLike[str] | None = None,
             **options: Any,
         ) -> Figure:
+            out_stem = Path(csv_path).with_name(draw.__name__) if out_stem is None else out_stem
             with matplotlib.rc_context(THEME):
                 figure = draw(read_csv(csv_path), **options)
                 save(figure, out_stem or Path(csv_path).parent / draw.__name__)

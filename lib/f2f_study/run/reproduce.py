@@ -107,6 +107,9 @@ def _convert(notebook: Path, name: str, kind: str, value: Any) -> Any:
             return int(value)
         if kind == "float" and not isinstance(value, bool):
             return float(value)
+        if kind == "list":
+            value = yaml.safe_load(value) if isinstance(value, str) else value
+            return [*value] if isinstance(value, list) else [value]
         if kind == "str":
             return str(value)
         if kind == "list":

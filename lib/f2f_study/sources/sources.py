@@ -100,19 +100,21 @@ def available(source: str, network: str) -> list[tuple[str, float]]:
 
 
 def open_models(
-    source: str, network: str, methods: str, sparsities: str, **options: Any
+    source: str,
+    network: str,
+    methods: str | Sequence[str],
+    sparsities: str | Sequence[float],
+    **options: Any,
 ) -> list[PrunedModel]:
     """Every model of a source that is there, by sparsity and method.
 
-    methods, sparsities: separated by commas, e.g. "random,magnitude" and "0.7,0.9". options: as
-    `open_model`. Pairs that are not on this machine are left out, unless all are or
+    methods, sparsities: lists, or separated by commas, e.g. "random,magnitude" and "0.7,0.9".
+    options: as `open_model`. Pairs that are not on this machine are left out, unless all are or
     ``download=True``; then `open_model` says how to get them, or fetches them.
     """
-    wanted = [
-        (method.strip(), float(sparsity))
-        for sparsity in sparsities.split(",")
-        for method in methods.split(",")
-    ]
+    names = methods.split(",") if isinstance(methods, str) else methods
+    shares = sparsities.split(",") if isinstance(sparsities, str) else sparsities
+    wanted = [(name.strip(), float(share)) for share in shares for name in names]
     there = available(source, network)
     found = [pair for pair in wanted if pair in there]
     pairs = wanted if options.get("download") or not found else found

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from f2f.base.errors import FormatError
 from f2f.format.corrections import EliasFano, elias_fano_bits, low_bits
-from f2f_study.experiments.entropy import paper_bits
+from f2f_study.experiments.accounting import paper_bits
 
 
 @st.composite

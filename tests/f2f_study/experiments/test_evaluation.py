@@ -11,7 +11,7 @@ from f2f.encoder.exact import encode_viterbi
 from f2f.format.codec import compress
 from f2f_study import sources as models
 from f2f_study.experiments import evaluation
-from f2f_study.experiments.entropy import paper_bits
+from f2f_study.experiments.accounting import paper_bits
 from f2f_study.experiments.evaluation import paper, quality
 from f2f_study.sources import Layer, PrunedModel
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from f2f.decoder.decoder import Decoder
 from f2f.encoder.exact import encode_viterbi
-from f2f_study.experiments.entropy import paper_bits
+from f2f_study.experiments.accounting import paper_bits
 from f2f_study.experiments.evaluation.rows import TOTAL, PaperRow
 from f2f_study.experiments.evaluation.spread import N_IN, identity, layer_weights, paper_n_out
 from f2f_study.networks.layers import PrunedModel

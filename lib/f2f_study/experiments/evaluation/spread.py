@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 
 from f2f.base import validate
-from f2f_study.experiments.entropy import binomial_variation, unpruned_per_block
+from f2f_study.experiments.accounting import binomial_variation, unpruned_per_block
 from f2f_study.experiments.evaluation.rows import (
     TOTAL,
     HistogramRow,

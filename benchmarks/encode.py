@@ -1,0 +1,219 @@
+"""The encoders: E and processor time, by turns with another version of the package.
+
+    python benchmarks/encode.py [--before CHECKOUT] [--out FOLDER] [--repeats N] [--blocks N]
+
+Data: independent pruning, fair bits, n_in = 8. Every version encodes in a process of its own, case
+by case and by turns, so that a busy moment hits all alike; times are of the one thread that
+encodes. Checked first: both encoders reach every golden optimum. Requirements: at n_s = 7 and
+S = 0.9, 0.8, 0.7, 0.6, for 8 planes together and for one, E >= 99.8 % at 6 million care bits a
+second and E >= 99.87 % at 1 million; one plane of 200 million bits in 1 GB beside its data; with
+--before, the median of each case at most a tenth slower. Whether both versions put out the same
+inputs is reported. E over windows, beams and matrices is in notebooks/03_beyond_algorithm3.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from functools import lru_cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+SPARSITIES = {0.9: 80, 0.8: 40, 0.7: 26, 0.6: 20}  # S: n_out
+BEAMS = (1, 16, 64, 256)
+# n_s, n_out, S; in the last, most blocks have too many care bits for the convolution to pay
+EXACT = ((0, 80, 0.9), (1, 80, 0.9), (2, 80, 0.9), (2, 20, 0.6), (2, 160, 0.95), (2, 160, 0.9))
+WANTED = ((99.8, 6e6), (99.87, 1e6))  # E in %, care bits a second
+SLOWER = 1.1
+CHECKOUT = Path(__file__).parent.parent
+
+
+def cases(blocks: int) -> list[dict[str, Any]]:
+    """What is encoded: columns of the rows."""
+    beam = [
+        dict(encoder="beam", n_s=7, n_out=n_out, sparsity=s, planes=planes, beam=beam)
+        for s, n_out in SPARSITIES.items()
+        for planes in (8, 1)
+        for beam in BEAMS
+    ]
+    exact = [
+        dict(encoder="viterbi", n_s=n_s, n_out=n_out, sparsity=s, planes=1, beam=0)
+        for n_s, n_out, s in EXACT
+    ]
+    return [case | {"blocks": blocks} for case in beam] + [
+        case | {"blocks": blocks // (50 if case["n_s"] == 2 else 5)} for case in exact
+    ]
+
+
+@lru_cache(maxsize=1)
+def planes(n: int, sparsity: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Care positions and their eight target bits (k,); care mask and bits of plane 0 (n,)."""
+    rng = np.random.default_rng((0, 3))  # the data of notebook 03
+    care_mask = (rng.random(n) >= sparsity).astype(np.uint8)
+    care = np.flatnonzero(care_mask)
+    target = rng.integers(0, 256, len(care), dtype=np.uint8)
+    bits = np.zeros(n, dtype=np.uint8)
+    bits[care] = target & 1
+    return care, target, care_mask, bits
+
+
+def encoder_of(name: str) -> Any:
+    """`encode_beam` or `encode_viterbi`, from where this version of the package has it."""
+    modules = {"beam": ("encoder.beam", "beam"), "viterbi": ("encoder.exact", "viterbi")}[name]
+    for module in modules:
+        try:
+            return getattr(import_module(f"f2f.{module}"), f"encode_{name}")
+        except ModuleNotFoundError:
+            continue
+    raise SystemExit(f"this version has none of the modules {modules}")
+
+
+def encode(case: dict[str, Any]) -> dict[str, Any]:
+    """Encode one case after a warm-up on one block; wrong bits are counted by decoding."""
+    from f2f import Decoder
+
+    n_out, count = case["n_out"], case["planes"]
+    n = case["blocks"] * n_out
+    decoder = Decoder(8, n_out, case["n_s"], seed=0)
+    care, target, care_mask, bits = planes(n, case["sparsity"])
+    encoder = encoder_of(case["encoder"])
+
+    def run(n: int) -> np.ndarray:
+        if case["encoder"] == "viterbi":
+            return encoder(bits[:n], care_mask[:n], decoder)[:, None]
+        k = int(np.searchsorted(care, n))
+        return encoder(care[:k], target[:k], n, decoder, count, case["beam"])
+
+    run(n_out)
+    start = time.thread_time()
+    inputs = run(n)
+    seconds = time.thread_time() - start
+    wrong = (decoder.decode(inputs, n)[care] ^ target) & np.uint8((1 << count) - 1)
+    return {
+        "care_bits": count * len(care),
+        "wrong_bits": int(np.bitwise_count(wrong).sum()),
+        "cpu_time_ns_per_care_bit": 1e9 * seconds / (count * len(care)),
+        "inputs": hashlib.sha256(inputs.tobytes()).hexdigest()[:12],
+    }
+
+
+def long_plane(n: int = 200_000_000) -> dict[str, int]:
+    """Peak memory of one plane of n bits at S = 0.9, in bytes, over that of its arrays."""
+    from f2f import Decoder
+
+    care = np.arange(0, n, 10)
+    care += np.random.default_rng(0).integers(0, 10, len(care), dtype=np.int8)
+    target = np.random.default_rng(1).integers(0, 2, len(care), dtype=np.uint8)
+    before = peak_memory()
+    encoder_of("beam")(care, target, n, Decoder(8, 80, 7, 0), 1, 16)
+    return {"bytes": peak_memory() - before}
+
+
+def peak_memory() -> int:
+    """Of this process, in bytes; the `ru_maxrss` of a child begins with that of its parent."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return 1024 * int(status["VmHWM"].split()[0])
+
+
+class Version:
+    """A process that encodes with the package of one checkout, a JSON line a case."""
+
+    def __init__(self, name: str, checkout: Path) -> None:
+        self.name = name
+        command = [sys.executable, __file__, "--worker"]
+        environment = os.environ | {"PYTHONPATH": str(checkout.resolve() / "lib")}
+        self.process = subprocess.Popen(
+            command, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+
+    def __call__(self, case: dict[str, Any]) -> dict[str, Any]:
+        print(json.dumps(case), file=self.process.stdin, flush=True)
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit(f"version {self.name!r} stopped at {case}")
+        return json.loads(line)
+
+
+def work() -> int:
+    """Answer cases from standard input until it ends."""
+    for line in sys.stdin:
+        case = json.loads(line)
+        print(json.dumps(encode(case) if case else long_plane()), flush=True)
+    return 0
+
+
+def check_golden() -> None:
+    """Both encoders reach the optimum of every golden case."""
+    from f2f_study.experiments.beyond import golden_optima
+
+    golden = golden_optima()
+    wrong = golden[(golden["beam"] != golden["optimum"]) | (golden["viterbi"] != golden["optimum"])]
+    if len(wrong):
+        raise SystemExit(f"not the golden optimum:\n{wrong}")
+
+
+def judge(rows: pd.DataFrame, keys: list[str]) -> list[str]:
+    """Print medians of every case, by version; return the requirements that fail."""
+    table = rows.pivot_table("cpu_time_ns_per_care_bit", keys, "version", "median", sort=False)
+    now = rows[rows["version"] == "now"].groupby(keys, sort=False)
+    table.insert(0, "E_percent", now["efficiency_percent"].first())
+    if "before" in table:
+        table["ratio"] = table["now"] / table["before"]
+        table["same_inputs"] = rows.groupby(keys)["inputs"].nunique() == 1
+    print(table.round(3).to_string())
+    slow = table[table["ratio"] > SLOWER] if "ratio" in table else table[:0]
+    failed = [
+        f"{case}: {row.now / row.before:.2f} of the time before" for case, row in slow.iterrows()
+    ]
+    for (sparsity, count), part in table.loc["beam"].groupby(["sparsity", "planes"]):
+        for percent, speed in WANTED:
+            if not ((part["E_percent"] >= percent) & (1e9 / part["now"] >= speed)).any():
+                failed.append(f"E >= {percent} at {speed:g}/s, S = {sparsity}, {count} planes")
+    return failed
+
+
+def main() -> int:
+    """Check, measure, print, write; returns 1 if a requirement fails."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--before", type=Path, help="checkout of the version to compare with")
+    parser.add_argument("--out", default="runs/benchmarks/encode", help="folder of the CSV file")
+    parser.add_argument("--repeats", type=int, default=5, help="samples of each time")
+    parser.add_argument("--blocks", type=int, default=20_000, help="blocks of a plane")
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.worker:
+        return work()
+    from f2f_study import results
+
+    print(results.hardware())
+    check_golden()
+    versions = [Version("now", CHECKOUT)]
+    versions += [Version("before", given.before)] if given.before else []
+    rows = pd.DataFrame(
+        {"version": version.name, **case, "repeat": repeat, **version(case)}
+        for case in cases(given.blocks)
+        for repeat in range(given.repeats)
+        for version in versions[:: 1 - 2 * (repeat % 2)]
+    )
+    rows["efficiency_percent"] = 100 * (1 - rows["wrong_bits"] / rows["care_bits"])
+    results.write_csv(Path(given.out) / "encode.csv", rows)
+    failed = judge(rows, [*cases(1)[0]])
+    extra = Version("now", CHECKOUT)({})["bytes"]  # nothing before it has used more
+    print(f"one plane of 200 M bits: {extra / 1e6:.0f} MB beside care and target")
+    if extra > 1e9:
+        failed.append("200 M plane bits in 1 GB")
+    print("failed: " + "; ".join(failed) if failed else "all requirements hold")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,294 @@
+"""What is counted in every study: E, memory, its bounds, the spread of n_u, XOR gates.
+
+A weight is pruned with probability S, independently; every bit of an unpruned one is a fair coin.
+Then the mask has H(S) bits a weight and the values (1-S)·n_w, and no lossless code takes less. The
+decoder regenerates bits at pruned places as anything, so a code of the values alone may take
+(1-S)·n_w, and its block of n_out plane bits at best n_in = n_out·(1-S) bits.
+
+Paper symbols: S = `sparsity`, N_in = `n_in`, N_out = `n_out`, n_w = `n_w`, E = efficiency in %,
+n_u = unpruned weights of a block.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.stats import binom
+
+from f2f.base import validate
+from f2f.base.entropy import binary_entropy
+from f2f.decoder.decoder import Decoder
+from f2f.decoder.folded import FOLD_GATES
+
+PAPER_CHUNK = 512  # plane bits that share one end bit in the paper-style accounting
+PAPER_ERROR_BITS = 1 + 9  # a flag and the place within the chunk
+
+
+def efficiency(care_bits: Any, wrong_bits: Any) -> Any:
+    """Encoding efficiency E: care bits that decode right, in % (100 if there are none).
+
+    Parameters
+    ----------
+    care_bits, wrong_bits : int or pandas.Series of int
+        Care bits, and those of them that decode wrong.
+
+    Returns
+    -------
+    float or pandas.Series of float
+
+    Raises
+    ------
+    ValueError
+        More wrong bits than care bits, or fewer than none.
+    """
+    if np.any(np.less(wrong_bits, 0) | np.greater(wrong_bits, care_bits)):
+        raise ValueError(f"wrong_bits must be in 0..{care_bits}, got {wrong_bits}")
+    return 100 * (1 - wrong_bits / np.maximum(care_bits, 1))
+
+
+def block_length(n_in: int, sparsity: float) -> int:
+    """The paper's n_out: the most whole plane bits whose care bits n_in input bits can carry.
+
+    Parameters
+    ----------
+    n_in : int
+        Input bits of a block.
+    sparsity : float
+        Share of pruned weights, at least 0 and below 1.
+
+    Returns
+    -------
+    int
+        n_in/(1-S), rounded down: as many care bits as input bits on average, or just fewer.
+
+    Examples
+    --------
+    >>> block_length(8, 0.9), block_length(8, 0.7)
+    (80, 26)
+    """
+    if not 0 <= sparsity < 1:
+        raise ValueError(f"sparsity must be at least 0 and below 1, got {sparsity!r}")
+    return int(n_in / (1 - sparsity) + 1e-6)
+
+
+def paper_bits(n_bits: int, n_errors: int) -> int:
+    """Bits of the paper-style correction stream, for comparison; the package stores less.
+
+    Chunks of 512 plane bits; 1 + 9 bits for each wrong bit and one end bit for each chunk.
+
+    Parameters
+    ----------
+    n_bits, n_errors : int
+        Plane bits, and wrong care bits among them.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    ValueError
+        A negative number, or more errors than bits.
+
+    Examples
+    --------
+    >>> paper_bits(1024, 3)
+    32
+    """
+    n_bits = validate.integer("n_bits", n_bits, 0)
+    n_errors = validate.integer("n_errors", n_errors, 0, n_bits)
+    return -(-n_bits // PAPER_CHUNK) + PAPER_ERROR_BITS * n_errors
+
+
+def memory_reduction(stored_bits: float, original_bits: float) -> float:
+    """Memory reduction from what is really stored, in %: 100·(1 - stored/original).
+
+    Raises
+    ------
+    ValueError
+        `original_bits` is not positive.
+    """
+    if not original_bits > 0:
+        raise ValueError(f"original_bits must be positive, got {original_bits!r}")
+    return 100 * (1 - stored_bits / original_bits)
+
+
+def memory_reduction_bound(sparsity: float, n_w: int, with_mask: bool = True) -> float:
+    """Greatest memory reduction in %: 100·(S - H(S)/n_w), or 100·S without the mask.
+
+    Parameters
+    ----------
+    sparsity : float
+        Probability of pruning, 0 to 1.
+    n_w : int
+        Bits a weight.
+    with_mask : bool
+        The code also holds which weights are pruned.
+
+    Returns
+    -------
+    float
+        Negative where the mask costs more than pruning saves.
+
+    Examples
+    --------
+    >>> round(memory_reduction_bound(0.9, 8), 2), memory_reduction_bound(0.9, 8, with_mask=False)
+    (84.14, 90.0)
+    """
+    sparsity = _share("sparsity", sparsity)
+    n_w = validate.integer("n_w", n_w, 1)
+    return 100 * (sparsity - (binary_entropy(sparsity) / n_w if with_mask else 0.0))
+
+
+def analytic_memory_reduction(
+    n_in: int, n_out: int, sparsity: float, efficiency: float, n_w: int, mask_bits: float = 0.0
+) -> float:
+    """Memory reduction in % as the paper computes it, from E alone.
+
+    A plane bit takes n_in/n_out bits of payload, (1-S)(1-E)·10 for corrections and 1/512 for the
+    ends of their chunks (see `paper_bits`); a weight has n_w plane bits.
+
+    Parameters
+    ----------
+    n_in, n_out : int
+        Input bits and plane bits of a block.
+    sparsity : float
+        Share of pruned weights, 0 to 1.
+    efficiency : float
+        E in %.
+    n_w : int
+        Bits a weight.
+    mask_bits : float
+        Bits a weight of its mask; 0: the zeros are not reproduced.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> round(analytic_memory_reduction(8, 80, 0.9, 99.5, n_w=8), 2)
+    89.3
+    """
+    sparsity = _share("sparsity", sparsity)
+    wrong = 1 - _share("efficiency / 100", efficiency / 100)
+    n_in, n_out = validate.integer("n_in", n_in, 1), validate.integer("n_out", n_out, 1)
+    n_w = validate.integer("n_w", n_w, 1)
+    per_bit = n_in / n_out + (1 - sparsity) * wrong * PAPER_ERROR_BITS + 1 / PAPER_CHUNK
+    return 100 * (1 - per_bit - mask_bits / n_w)
+
+
+class Spread(NamedTuple):
+    """Spread of n_u, the unpruned weights of a block.
+
+    Attributes
+    ----------
+    variation : float
+        Coefficient of variation; nan if nothing is unpruned.
+    binomial : float
+        What independent pruning at this density gives.
+    """
+
+    variation: float
+    binomial: float
+
+
+def unpruned_per_block(care_mask: np.ndarray, n_out: int) -> np.ndarray:
+    """n_u of every whole block.
+
+    Parameters
+    ----------
+    care_mask : ndarray of bool or 0/1, shape (n,)
+        1 = unpruned.
+    n_out : int
+        Positions of a block.
+
+    Returns
+    -------
+    ndarray of int64, shape (n // n_out,)
+    """
+    care_mask = validate.bits("care_mask", care_mask)
+    n_out = validate.integer("n_out", n_out, 1)
+    blocks = len(care_mask) // n_out
+    return care_mask[: blocks * n_out].reshape(blocks, n_out).sum(1, dtype=np.int64)
+
+
+def spread(care_mask: np.ndarray, n_out: int) -> Spread:
+    """Spread of n_u over the whole blocks of a mask; arguments as `unpruned_per_block`.
+
+    Raises
+    ------
+    ValueError
+        There is not one whole block.
+    """
+    n_u = unpruned_per_block(care_mask, n_out)
+    if not n_u.size:
+        raise ValueError(
+            f"care_mask must have at least n_out={n_out} elements, got {len(care_mask)}"
+        )
+    mean = float(n_u.mean())
+    variation = float(n_u.std()) / mean if mean else math.nan
+    return Spread(variation, binomial_variation(1 - mean / n_out, n_out))
+
+
+def binomial_variation(sparsity: float, n_out: int) -> float:
+    """Coefficient of variation of n_u for independent pruning, sqrt(S / (n_out·(1-S))).
+
+    nan at S = 1, where nothing is unpruned.
+    """
+    sparsity = _share("sparsity", sparsity)
+    n_out = validate.integer("n_out", n_out, 1)
+    return math.sqrt(sparsity / (n_out * (1 - sparsity))) if sparsity < 1 else math.nan
+
+
+def nearest_of_random_words(n_u: int, words: int) -> float:
+    """Expected Hamming distance of n_u fair bits to the nearest of so many random words.
+
+    The distance to one word is binomial (n_u, 1/2), and the nearest of independent ones is farther
+    than d with probability P(Bin > d)**words. The words of a decoder are linear combinations, only
+    pairwise independent, so that an encoder makes a few more errors.
+
+    Parameters
+    ----------
+    n_u : int
+        Care bits of a block.
+    words : int
+        Outputs that the decoder can reach; 2**n_in without shift registers.
+
+    Returns
+    -------
+    float
+        Wrong bits of the block.
+
+    Examples
+    --------
+    >>> nearest_of_random_words(1, 256) < 1e-9, round(nearest_of_random_words(8, 256), 2)
+    (True, 0.37)
+    """
+    return float((binom.sf(np.arange(n_u + 1), n_u, 0.5) ** words).sum())
+
+
+def xor_gates(decoder: Decoder) -> np.ndarray:
+    """Two-input XOR gates of each output bit, if rows share none.
+
+    A row of M of weight w needs w - 1 gates (none for w = 0). The gates that fold the window of a
+    folded matrix are shared: every row has an equal part of them.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_out,)
+        Their sum is the decoder's.
+    """
+    folded = decoder.nibbles
+    if folded is None:
+        return np.maximum(np.bitwise_count(decoder.rows) - 1.0, 0)
+    own = np.maximum(np.bitwise_count(folded).sum(1) - 1.0, 0)
+    return own + FOLD_GATES / decoder.n_out
+
+
+def _share(name: str, value: float) -> float:
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} must be in 0..1, got {value!r}")
+    return float(value)
