@@ -31,7 +31,7 @@ from f2f.encoder.beam import _decide, encode_beam
 from f2f.encoder.branching import hash_shift
 from f2f.encoder.elimination import rotate_left
 from f2f.encoder.rate import choose_n_out
-from f2f_study import results
+from f2f_study import provenance, results
 from f2f_study.experiments import beyond
 
 SPARSITIES = (0.9, 0.8, 0.7, 0.6)
@@ -259,7 +259,7 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=5, help="samples of each time")
     parser.add_argument("--blocks", type=int, default=20_000, help="blocks of a plane")
     given = parser.parse_args()
-    print(results.hardware())
+    print(provenance.hardware())
     check()
     model = [model_row(repeat) for repeat in range(given.repeats)]
     common = dict(n_s=7, blocks=given.blocks, repeats=given.repeats)

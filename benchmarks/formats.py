@@ -32,7 +32,7 @@ import f2f
 from f2f.base.entropy import floor_bits
 from f2f.format.orders import matrix_shape
 from f2f.tensorfile import read_tensors, write_tensors
-from f2f_study import results
+from f2f_study import provenance, results
 from f2f_study.baselines import sizes as baselines
 from f2f_study.networks.quantize import quantize
 
@@ -258,7 +258,7 @@ def main() -> int:
     parser.add_argument("--size", type=int, default=1024, help="rows of the drawn matrices")
     given = parser.parse_args()
     beams = sorted({DEFAULT_BEAM, *map(int, given.beams.split(","))})
-    print(results.hardware())
+    print(provenance.hardware())
     cases: list[tuple[str, Callable[[str, float], Tensors]]] = [
         (f"drawn {given.size}x{given.size}", lambda dtype, s: drawn(dtype, s, given.size))
     ]

@@ -28,7 +28,7 @@ from f2f.encoder.shaping import encode_shaped
 from f2f.format.mask import encode_mask
 from f2f.format.mask_rates import thinning_law
 from f2f.format.orders import Order
-from f2f_study import results
+from f2f_study import provenance, results
 from f2f_study.sources import dlmc
 
 N = 400_000
@@ -209,7 +209,7 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=3, help="samples of each time")
     parser.add_argument("--models", action="store_true", help="also the published masks (minutes)")
     given = parser.parse_args()
-    print(results.hardware())
+    print(provenance.hardware())
     encode_mask(np.random.default_rng(0).random(5000) < 0.1, "cascade", beam=2).decode()  # compile
     sizes = independent(given.repeats)
     print_sizes(sizes)

@@ -28,7 +28,7 @@ from pathlib import Path
 
 import numpy as np
 
-from f2f_study import results
+from f2f_study import provenance, results
 from f2f_study.experiments.beyond import N_IN, block_length
 from f2f_study.experiments.matrices import MatrixRow, make_matrix, measure_matrix
 
@@ -120,7 +120,7 @@ def main() -> int:
     parser.add_argument("--blocks", type=int, default=20_000, help="of each plane")
     given = parser.parse_args()
     check()
-    print(results.hardware())
+    print(provenance.hardware())
     cases = [
         (kind_of(family, n_s), n_s, sparsity, seed)
         for n_s in REGISTERS

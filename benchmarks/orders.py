@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 from f2f.format.orders import ORDERS
-from f2f_study import results
+from f2f_study import provenance, results
 from f2f_study.experiments.beyond import RATES, OrderRow, measure_orders
 from f2f_study.sources import NETWORKS, available, open_model
 
@@ -64,7 +64,7 @@ def main() -> int:
     parser.add_argument("--sparsity", type=float, default=0.9, help="nominal, of the models")
     parser.add_argument("--beam", type=int, default=64, help="hypotheses kept")
     given = parser.parse_args()
-    print(results.hardware())
+    print(provenance.hardware())
     pairs = [
         (network, method)
         for network in NETWORKS

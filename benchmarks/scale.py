@@ -26,7 +26,7 @@ import joblib
 import numpy as np
 
 from f2f.parallel import compress_model, decompress_model
-from f2f_study import results
+from f2f_study import provenance, results
 
 N_W = 8  # bits a weight
 SPARSITY = 0.9
@@ -115,7 +115,7 @@ def main() -> int:
     given = parser.parse_args()
     powers = [2**i for i in range(joblib.cpu_count().bit_length())]
     counts = [int(jobs) for jobs in given.jobs.split(",") if jobs] or powers
-    print(results.hardware())
+    print(provenance.hardware())
     weights = made(given.tensors, given.size)
     n = sum(weight.size for weight in weights.values())
     cost = []

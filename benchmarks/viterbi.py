@@ -25,7 +25,7 @@ from numba import njit
 from f2f.decoder.decoder import Decoder
 from f2f.encoder import exact as viterbi
 from f2f.encoder import minplus
-from f2f_study import results
+from f2f_study import provenance, results
 
 N_IN = 8
 # n_s, n_out, S; in the last, most blocks have too many care bits for the convolution to pay
@@ -218,7 +218,7 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=7, help="samples of each time")
     given = parser.parse_args()
     check()
-    print(results.hardware())
+    print(provenance.hardware())
     times = time_all(given.repeats)
     out = Path(given.out)
     results.write_csv(out / "viterbi_times.csv", times)

@@ -30,7 +30,7 @@ import numpy as np
 
 from f2f.format.codec import compress
 from f2f.product import device, spmm
-from f2f_study import results
+from f2f_study import provenance, results
 from f2f_study.baselines.csr import CSR
 from f2f_study.baselines.products import pack_matrix
 from f2f_study.experiments import products_gpu
@@ -134,7 +134,7 @@ def _measure_case(
     moved = x.nbytes + 4 * exact.size
     for repeat, candidate, time_us in _by_turns(candidates, repeats):
         yield CpuRow(
-            results.hardware(), candidate.name, candidate.dtype, case.rows, case.cols,
+            provenance.hardware(), candidate.name, candidate.dtype, case.rows, case.cols,
             case.sparsity, case.columns, candidate.threads, repeat, time_us,
             candidate.stored_bytes, candidate.stored_bytes + moved, operations,
             errors[candidate.name],
@@ -213,7 +213,7 @@ def _machine(torch: Any, repeats: int, threads: int) -> Iterator[CpuRow]:
     for candidate, moved, operations in pairs:
         for repeat, _, time_us in _by_turns([candidate], repeats):
             yield CpuRow(
-                results.hardware(), candidate.name, "float32", 2048, 2048, 0.0, 2048, threads,
+                provenance.hardware(), candidate.name, "float32", 2048, 2048, 0.0, 2048, threads,
                 repeat, time_us, candidate.stored_bytes, moved, operations, 0.0,
             )  # fmt: skip
 
@@ -275,8 +275,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             gpu_rows = list(products_gpu.measure(gpu_cases, 2 * options.repeats))
             results.write_csv(options.out / products_gpu.CSV, gpu_rows)
             print("\n".join(products_gpu.compare(gpu_rows)))
-    facts = results.provenance(out=str(options.out), repeats=options.repeats)
-    results.write_provenance(options.out, facts)
+    facts = provenance.gather(out=str(options.out), repeats=options.repeats)
+    provenance.write(options.out, facts)
     return 0
 
 
