@@ -154,7 +154,8 @@ def summaries(run: Path) -> pd.DataFrame:
     folders = sorted(path.parent for path in run.glob("[0-9]*/summary.csv"))
     parts = {folder.name: read_summary(folder) for folder in folders}
     if not parts:
-        return pd.DataFrame(columns=["notebook", *SUMMARY])
+        nothing = pd.DataFrame(columns=["notebook", *SUMMARY])
+        return nothing.astype({"value": float, "tolerance": float})
     return pd.concat(parts, names=["notebook"]).reset_index("notebook")
 
 

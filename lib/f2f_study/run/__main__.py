@@ -57,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"The executed notebook is in {shown(target)}.failed", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nInterrupted; nothing was added to the run", file=sys.stderr)
+        kept = "finished cells are kept" if given.grid else "nothing was added to the run"
+        print(f"\nInterrupted; {kept}", file=sys.stderr)
         return 130
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -44,24 +44,19 @@ def quantities(run: Path, reference: Path) -> pd.DataFrame:
     keys = ["notebook", "quantity"]
     ours, theirs = (results.summaries(folder).set_index(keys) for folder in (run, reference))
     theirs = theirs[theirs.index.get_level_values("notebook").isin(notebooks(run))]
-    both = ours.drop(columns="tolerance").join(theirs, how="outer", rsuffix="_there", sort=False)
-    order = ours.index.append(theirs.index.difference(ours.index, sort=False))
-    both = both.loc[order].reset_index().sort_values("notebook", kind="stable", ignore_index=True)
+    both = pd.concat([ours, theirs.add_suffix("_there")], axis=1).reset_index()
+    both = both.sort_values("notebook", kind="stable", ignore_index=True)
     distance = both["value"] - both["value_there"]
-    deviation = (distance / both["tolerance"]).mask(distance == 0, 0.0)
-    agrees = within(both["value_there"], both["value"], both["tolerance"])
+    tolerance = both["tolerance_there"]
+    agrees = within(both["value_there"], both["value"], tolerance)
     same_unit = (both["unit"] == both["unit_there"]) | both["unit_there"].isna()
-    return pd.DataFrame(
-        {
-            "notebook": both["notebook"],
-            "quantity": both["quantity"],
-            "value": both["value"],
-            "reference": both["value_there"],
-            "unit": both["unit"].fillna(both["unit_there"]),
-            "tolerance": both["tolerance"],
-            "deviation": deviation,
-            "agrees": agrees & same_unit,
-        }
+    return both[keys].assign(
+        value=both["value"],
+        reference=both["value_there"],
+        unit=both["unit"].fillna(both["unit_there"]),
+        tolerance=tolerance,
+        deviation=(distance / tolerance).mask(distance == 0, 0.0),
+        agrees=agrees & same_unit,
     )
 
 

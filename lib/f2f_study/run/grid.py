@@ -20,8 +20,9 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from reprlib import repr  # a few bytes of YAML may stand for gigabytes
 from typing import Any
 
 import nbformat
@@ -48,24 +49,24 @@ def read_grid(path: Path) -> dict[str, Any]:
         raise ValueError(f"keys of {path} must be notebook, profile, parameters, got {unknown}")
     for key in ("notebook", "profile"):
         if not isinstance(grid.setdefault(key, ""), str):
-            raise ValueError(f"{key} of {path} must be text in quotes, got {grid[key]!r}")
+            raise ValueError(f"{key} of {path} must be text in quotes, got {repr(grid[key])}")
     parameters = grid.get("parameters")
     if not isinstance(parameters, dict) or not parameters:
-        raise ValueError(f"parameters of {path} must map names to lists, got {parameters!r}")
+        raise ValueError(f"parameters of {path} must map names to lists, got {repr(parameters)}")
     for name, values in parameters.items():
         if not isinstance(values, list) or not values:
-            raise ValueError(f"{name} of {path} must be a list of values, got {values!r}")
+            raise ValueError(f"{name} of {path} must be a list of values, got {repr(values)}")
     return grid
 
 
-def combinations(parameters: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+def combinations(parameters: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
     """Every combination of the listed values, the last name changing fastest.
 
-    >>> combinations({"n_s": [0, 1], "seed": [7]})
+    >>> list(combinations({"n_s": [0, 1], "seed": [7]}))
     [{'n_s': 0, 'seed': 7}, {'n_s': 1, 'seed': 7}]
     """
-    every = itertools.product(*parameters.values())
-    return [dict(zip(parameters, values, strict=True)) for values in every]
+    for values in itertools.product(*parameters.values()):
+        yield dict(zip(parameters, values, strict=True))
 
 
 def cell_name(job: Job) -> str:

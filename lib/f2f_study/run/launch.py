@@ -41,7 +41,7 @@ class Kernel(AsyncKernelManager):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options, kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
 
-    async def start_kernel(self, **options: Any) -> None:
+    async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
         environment = os.environ | {"PYDEVD_DISABLE_FILE_VALIDATION": "1"}
         environment.pop("MPLBACKEND", None)
         root = str(results.repository_root())

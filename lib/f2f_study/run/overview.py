@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -21,6 +22,16 @@ def files(run: Path) -> pd.DataFrame:
 def figures(run: Path) -> dict[str, bytes]:
     """Every figure of a run: its name (notebook/name) and it as a small PNG."""
     return {f"{p.parent.name}/{p.stem}": _thumbnail(p) for p in sorted(run.glob("*/*.png"))}
+
+
+def summary(quantities: pd.DataFrame) -> list[results.Quantity]:
+    """How many rows of `f2f_study.run.compare.quantities`, how many judged, how many beyond."""
+    counted = {
+        "quantities": len(quantities),
+        "quantities judged": quantities["tolerance"].notna().sum(),
+        "quantities beyond tolerance": (~quantities["agrees"]).sum(),
+    }
+    return [results.Quantity(name, float(n), "1", math.nan) for name, n in counted.items()]
 
 
 def _thumbnail(path: Path, width: int = 640) -> bytes:

@@ -15,9 +15,9 @@ from __future__ import annotations
 import ast
 import json
 import math
-import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from reprlib import repr  # a few bytes of YAML may stand for gigabytes
 from typing import Any, NamedTuple
 
 import nbformat
@@ -168,7 +168,7 @@ def _fitting(notebook: Path, name: str, kind: str, value: Any) -> Any:
         parts = str(value).strip("[] ").split(",")
         hint = f"; write [{', '.join(part.strip() for part in parts)}]"
     wanted = kind if known else "bool, int, float, str or list"
-    raise ValueError(f"{name} of {notebook.stem} must be {wanted}, got {reprlib.repr(value)}{hint}")
+    raise ValueError(f"{name} of {notebook.stem} must be {wanted}, got {repr(value)}{hint}")
 
 
 def _fitted(kind: str, value: Any) -> Any:
