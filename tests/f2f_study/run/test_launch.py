@@ -9,8 +9,6 @@ import psutil
 import pytest
 
 from f2f_study import provenance, results
-from f2f_study.figures import REGISTER
-from f2f_study.figures.style import canvas, draws, series
 from f2f_study.run import launch
 from f2f_study.run.__main__ import main
 from f2f_study.run.parameters import Job, find_notebooks
@@ -148,23 +146,21 @@ def test_the_overview_sees_the_run_it_is_added_to(checkout, notebook, no_kernel,
     assert value_of(folder) == 7.0 and (folder / "07_all" / "summary.csv").exists()
 
 
-def test_figures_are_redrawn_from_csv_alone(tmp_path, monkeypatch):
-    monkeypatch.setitem(REGISTER, "points.csv", [])
-
-    @draws("points.csv")
-    def points(rows):
-        figure, axes = canvas()
-        axes.plot(rows["x"], rows["y"], **series(0))
-        return figure
-
-    folder = tmp_path / "run" / "02"
+def test_figures_are_redrawn_from_csv_alone(tmp_path, capsys):
+    folder = tmp_path / "run" / "07_overview"
     folder.mkdir(parents=True)
-    (folder / "points.csv").write_text("x,y\n0,1\n1,3\n")
+    (folder / "overview.csv").write_text(
+        "notebook,quantity,value,reference,unit,tolerance,deviation,agrees\n"
+        "02_synthetic,E,99.1,99.0,%,0.2,0.5,True\n"
+        "02_synthetic,time,1.0,2.0,s,,,True\n"
+        "03_beyond,E,99.4,99.0,%,0.2,2.0,False\n"
+    )
     assert main(["--figures-only", str(tmp_path / "run")]) == 0
-    svg = (folder / "points.svg").read_bytes()
-    assert (folder / "points.png").stat().st_size > 1000 and b"<svg" in svg
+    assert capsys.readouterr().out == f"{folder / 'deviations.png'}\n"
+    svg = (folder / "deviations.svg").read_bytes()
+    assert b"03_beyond" in svg and (folder / "deviations.png").is_file()
     assert main(["--figures-only", str(tmp_path / "run")]) == 0
-    assert (folder / "points.svg").read_bytes() == svg, "the same CSV gives the same file"
+    assert (folder / "deviations.svg").read_bytes() == svg, "the same CSV gives the same file"
     assert main(["--figures-only", str(tmp_path / "none")]) == 2
 
 
