@@ -15,6 +15,7 @@ numbers it stands for (`Quantity`). The columns of every file are defined in `ru
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -159,10 +160,11 @@ def summaries(run: Path) -> pd.DataFrame:
     return pd.concat(parts, names=["notebook"]).reset_index("notebook")
 
 
-def shown(value: float, unit: str = "1") -> str:
-    """A number with six digits and its unit; a pure number has unit "1", which is not written.
+def shown(value: float, unit: str = "1", tolerance: float = math.nan) -> str:
+    """A number with six digits, what it may differ, and its unit, which "1" is not.
 
-    >>> shown(99.4612345, "%"), shown(3, "1")
-    ('99.4612 %', '3')
+    >>> shown(99.4612345, "%", 0.05), shown(3)
+    ('99.4612 ± 0.05 %', '3')
     """
-    return f"{value:.6g} {'' if unit == '1' else unit}".strip()
+    accepted = "" if math.isnan(tolerance) else f" ± {tolerance:.3g}"
+    return f"{value:.6g}{accepted} {'' if unit == '1' else unit}".strip()

@@ -154,7 +154,7 @@ CHANGES: dict[str, Callable[[Path], dict[str, Any]]] = {"07_overview": changed_r
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_and_its_results_hold(notebook, tmp_path):
-    assert notebook.stem in CHECKS, f"tests/test_notebooks.py has no check of {notebook.stem}"
+    assert notebook.stem in CHECKS, f"CHECKS has nothing of {notebook.stem}"
     changes = CHANGES.get(notebook.stem, lambda folder: {})(tmp_path)
     launch.execute(Job.of(notebook, "tiny", changes), tmp_path)
     folder = tmp_path / notebook.stem

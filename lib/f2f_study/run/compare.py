@@ -41,23 +41,28 @@ def quantities(run: Path, reference: Path) -> pd.DataFrame:
         `deviation`, (value - reference) / tolerance; `agrees`, whether the value is accepted. A
         quantity that the reference lacks agrees, one that the run lacks does not.
     """
+    both = _beside(run, reference)
+    distance = both["value"] - both["value_there"]
+    return both[["notebook", "quantity"]].assign(
+        value=both["value"],
+        reference=both["value_there"],
+        unit=both["unit"].fillna(both["unit_there"]),
+        tolerance=both["tolerance_there"],
+        deviation=(distance / both["tolerance_there"]).mask(distance == 0, 0.0),
+        agrees=both["agrees"],
+    )
+
+
+def _beside(run: Path, reference: Path) -> pd.DataFrame:
+    """The summaries of both, `_there` behind the columns of the reference, and `agrees`."""
     keys = ["notebook", "quantity"]
     ours, theirs = (results.summaries(folder).set_index(keys) for folder in (run, reference))
     theirs = theirs[theirs.index.get_level_values("notebook").isin(notebooks(run))]
     both = pd.concat([ours, theirs.add_suffix("_there")], axis=1).reset_index()
     both = both.sort_values("notebook", kind="stable", ignore_index=True)
-    distance = both["value"] - both["value_there"]
-    tolerance = both["tolerance_there"]
-    agrees = within(both["value_there"], both["value"], tolerance)
+    near = within(both["value_there"], both["value"], both["tolerance_there"])
     same_unit = (both["unit"] == both["unit_there"]) | both["unit_there"].isna()
-    return both[keys].assign(
-        value=both["value"],
-        reference=both["value_there"],
-        unit=both["unit"].fillna(both["unit_there"]),
-        tolerance=tolerance,
-        deviation=(distance / tolerance).mask(distance == 0, 0.0),
-        agrees=agrees & same_unit,
-    )
+    return both.assign(agrees=near & same_unit)
 
 
 def differences(run: Path, reference: Path) -> pd.DataFrame:
@@ -89,12 +94,10 @@ def differences(run: Path, reference: Path) -> pd.DataFrame:
         wanted, found = (", ".join(results.read_csv(p).columns) for p in (path, other))
         if wanted != found:
             rows.append((path.parent.name, f"columns of {path.name}", wanted, found))
-    beside = quantities(run, reference)
-    units = results.summaries(run).set_index(["notebook", "quantity"])["unit"]
-    for row in beside[~beside["agrees"] & beside["notebook"].isin(shared)].itertuples():
-        unit = units.get((row.notebook, row.quantity), "")
-        found = f"{row.value:.6g} {unit}" if unit else "absent"
-        wanted = f"{row.reference:.6g} ± {row.tolerance:.3g} {row.unit}"
+    beside = _beside(run, reference)
+    for row in beside[~beside["agrees"]].itertuples():
+        wanted = results.shown(row.value_there, row.unit_there, row.tolerance_there)
+        found = "absent" if pd.isna(row.unit) else results.shown(row.value, row.unit)
         rows.append((row.notebook, row.quantity, wanted, found))
     return pd.DataFrame(rows, columns=["notebook", "what", "reference", "found"])
 

@@ -22,7 +22,7 @@ import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from reprlib import repr  # a few bytes of YAML may stand for gigabytes
+from reprlib import repr as short  # a few bytes of YAML may stand for gigabytes
 from typing import Any
 
 import nbformat
@@ -49,13 +49,13 @@ def read_grid(path: Path) -> dict[str, Any]:
         raise ValueError(f"keys of {path} must be notebook, profile, parameters, got {unknown}")
     for key in ("notebook", "profile"):
         if not isinstance(grid.setdefault(key, ""), str):
-            raise ValueError(f"{key} of {path} must be text in quotes, got {repr(grid[key])}")
+            raise ValueError(f"{key} of {path} must be text in quotes, got {short(grid[key])}")
     parameters = grid.get("parameters")
     if not isinstance(parameters, dict) or not parameters:
-        raise ValueError(f"parameters of {path} must map names to lists, got {repr(parameters)}")
+        raise ValueError(f"parameters of {path} must map names to lists, got {short(parameters)}")
     for name, values in parameters.items():
         if not isinstance(values, list) or not values:
-            raise ValueError(f"{name} of {path} must be a list of values, got {repr(values)}")
+            raise ValueError(f"{name} of {path} must be a list of values, got {short(values)}")
     return grid
 
 

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +122,7 @@ def concurrently(
     The first failure starts no further task and waits for those that run; an interrupt, and a
     caller that stops early, end their kernels.
     """
+    at_a_time = max(1, min(at_a_time, len(tasks)))
     with _shared_cores(at_a_time), ThreadPoolExecutor(at_a_time) as pool:
         waiting = {pool.submit(work, *task): task for task in tasks}
         try:
@@ -138,7 +139,8 @@ def _end_kernels(futures: Sequence[Future[Any]]) -> None:
     """Kill what this process started until no future runs, kernels just starting included."""
     while wait([future for future in futures if not future.done()], timeout=0.2).not_done:
         for child in psutil.Process().children(recursive=True):
-            child.kill()
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
 
 
 @contextmanager

@@ -17,7 +17,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from reprlib import repr  # a few bytes of YAML may stand for gigabytes
+from reprlib import repr as short  # a few bytes of YAML may stand for gigabytes
 from typing import Any, NamedTuple
 
 import nbformat
@@ -160,15 +160,15 @@ def _fitting(notebook: Path, name: str, kind: str, value: Any) -> Any:
     """The value as one of `kind`, or a ValueError that says what to write."""
     try:
         return _fitted(kind, value)
-    except (TypeError, ValueError, yaml.YAMLError):
+    except (TypeError, ValueError, OverflowError, RecursionError, yaml.YAMLError):
         pass
     known = kind in ("bool", "int", "float", "str") or kind.startswith("list")
     hint = ""
-    if kind.startswith("list") and not isinstance(value, list):
+    if kind.startswith("list") and isinstance(value, str | int | float):
         parts = str(value).strip("[] ").split(",")
         hint = f"; write [{', '.join(part.strip() for part in parts)}]"
     wanted = kind if known else "bool, int, float, str or list"
-    raise ValueError(f"{name} of {notebook.stem} must be {wanted}, got {repr(value)}{hint}")
+    raise ValueError(f"{name} of {notebook.stem} must be {wanted}, got {short(value)}{hint}")
 
 
 def _fitted(kind: str, value: Any) -> Any:

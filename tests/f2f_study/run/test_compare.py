@@ -57,7 +57,7 @@ def test_another_unit_is_a_difference(runs):
     run, reference = runs
     results.write_summary(run / "02", summary(unit="bits"))
     (difference,) = differences(run, reference).itertuples()
-    assert difference.found == "99.46 bits"
+    assert (difference.reference, difference.found) == ("99.46 ± 0.05 %", "99.46 bits")
 
 
 def test_absent_files_quantities_and_columns_are_listed(runs):

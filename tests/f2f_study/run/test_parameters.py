@@ -15,6 +15,8 @@ from f2f_study.run.__main__ import main
         ("exact=maybe", "exact of 01_one must be bool, got 'maybe'"),
         ("levels=0.7,0.9", "levels of 01_one must be list[float], got '0.7,0.9'; write [0.7, 0.9]"),
         ("levels=1", "must be list[float], got '1'; write [1]"),
+        ("rate=1" + 400 * "0", "rate of 01_one must be float"),
+        ("levels=" + 5000 * "[", "levels of 01_one must be list[float]"),
         ("levels=[a]", "levels of 01_one must be list[float], got '[a]'"),
         ("seed", "--set must be NAME=VALUE, got 'seed'"),
         ("run_dir=x", "run_dir must be given as --run-dir"),
