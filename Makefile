@@ -2,7 +2,7 @@
 PYTHON  ?= python3
 PROFILE ?= default
 JOBS    ?= 1
-NEWEST   = $(shell ls -td runs/*/provenance.json 2>/dev/null | grep -v '^runs/reference/' | head -n 1)
+NEWEST   = $(shell ls -td runs/*/provenance.json 2>/dev/null | grep -v -e '^runs/reference/' -e '\.failed/' -e '\.partial-' | head -n 1)
 RUN     ?= $(or $(patsubst %/provenance.json,%,$(NEWEST)),runs/reference)
 
 VENV  := .venv
@@ -41,10 +41,10 @@ lint: env  ## style, format, types and the direction of imports
 	$(VENV)/bin/lint-imports --cache-dir .import_linter_cache
 
 reproduce: env  ## run all notebooks into runs/<run-id>/ (PROFILE=default|paper, JOBS=n, ARGS='--notebook 02')
-	$(PY) -m f2f_study.run.reproduce --profile $(PROFILE) --jobs $(JOBS) $(ARGS)
+	$(PY) -m f2f_study.run --profile $(PROFILE) --jobs $(JOBS) $(ARGS)
 
 figures: env  ## redraw all figures of a run from its CSV (RUN=runs/<run-id>, default: the newest)
-	$(PY) -m f2f_study.run.reproduce --figures-only $(RUN)
+	$(PY) -m f2f_study.run --figures-only $(RUN)
 
 compare: env  ## compare a run with runs/reference (RUN=runs/<run-id>, default: the newest)
 	$(PY) -m f2f_study.run.compare $(RUN)
@@ -56,7 +56,7 @@ bench: env  ## run the benchmarks, each after its correctness check (ARGS='encod
 	$(PY) -m benchmarks $(ARGS)
 
 lab: env  ## open JupyterLab on the notebooks with the kernel of .venv
-	$(PY) -m jupyterlab --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks $(ARGS)
+	$(PY) -m jupyterlab $(if $(filter 0,$(shell id -u)),--allow-root) --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks $(ARGS)
 
 docs: env  ## write the API pages into docs/api
 	$(PY) -m pdoc --docformat markdown --output-directory docs/api f2f f2f_study

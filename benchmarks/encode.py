@@ -192,9 +192,9 @@ def main() -> int:
     given = parser.parse_args()
     if given.worker:
         return work()
-    from f2f_study import results
+    from f2f_study import provenance, results
 
-    print(results.hardware())
+    print(provenance.hardware())
     check_golden()
     versions = [Version("now", CHECKOUT)]
     versions += [Version("before", given.before)] if given.before else []

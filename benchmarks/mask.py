@@ -28,7 +28,7 @@ from f2f.decoder.decoder import Decoder
 from f2f.encoder.shaping import encode_shaped
 from f2f.format.mask import encode_mask
 from f2f.format.mask_rates import thinning_law
-from f2f_study import results
+from f2f_study import provenance, results
 
 N = 400_000
 SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8)
@@ -117,7 +117,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default="runs/benchmarks/mask", help="for the CSV")
     parser.add_argument("--repeats", type=int, default=3, help="samples of each time")
     given = parser.parse_args()
-    print(results.hardware())
+    print(provenance.hardware())
     rng = np.random.default_rng(0)
     encode_mask(rng.random(5000) < 0.1, "cascade", beam=2).decode()  # compile
     masks = [rng.random(N) < p for p in SHARES]

@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 
 from f2f.parallel import compress_model, decompress_model
-from f2f_study import results
+from f2f_study import provenance, results
 from f2f_study.experiments.product_cases import Case, matrix
 
 N_W = 8  # bits a weight
@@ -108,7 +108,7 @@ def main() -> int:
     parser.add_argument("--size", type=int, default=1024, help="rows and columns of each")
     parser.add_argument("--dask", action="store_true", help="a local Dask cluster too")
     given = parser.parse_args()
-    print(results.hardware())
+    print(provenance.hardware())
     cases = [Case(given.size, given.size, SPARSITY, seed=seed) for seed in range(given.tensors)]
     weights = {f"layer{case.seed}.weight": matrix(case) for case in cases}
     n = sum(weight.size for weight in weights.values())

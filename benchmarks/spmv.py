@@ -13,7 +13,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from f2f_study import results
+from f2f_study import provenance, results
 from f2f_study.experiments import product_cases, products
 
 REQUIRED_NS = 2.5
@@ -27,7 +27,7 @@ def main() -> int:
     parser.add_argument("--size", type=int, default=8192)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
-    print(results.hardware())
+    print(provenance.hardware())
     cases = [product_cases.Case(options.size, options.size, 0.9)]
     samples = products.measure(cases, options.repeats, options.threads)
     if options.out:

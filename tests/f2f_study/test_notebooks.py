@@ -1,17 +1,29 @@
-"""Every notebook, run at its tiny profile, with a scientific assertion on what it wrote."""
+"""Every notebook, run at its tiny profile, with a scientific assertion on what it wrote.
 
-import json
+`CHECKS` has the assertion of each notebook; the rest holds for all of them.
+"""
+
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
 
-from f2f_study import results
+from f2f_study import provenance, results
 from f2f_study.figures import REGISTER
-from f2f_study.run import reproduce
+from f2f_study.run import launch
+from f2f_study.run.parameters import (
+    PROFILES,
+    Job,
+    find_notebooks,
+    known_parameters,
+    notebook_folder,
+    read_yaml,
+)
 
-NOTEBOOKS = reproduce.find_notebooks()
+NOTEBOOKS = find_notebooks()
 REFERENCE = results.repository_root() / "runs" / "reference"
 
 
@@ -41,13 +53,33 @@ def check_models(folder):
     assert rows(folder, "quality.csv")["same_outputs"].all()
 
 
+def changed_reference(folder):
+    """The reference run but for one quantity, three accepted differences away, and one file."""
+    run = folder / "runs" / "changed"
+    shutil.copytree(REFERENCE, run, ignore=shutil.ignore_patterns("07_*", "*.ipynb", "*.svg"))
+    summary = results.read_summary(run / "02_synthetic")
+    at = summary["tolerance"].gt(0).idxmax()
+    summary.loc[at, "value"] += 3 * summary.loc[at, "tolerance"]
+    results.write_csv(run / "02_synthetic" / "summary.csv", summary)
+    (run / "01_walkthrough" / "bits.csv").unlink()
+    return {"source": str(run)}
+
+
 def check_overview(folder):
-    """The reference shown beside itself: every quantity of every notebook, no deviation."""
+    """The reference with two changes beside itself: they are shown, and every figure is."""
     shown = rows(folder, "overview.csv")
-    listed = [len(rows(path.parent, path.name)) for path in REFERENCE.glob("*/summary.csv")]
-    assert len(shown) == sum(listed) > 0
-    assert shown["agrees"].all() and (shown["deviation"].fillna(0) == 0).all()
-    assert "## Figures" in (folder / "overview.md").read_text()
+    listed = results.summaries(REFERENCE).query("notebook != '07_overview'")
+    assert len(shown) == len(listed) > 0
+    (beyond,) = shown[~shown["agrees"]].itertuples()
+    assert beyond.notebook == "02_synthetic" and beyond.deviation == pytest.approx(3)
+    assert (shown["deviation"].fillna(0) != 0).sum() == 1
+    book = nbformat.read(folder.parent / "07_overview.ipynb", 4)
+    outputs = [output for cell in book.cells for output in cell.get("outputs", [])]
+    texts = [str(output.get("data", {}).get("text/html")) for output in outputs]
+    assert any(beyond.quantity in text and "bits.csv" in text for text in texts)
+    pictures = [output for output in outputs if "image/png" in output.get("data", {})]
+    figures = [path for path in REFERENCE.glob("*/*.png") if path.parent.name != "07_overview"]
+    assert len(pictures) == len(figures) + 1
 
 
 def check_walkthrough(folder):
@@ -132,22 +164,22 @@ CHECKS: dict[str, Callable[[Path], None]] = {
 }
 
 
-def test_there_are_notebooks():
-    assert NOTEBOOKS, "notebooks/ holds no notebook"
+# What a notebook is given beside its tiny profile: name -> parameters, made in a folder.
+CHANGES: dict[str, Callable[[Path], dict[str, Any]]] = {"07_overview": changed_reference}
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_and_its_results_hold(notebook, tmp_path):
-    job = reproduce.Job.of(notebook, "tiny", {})
-    reproduce.execute(job, tmp_path)
+    assert notebook.stem in CHECKS, f"CHECKS has nothing of {notebook.stem}"
+    changes = CHANGES.get(notebook.stem, lambda folder: {})(tmp_path)
+    launch.execute(Job.of(notebook, "tiny", changes), tmp_path)
     folder = tmp_path / notebook.stem
-    summary = results.read_csv(folder / "summary.csv", results.Quantity)
+    summary = results.read_summary(folder)
     assert len(summary) and summary["value"].notna().all()
     for path in folder.glob("*.csv"):
         for figure in REGISTER.get(path.name, []):
             for suffix in (".png", ".svg"):
-                assert (folder / (figure.__name__ + suffix)).stat().st_size > 1000
-    assert notebook.stem in CHECKS, f"tests/test_notebooks.py has no check of {notebook.stem}"
+                assert (folder / (figure.__name__ + suffix)).is_file()
     CHECKS[notebook.stem](folder)
 
 
@@ -164,20 +196,18 @@ def test_a_notebook_keeps_the_common_form(notebook):
     actions = [c for c in code if "parameters" not in c.metadata.get("tags", [])]
     long = [c.source.splitlines()[0] for c in actions if len(c.source.splitlines()) > 15]
     assert not long, f"code cells of more than 15 lines: {long}"
-    known = reproduce.known_parameters(notebook)
+    known = known_parameters(notebook)
     assert known["run_dir"] == ("str", "runs/interactive")
     assert known.get("seed", ("int", 0))[0] == "int"
-    for profile in reproduce.PROFILES:
-        reproduce.Job.of(notebook, profile, {})
+    for profile in PROFILES:
+        Job.of(notebook, profile, {})
 
 
 def test_profiles_name_existing_notebooks_and_profiles():
-    import yaml
-
-    listed = yaml.safe_load((reproduce.notebook_folder() / "profiles.yaml").read_text()) or {}
+    listed = read_yaml(notebook_folder() / "profiles.yaml")
     assert set(listed) <= {path.stem for path in NOTEBOOKS}
     for profiles in listed.values():
-        assert set(profiles) <= set(reproduce.PROFILES)
+        assert set(profiles) <= set(PROFILES)
 
 
 def test_the_reference_run_explains_its_columns():
@@ -191,5 +221,4 @@ def test_the_reference_run_explains_its_columns():
 
 
 def test_the_reference_run_is_complete():
-    facts = json.loads((REFERENCE / "provenance.json").read_text())["notebooks"]
-    assert {path.stem for path in NOTEBOOKS} <= set(facts)
+    assert {path.stem for path in NOTEBOOKS} <= set(provenance.read(REFERENCE)["notebooks"])

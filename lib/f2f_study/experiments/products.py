@@ -27,7 +27,7 @@ from pathlib import Path
 import pandas as pd
 
 from f2f.product import device, spmm
-from f2f_study import results
+from f2f_study import provenance, results
 from f2f_study.baselines.products import FORMATS as BASELINES
 from f2f_study.baselines.products import ONE_COLUMN, Prepared, prepare
 from f2f_study.experiments import products_gpu
@@ -118,7 +118,7 @@ def measure(
     numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
     parts = [_machine(repeats, threads)]
     parts += [_measure_case(case, repeats, threads, formats) for case in cases]
-    return pd.concat(parts, ignore_index=True).assign(hardware=results.hardware())[list(COLUMNS)]
+    return pd.concat(parts, ignore_index=True).assign(hardware=provenance.hardware())[list(COLUMNS)]
 
 
 def summary(samples: pd.DataFrame, sparsity: float) -> list[results.Quantity]:
@@ -267,8 +267,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             samples = products_gpu.measure(gpu_cases, 2 * options.repeats)
             results.write_csv(options.out / products_gpu.CSV, samples)
             print(table(samples).to_string(float_format="{:.4g}".format))
-    facts = results.provenance(out=str(options.out), repeats=options.repeats)
-    results.write_provenance(options.out, facts)
+    facts = provenance.gather(out=str(options.out), repeats=options.repeats)
+    provenance.write(options.out, facts)
     return 0
 
 

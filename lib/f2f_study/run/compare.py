@@ -9,46 +9,15 @@ Notebooks that the run did not execute are named but are no difference.
 from __future__ import annotations
 
 import argparse
-import json
-import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from f2f_study import results
+import numpy as np
+import pandas as pd
 
-
-@dataclass(frozen=True)
-class Difference:
-    """One difference of a run from the reference, in words.
-
-    notebook, what: where. reference, found: the two values as text, empty if absent.
-    """
-
-    notebook: str
-    what: str
-    reference: str
-    found: str
-
-
-def compare(run: Path, reference: Path) -> list[Difference]:
-    """What of `run` differs from `reference` beyond the stated tolerances; empty if nothing does.
-
-    Raises `ValueError` if one of them is not a run folder, or if they share no notebook.
-    """
-    for name, folder in (("run", run), ("reference", reference)):
-        if not folder.is_dir():
-            raise ValueError(f"{name} must be the folder of a run, got {str(folder)!r}")
-    shared = [stem for stem in notebooks(reference) if stem in notebooks(run)]
-    if not shared:
-        raise ValueError(f"run must share a notebook with {reference}, got {notebooks(run)}")
-    differences = []
-    for stem in shared:
-        differences += _compare_files(stem, run / stem, reference / stem)
-        if (reference / stem / "summary.csv").exists() and (run / stem / "summary.csv").exists():
-            differences += _compare_summaries(stem, run / stem, reference / stem)
-    return differences
+from f2f_study import provenance, results
 
 
 def notebooks(run: Path) -> list[str]:
@@ -56,51 +25,110 @@ def notebooks(run: Path) -> list[str]:
     return sorted({path.parent.name for path in run.glob("[0-9]*/*.csv")})
 
 
-def _compare_files(stem: str, run: Path, reference: Path) -> list[Difference]:
-    differences = []
-    for path in sorted(reference.glob("*.csv")):
-        other = run / path.name
-        if not other.exists():
-            differences.append(Difference(stem, path.name, "file", "absent"))
-            continue
-        wanted, found = (list(results.read_csv(p).columns) for p in (path, other))
-        if wanted != found:
-            differences.append(
-                Difference(stem, f"columns of {path.name}", ", ".join(wanted), ", ".join(found))
-            )
-    return differences
+def quantities(run: Path, reference: Path) -> pd.DataFrame:
+    """Every quantity of a run beside the same one of the reference.
 
+    Parameters
+    ----------
+    run, reference : Path
+        Folders of two runs.
 
-def _compare_summaries(stem: str, run: Path, reference: Path) -> list[Difference]:
-    wanted, found = (
-        {
-            row.quantity: row
-            for row in results.read_csv(p / "summary.csv", results.Quantity).itertuples()
-        }
-        for p in (reference, run)
+    Returns
+    -------
+    DataFrame
+        Columns `notebook`, `quantity`; `value` and `reference`, both in `unit`, NaN where one of
+        them lacks the quantity; `tolerance` as the reference states it, NaN: not judged;
+        `deviation`, (value - reference) / tolerance; `agrees`, whether the value is accepted. A
+        quantity that the reference lacks agrees, one that the run lacks does not.
+    """
+    both = _beside(run, reference)
+    distance = both["value"] - both["value_there"]
+    return both[["notebook", "quantity"]].assign(
+        value=both["value"],
+        reference=both["value_there"],
+        unit=both["unit"].fillna(both["unit_there"]),
+        tolerance=both["tolerance_there"],
+        deviation=(distance / both["tolerance_there"]).mask(distance == 0, 0.0),
+        agrees=both["agrees"],
     )
-    differences = []
-    for quantity, row in wanted.items():
-        text = f"{row.value:.6g} ± {row.tolerance:.3g} {row.unit}"
-        other = found.get(quantity)
-        if other is None:
-            differences.append(Difference(stem, quantity, text, "absent"))
-        elif other.unit != row.unit or not within(row.value, other.value, row.tolerance):
-            differences.append(Difference(stem, quantity, text, f"{other.value:.6g} {other.unit}"))
-    return differences
 
 
-def within(reference: float, value: float, tolerance: float) -> bool:
-    """Whether two values agree; without a tolerance (NaN) any two do, and NaN agrees with NaN.
+def _beside(run: Path, reference: Path) -> pd.DataFrame:
+    """The summaries of both, `_there` behind the columns of the reference, and `agrees`."""
+    keys = ["notebook", "quantity"]
+    ours, theirs = (results.summaries(folder).set_index(keys) for folder in (run, reference))
+    theirs = theirs[theirs.index.get_level_values("notebook").isin(notebooks(run))]
+    both = pd.concat([ours, theirs.add_suffix("_there")], axis=1).reset_index()
+    both = both.sort_values("notebook", kind="stable", ignore_index=True)
+    near = within(both["value_there"], both["value"], both["tolerance_there"])
+    same_unit = (both["unit"] == both["unit_there"]) | both["unit_there"].isna()
+    return both.assign(agrees=near & same_unit)
+
+
+def differences(run: Path, reference: Path) -> pd.DataFrame:
+    """What of `run` differs from `reference` beyond the stated tolerances.
+
+    Returns
+    -------
+    DataFrame
+        One row per difference, in words: `notebook`; `what`, a quantity, a file or its columns;
+        `reference` and `found`, the two values as text.
+
+    Raises
+    ------
+    ValueError
+        One of them is not a run folder, or they share no notebook.
+    """
+    for name, folder in (("run", run), ("reference", reference)):
+        if not folder.is_dir():
+            raise ValueError(f"{name} must be the folder of a run, got {str(folder)!r}")
+    shared = [stem for stem in notebooks(reference) if stem in notebooks(run)]
+    if not shared:
+        raise ValueError(f"run must share a notebook with {reference}, got {notebooks(run)}")
+    rows = []
+    for path in sorted(path for stem in shared for path in (reference / stem).glob("*.csv")):
+        other = run / path.parent.name / path.name
+        if not other.exists():
+            rows.append((path.parent.name, path.name, "file", "absent"))
+            continue
+        wanted, found = (", ".join(results.read_csv(p).columns) for p in (path, other))
+        if wanted != found:
+            rows.append((path.parent.name, f"columns of {path.name}", wanted, found))
+    beside = _beside(run, reference)
+    for row in beside[~beside["agrees"]].itertuples():
+        wanted = results.shown(row.value_there, row.unit_there, row.tolerance_there)
+        found = "absent" if pd.isna(row.unit) else results.shown(row.value, row.unit)
+        rows.append((row.notebook, row.quantity, wanted, found))
+    return pd.DataFrame(rows, columns=["notebook", "what", "reference", "found"])
+
+
+def within(reference: Any, value: Any, tolerance: Any) -> Any:
+    """Whether values agree; without a tolerance (NaN) any two do, and NaN agrees with NaN.
 
     >>> within(99.46, 99.43, 0.05), within(99.46, 99.40, 0.05)
-    (True, False)
+    (np.True_, np.False_)
     """
-    if math.isnan(tolerance) or (math.isnan(reference) and math.isnan(value)):
-        return True
     # The last binary digits of the two numbers are no difference.
-    slack = 1e-9 * max(1.0, abs(reference))
-    return abs(reference - value) <= tolerance + slack
+    slack = 1e-9 * np.maximum(1.0, np.abs(reference))
+    near = np.abs(reference - value) <= tolerance + slack
+    return np.isnan(tolerance) | (np.isnan(reference) & np.isnan(value)) | near
+
+
+def conditions(run: Path, reference: Path) -> list[str]:
+    """Where profile, parameters, hardware or versions differ: the first reason of a difference."""
+    lines = []
+    ours, theirs = (provenance.read(folder)["notebooks"] for folder in (run, reference))
+    for stem in sorted(ours.keys() & theirs.keys()):
+        for key in ("profile", "parameters", "hardware", "versions"):
+            here, there = ours[stem].get(key), theirs[stem].get(key)
+            if isinstance(here, dict) and isinstance(there, dict):
+                changed = [k for k in sorted(here | there) if here.get(k) != there.get(k)]
+                here, there = (
+                    ", ".join(f"{k}={facts.get(k)}" for k in changed) for facts in (here, there)
+                )
+            if here != there:
+                lines.append(f"{stem}: {key} differ: {here} (reference: {there})")
+    return lines
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -112,38 +140,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     root = results.repository_root()
     run, reference = root / given.run, root / given.reference
     try:
-        differences = compare(run, reference)
+        found = differences(run, reference)
+        lines = conditions(run, reference)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    _print_conditions(run, reference)
     absent = [stem for stem in notebooks(reference) if stem not in notebooks(run)]
     if absent:
-        print(f"not in this run: {', '.join(absent)}")
-    for d in differences:
-        print(f"{d.notebook}: {d.what}\n    reference {d.reference}\n    this run  {d.found}")
-    count = len(differences)
-    print(f"{count} difference{'' if count == 1 else 's'} beyond tolerance" if count else "agrees")
-    return 1 if differences else 0
-
-
-def _print_conditions(run: Path, reference: Path) -> None:
-    """Say where profile, parameters or hardware differ: the first reason of a difference."""
-    facts = []
-    for folder in (run, reference):
-        path = folder / "provenance.json"
-        facts.append(json.loads(path.read_text())["notebooks"] if path.exists() else {})
-    for stem in facts[0].keys() & facts[1].keys():
-        for key in ("profile", "parameters", "hardware", "versions"):
-            ours, theirs = facts[0][stem].get(key), facts[1][stem].get(key)
-            if isinstance(ours, dict) and isinstance(theirs, dict):
-                changed = sorted(
-                    k for k in ours.keys() | theirs.keys() if ours.get(k) != theirs.get(k)
-                )
-                ours = ", ".join(f"{k}={ours.get(k)}" for k in changed)
-                theirs = ", ".join(f"{k}={theirs.get(k)}" for k in changed)
-            if ours != theirs:
-                print(f"{stem}: {key} differ: {ours} (reference: {theirs})")
+        lines.append(f"not in this run: {', '.join(absent)}")
+    for row in found.itertuples():
+        lines.append(f"{row.notebook}: {row.what}")
+        lines += [f"    reference {row.reference}", f"    this run  {row.found}"]
+    count = len(found)
+    lines.append(
+        f"{count} difference{'' if count == 1 else 's'} beyond tolerance" if count else "agrees"
+    )
+    print("\n".join(lines))
+    return 1 if count else 0
 
 
 if __name__ == "__main__":

@@ -1,24 +1,20 @@
-"""Fill the tables of the pages from what they are about: `python -m f2f_study.run.pages` (`make readme`).
+"""Fill the tables of the pages (`make readme`): `python -m f2f_study.run.pages`.
 
 A table stands between ``<!-- table:NAME -->`` and ``<!-- /table -->``; what is between them is
 replaced by what the function NAME of `TABLES` makes of the reference run (`runs/reference/`) or of
-the package. With `--check` nothing is written and the exit status says whether a page is stale.
+the package. A test finds what is stale.
 """
 
 from __future__ import annotations
 
-import argparse
 import ast
-import json
 import re
-import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from f2f_study import results
+from f2f_study import provenance, results
 
 _MARKED = re.compile(r"(<!-- table:(\w+) -->\n).*?(<!-- /table -->)", re.S)
 
@@ -36,9 +32,9 @@ NOTEBOOKS = {
     "07_overview": ("all results of a run on one page", "the other notebooks' CSV"),
 }
 
-# What of a format can be read without the rest.
+# What of a format can be read without the rest; any block of ours.
 ACCESS = {
-    "f2f": "any block",
+    "entropy floor": "",
     "dense": "any weight",
     "zstd": "all",
     "csr": "any row",
@@ -52,44 +48,38 @@ ACCESS = {
 }
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[Any]], align: str = "") -> str:
+def table(frame: pd.DataFrame, align: str = "") -> str:
     """A Markdown table; `align` has one of l, r per column, left where it is shorter."""
-    marks = ["--:" if letter == "r" else "---" for letter in align.ljust(len(header), "l")]
-    lines = [header, marks, *rows]
+    marks = ["--:" if letter == "r" else "---" for letter in align.ljust(len(frame.columns), "l")]
+    lines = [list(frame.columns), marks, *frame.itertuples(index=False)]
     return "".join("| " + " | ".join(str(cell) for cell in line) + " |\n" for line in lines)
 
 
 def notebook_table(reference: Path) -> str:
     """Number, what of the paper, inputs, outputs, minutes of every notebook of the reference."""
-    facts = _provenance(reference)["notebooks"]
+    facts = provenance.read(reference)["notebooks"]
     rows = []
     for stem in sorted(NOTEBOOKS.keys() & facts.keys()):
-        paper, inputs = NOTEBOOKS[stem]
-        csv = sorted(path.name for path in (reference / stem).glob("*.csv"))
-        outputs = ", ".join(f"`{name}`" for name in csv)
+        files = ", ".join(f"`{path.name}`" for path in sorted((reference / stem).glob("*.csv")))
         minutes = f"{facts[stem]['seconds'] / 60:.1f}"
-        rows.append((f"[{stem}](notebooks/{stem}.ipynb)", paper, inputs, outputs, minutes))
-    return table(("notebook", "what of the paper", "reads", "writes", "minutes"), rows, "llllr")
+        rows.append((f"[{stem}](notebooks/{stem}.ipynb)", *NOTEBOOKS[stem], files, minutes))
+    names = ["notebook", "what of the paper", "reads", "writes", "minutes"]
+    return table(pd.DataFrame(rows, columns=names), "llllr")
 
 
 def summary_table(reference: Path) -> str:
     """Every quantity of every notebook, with the tolerance that `make compare` applies."""
-    rows = []
-    for path in sorted(reference.glob("*/summary.csv")):
-        for row in results.read_csv(path, results.Quantity).itertuples():
-            tolerance = "" if row.tolerance != row.tolerance else f"± {row.tolerance:.3g}"
-            value = f"{row.value:.6g} {results.shown_unit(row.unit)}".strip()
-            rows.append((path.parent.name, row.quantity, value, tolerance))
-    return table(("notebook", "quantity", "reference", "accepted"), rows, "llrr")
+    rows = results.summaries(reference)
+    rows["reference"] = [results.shown(r.value, r.unit) for r in rows.itertuples()]
+    rows["accepted"] = rows["tolerance"].map("± {:.3g}".format, na_action="ignore").fillna("")
+    return table(rows[["notebook", "quantity", "reference", "accepted"]], "llrr")
 
 
 def conditions(reference: Path) -> str:
     """Where and with what the reference was made: hardware and versions, one line each."""
-    facts = _provenance(reference)["notebooks"]
-    hardware = sorted({entry["hardware"] for entry in facts.values()})
-    versions = sorted(
-        {f"Python {e['python']}, numba {e['versions']['numba']}" for e in facts.values()}
-    )
+    facts = provenance.read(reference)["notebooks"].values()
+    hardware = sorted({entry["hardware"] for entry in facts})
+    versions = sorted({f"Python {e['python']}, numba {e['versions']['numba']}" for e in facts})
     return f"Measured on {'; '.join(hardware)}; {'; '.join(versions)}.\n"
 
 
@@ -97,26 +87,27 @@ def formats_table(reference: Path) -> str:
     """Every format on the same tensors: size, times, and what can be read by itself."""
     samples = results.read_csv(reference / "benchmarks" / "formats" / "formats.csv")
     samples = samples[samples["tensors"] == samples["tensors"].iloc[-1]]
-    lines = ""
+    text = ""
     for dtype, sparsity in (("int8", 0.9), ("float32", 0.9)):
         part = samples[(samples["dtype"] == dtype) & (samples["sparsity"] == sparsity)]
-        medians = part.groupby("format").median(numeric_only=True)
         first = part.iloc[0]
         floor = first["floor_bits_per_weight"]
-        rows: list[tuple[str, ...]] = [("entropy floor", f"{floor:.3f}", "1.000", "", "", "", "")]
-        for name, row in medians.sort_values("size_bits_per_weight").iterrows():
-            size = row["size_bits_per_weight"]
-            times = [row[f"{what}_ns_per_weight"] for what in ("compress", "decompress", "load")]
-            access = ACCESS.get(str(name), ACCESS["f2f"])
-            shown = (f"{size:.3f}", f"{size / floor:.3f}", *map(_rounded, times))
-            rows.append((str(name), *shown, access))
-        lines += (
-            f"{first['tensors']}, {first['weights'] / 1e6:.1f} M weights, {dtype.upper()}, "
-            f"S = {sparsity}:\n\n"
+        medians = part.groupby("format").median(numeric_only=True)
+        medians = medians.sort_values("size_bits_per_weight")
+        medians = pd.concat(
+            [pd.DataFrame({"size_bits_per_weight": {"entropy floor": floor}}), medians]
         )
-        header = ("format", "bits/weight", "/ floor", "encode ns", "decode ns", "load ns", "reads")
-        lines += table(header, rows, "lrrrrrl") + "\n"
-    return lines + (
+        size = medians["size_bits_per_weight"]
+        shown = {"format": size.index, "bits/weight": size.map("{:.3f}".format)}
+        shown["/ floor"] = (size / floor).map("{:.3f}".format)
+        for what, step in (("encode", "compress"), ("decode", "decompress"), ("load", "load")):
+            shown[f"{what} ns"] = medians[f"{step}_ns_per_weight"].map(_rounded)
+        shown["reads"] = [ACCESS.get(str(name), "any block") for name in size.index]
+        text += (
+            f"{first['tensors']}, {first['weights'] / 1e6:.1f} M weights, {dtype.upper()}, "
+            f"S = {sparsity}:\n\n{table(pd.DataFrame(shown), 'lrrrrrl')}\n"
+        )
+    return text + (
         "Times are processor time per weight of the tensor, medians. The floor is the entropy of\n"
         "the mask plus every bit of an unpruned value, as if values were incompressible; bits of\n"
         "FP32 weights are not, so sizes may lie below it.\n"
@@ -128,57 +119,58 @@ def products_table(reference: Path) -> str:
     samples = results.read_csv(reference / "benchmarks" / "spmv" / "spmv.csv")
     samples = samples[samples["sparsity"] > 0]
     first = samples.iloc[0]
-    unpruned = first["useful_operations"] / 2
-    by_format = samples.groupby("format", sort=False)
-    dense = by_format.get_group("dense_fp32")["time_us"].median()
-    rows = []
-    for name, part in by_format:
-        low, middle, high = part["time_us"].quantile([0.25, 0.5, 0.75]) / 1000
-        threads, stored = part["threads"].iloc[0], part["stored_bytes"].iloc[0]
-        times = (f"{middle:.1f}", f"{low:.1f} to {high:.1f}", f"{1000 * middle / dense:.2f}")
-        each = 1e6 * middle * threads / unpruned
-        cells = (str(threads), *times, f"{each:.2f}", f"{stored / 1e6:.1f}")
-        rows.append((str(name), part["dtype"].iloc[0], *cells))
-    header = ("format", "weights", "threads", "ms", "quartiles", "/ dense", "ns each", "MB")
+    formats = samples.groupby("format", sort=False)
+    facts, times = formats.first(), formats["time_us"]
+    low, middle, high = (times.quantile(share) / 1000 for share in (0.25, 0.5, 0.75))
+    each = 1e6 * middle * facts["threads"] / (first["useful_operations"] / 2)
+    shown = {
+        "format": facts.index,
+        "weights": facts["dtype"],
+        "threads": facts["threads"],
+        "ms": middle.map("{:.1f}".format),
+        "quartiles": low.map("{:.1f}".format) + " to " + high.map("{:.1f}".format),
+        "/ dense": (middle / middle["dense_fp32"]).map("{:.2f}".format),
+        "ns each": each.map("{:.2f}".format),
+        "MB": (facts["stored_bytes"] / 1e6).map("{:.1f}".format),
+    }
     return (
         f"{first['rows']} × {first['cols']}, S = {first['sparsity']}, times a float32 vector; "
-        "*ns each*: times threads, per unpruned weight.\n\n" + table(header, rows, "llrrrrrr")
-    )
+        "*ns each*: times threads, per unpruned weight.\n\n"
+    ) + table(pd.DataFrame(shown), "llrrrrrr")
 
 
 def _rounded(value: float) -> str:
-    """Two significant digits, without an exponent."""
+    """Two significant digits, without an exponent; nothing for NaN."""
+    if value != value:
+        return ""
     return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def models_table(reference: Path) -> str:
     """Whole models at S = 0.9: the paper's setting beside this package's."""
-    rows = []
+    parts = []
     for path in sorted(reference.rglob("package_setting.csv")):
         package, paper = (
-            _whole_models(results.read_csv(path.with_name(name)))
+            results.read_csv(path.with_name(name)).query("layer == 'total' and sparsity == 0.9")
             for name in ("package_setting.csv", "paper_setting.csv")
         )
         paper = paper[(paper["n_s"] == paper["n_s"].max()) & paper["inverting"]]
         keys = ["source", "network", "method", "dtype"]
-        both = package.merge(paper, on=keys, suffixes=("", "_paper"))
-        for row in both.itertuples():
-            model = f"{row.network}, {row.source}"
-            ours = f"{row.efficiency_percent:.2f}"
-            size = (f"{row.bits_per_weight:.3f}", f"{row.ratio_to_floor:.3f}")
-            times = [_rounded(row.weights / t / 1e6) for t in (row.encode_s, row.decode_s)]
-            paper_percent = f"{row.efficiency_percent_paper:.2f}"
-            weights = f"{row.weights / 1e6:.2f} M"
-            rows.append((model, row.method, row.dtype, weights, paper_percent, ours, *size, *times))
-    names = (
-        "model|pruning|dtype|weights|E, paper's setting|E|bits/weight|/ floor|encode M/s|decode M/s"
-    )
-    header = names.split("|")
-    return table(header, rows, "lllrrrrrrr")
-
-
-def _whole_models(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame[(frame["layer"] == "total") & (frame["sparsity"] == 0.9)]
+        parts.append(package.merge(paper, on=keys, suffixes=("", "_paper")))
+    both = pd.concat(parts)
+    shown = {
+        "model": both["network"] + ", " + both["source"],
+        "pruning": both["method"],
+        "dtype": both["dtype"],
+        "weights": (both["weights"] / 1e6).map("{:.2f} M".format),
+        "E, paper's setting": both["efficiency_percent_paper"].map("{:.2f}".format),
+        "E": both["efficiency_percent"].map("{:.2f}".format),
+        "bits/weight": both["bits_per_weight"].map("{:.3f}".format),
+        "/ floor": both["ratio_to_floor"].map("{:.3f}".format),
+        "encode M/s": (both["weights"] / both["encode_s"] / 1e6).map(_rounded),
+        "decode M/s": (both["weights"] / both["decode_s"] / 1e6).map(_rounded),
+    }
+    return table(pd.DataFrame(shown), "lllrrrrrrr")
 
 
 def scale_table(reference: Path) -> str:
@@ -196,7 +188,7 @@ def scale_table(reference: Path) -> str:
         hours = [f"{h:.2g} h" for h in (row.compress_hours, row.decompress_hours)]
         name = f"estimate: {row.model} weights on {row.cores} cores"
         rows.append((name, *hours, f"{row.size_gigabytes:.3g} GB"))
-    return table(("", "compress", "decompress", "stored"), rows, "lrrr")
+    return table(pd.DataFrame(rows, columns=["", "compress", "decompress", "stored"]), "lrrr")
 
 
 def module_table(reference: Path) -> str:
@@ -205,9 +197,9 @@ def module_table(reference: Path) -> str:
     rows = []
     for path in sorted(lib.rglob("*.py")):
         name = ".".join(path.relative_to(lib).with_suffix("").parts)
-        text = ast.get_docstring(ast.parse(path.read_text())) or ""
+        text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
         rows.append((f"`{name.removesuffix('.__init__')}`", text.split("\n")[0].rstrip(".")))
-    return table(("module", "purpose"), rows)
+    return table(pd.DataFrame(rows, columns=["module", "purpose"]))
 
 
 TABLES: dict[str, Callable[[Path], str]] = {
@@ -222,14 +214,13 @@ TABLES: dict[str, Callable[[Path], str]] = {
 }
 
 
-def _provenance(reference: Path) -> dict[str, Any]:
-    return dict(json.loads((reference / "provenance.json").read_text()))
-
-
 def fill(page: str, reference: Path) -> str:
     """The page with every marked table made anew.
 
-    Raises `ValueError` for a marker whose name is unknown.
+    Raises
+    ------
+    ValueError
+        The name of a marker is unknown.
     """
 
     def replace(match: re.Match[str]) -> str:
@@ -241,23 +232,18 @@ def fill(page: str, reference: Path) -> str:
     return _MARKED.sub(replace, page)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m f2f_study.run.pages", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="only say whether it is stale")
-    given = parser.parse_args(arguments)
+def main() -> None:
+    """Fill every page, and say which have changed."""
     root = results.repository_root()
-    stale = []
+    changed = []
     for name in PAGES:
-        page = (root / name).read_text()
+        page = (root / name).read_text(encoding="utf-8")
         new = fill(page, root / "runs" / "reference")
         if new != page:
-            stale.append(name)
-            if not given.check:
-                (root / name).write_text(new)
-    print(f"{'stale' if given.check else 'written'}: {', '.join(stale) or 'nothing'}")
-    return int(given.check and bool(stale))
+            changed.append(name)
+            (root / name).write_text(new, encoding="utf-8")
+    print(f"written: {', '.join(changed) or 'nothing'}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

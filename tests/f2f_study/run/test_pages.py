@@ -3,25 +3,26 @@
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from f2f_study import results
-from f2f_study.run import pages as readme
-from f2f_study.run import reproduce
+from f2f_study.run import pages
+from f2f_study.run.parameters import find_notebooks
 
 ROOT = results.repository_root()
 PAGE = (ROOT / "README.md").read_text()
-PAGES = [path for path in [*ROOT.glob("*.md"), *ROOT.glob("*/*.md")] if path.parent.name != ".venv"]
+EVERY = [path for path in [*ROOT.glob("*.md"), *ROOT.glob("*/*.md")] if path.parent.name != ".venv"]
 
 
-@pytest.mark.parametrize("name", readme.PAGES)
+@pytest.mark.parametrize("name", pages.PAGES)
 def test_the_tables_are_those_of_the_reference_run(name):
     page = (ROOT / name).read_text()
-    assert readme.fill(page, ROOT / "runs" / "reference") == page, f"{name} is stale: make readme"
+    assert pages.fill(page, ROOT / "runs" / "reference") == page, f"{name} is stale: make readme"
 
 
 def test_every_notebook_has_its_row():
-    assert set(readme.NOTEBOOKS) == {path.stem for path in reproduce.find_notebooks()}
+    assert set(pages.NOTEBOOKS) == {path.stem for path in find_notebooks()}
 
 
 def test_the_quick_start_runs(tmp_path, monkeypatch):
@@ -31,7 +32,7 @@ def test_the_quick_start_runs(tmp_path, monkeypatch):
     exec(compile(code, "README.md", "exec"), {})
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("page", EVERY, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_to_files_that_are_there(page):
     links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())
     absent = [link for link in links if not (page.parent / link).exists()]
@@ -39,15 +40,16 @@ def test_links_lead_to_files_that_are_there(page):
 
 
 def test_a_table_is_replaced_and_the_rest_is_kept(monkeypatch):
-    monkeypatch.setitem(readme.TABLES, "two", lambda reference: readme.table("ab", [(1, 2)], "lr"))
+    frame = pd.DataFrame({"a": [1], "b": [2]})
+    monkeypatch.setitem(pages.TABLES, "two", lambda reference: pages.table(frame, "lr"))
     page = "before\n<!-- table:two -->\nold\n<!-- /table -->\nafter\n"
-    new = readme.fill(page, Path("unused"))
+    new = pages.fill(page, Path("unused"))
     assert new == (
         "before\n<!-- table:two -->\n| a | b |\n| --- | --: |\n| 1 | 2 |\n<!-- /table -->\nafter\n"
     )
-    assert readme.fill(new, Path("unused")) == new
+    assert pages.fill(new, Path("unused")) == new
 
 
 def test_an_unknown_table_is_refused():
     with pytest.raises(ValueError, match="table must be one of .*, got 'none'"):
-        readme.fill("<!-- table:none -->\n<!-- /table -->", Path("unused"))
+        pages.fill("<!-- table:none -->\n<!-- /table -->", Path("unused"))

@@ -1,0 +1,179 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from f2f_study import provenance, results
+from f2f_study.run import launch
+from f2f_study.run.__main__ import main
+from f2f_study.run.parameters import Job, find_notebooks
+
+COMMAND = [sys.executable, "-m", "f2f_study.run"]
+
+
+def test_a_run_holds_executed_notebooks_results_and_provenance(
+    checkout, notebook, value_of, capsys, monkeypatch
+):
+    # Another kernel of that name does not run them.
+    kernel = checkout / "jupyter" / "kernels" / "python3"
+    kernel.mkdir(parents=True)
+    (kernel / "kernel.json").write_text('{"argv": ["false"], "language": "python"}')
+    monkeypatch.setenv("JUPYTER_PATH", str(checkout / "jupyter"))
+    monkeypatch.delenv("NUMBA_NUM_THREADS", raising=False)
+    notebook("02_two")
+    notebook("07_all", after_others=True)
+    arguments = ["--profile", "tiny", "--set", "seed=3", "levels=[0.25, 1]", "--run-dir", "runs/a"]
+    assert main([*arguments, "--jobs", "2"]) == 0
+    folder = checkout / "runs" / "a"
+    assert value_of(folder) == 4.5 and value_of(folder, "02_two") == 4.75
+    facts = provenance.read(folder)["notebooks"]["01_one"]
+    assert facts["parameters"] == {"seed": 3, "rate": 0.25, "exact": False, "levels": [0.25, 1.0]}
+    assert facts["profile"] == "tiny" and facts["seconds"] > 0 and facts["versions"]["numpy"]
+    assert facts["threads"] == str(max(1, os.cpu_count() // 2))
+    assert "NUMBA_NUM_THREADS" not in os.environ
+    executed = (folder / "01_one.ipynb").read_text()
+    assert "injected-parameters" in executed and "partial" not in executed
+    assert str(checkout) not in executed
+    printed = capsys.readouterr().out
+    assert "value" in printed and "4.5" in printed and "runs/a" in printed
+    assert [p.name for p in (checkout / "runs").iterdir()] == ["a"]
+
+
+def test_a_failing_cell_stops_with_its_message_and_leaves_the_notebook(checkout):
+    environment = os.environ | {"PYTHONWARNINGS": "error::RuntimeWarning"}
+    command = [*COMMAND, "--set", "seed=-1", "--run-dir", "runs/a"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=checkout)
+    assert done.returncode == 1
+    assert "Stopped. 01_one failed in cell" in done.stderr
+    assert "RuntimeError: negative seed" in done.stderr and "Traceback" not in done.stderr
+    assert not (checkout / "runs" / "a").exists()
+    assert "negative seed" in (checkout / "runs" / "a.failed" / "01_one.ipynb").read_text()
+
+
+def test_what_failed_before_is_gone_when_the_run_has_passed(checkout, no_kernel):
+    assert main(["--set", "seed=-1", "--run-dir", "runs/a"]) == 1
+    assert [p.name for p in (checkout / "runs").iterdir()] == ["a.failed"]
+    assert main(["--run-dir", "runs/a"]) == 0
+    assert [p.name for p in (checkout / "runs").iterdir()] == ["a"]
+
+
+SLEEP = """
+import pathlib, time
+pathlib.Path("started-NAME").touch()
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_stopped_launcher_leaves_no_run_and_no_process(checkout, notebook, number):
+    for name in ("01_one", "02_two", "03_three"):
+        notebook(name, action=SLEEP)
+    command = [*COMMAND, "--jobs", "2", "--run-dir", "runs/a"]
+    launcher = subprocess.Popen(
+        command, cwd=checkout, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 60
+    while len(list(checkout.glob("started-*"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    kernels = psutil.Process(launcher.pid).children(recursive=True)
+    assert len(kernels) >= 2
+    launcher.send_signal(number)
+    _, errors = launcher.communicate(timeout=30)
+    assert not psutil.wait_procs(kernels, timeout=10)[1]
+    assert len(list(checkout.glob("started-*"))) == 2, "what waited has not been started"
+    if number == signal.SIGINT:
+        assert launcher.returncode == 130
+        assert errors.endswith("\nInterrupted; nothing was added to the run\n")
+        assert "Traceback" not in errors
+        assert [p.name for p in (checkout / "runs").iterdir()] == ["a.failed"]
+
+
+def test_an_interrupt_leaves_no_run(checkout, monkeypatch, capsys):
+    def interrupted(job, folder):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(launch, "execute", interrupted)
+    assert main(["--run-dir", "runs/a"]) == 130
+    assert "Interrupted" in capsys.readouterr().err
+    assert [p.name for p in (checkout / "runs").iterdir()] == ["a.failed"]
+
+
+def test_running_one_notebook_into_a_run_replaces_only_its_part(checkout, no_kernel, value_of):
+    folder = checkout / "runs" / "a"
+    (folder / "02_two").mkdir(parents=True)
+    (folder / "01_one").mkdir()
+    (folder / "01_one" / "stale.csv").touch()
+    provenance.write(folder, {"notebooks": {"02_two": {"seconds": 1.0}}})
+    job = Job.of(find_notebooks(["01"])[0], "default", {})
+    launch.run([job], folder, "default")
+    assert (folder / "02_two").is_dir() and not (folder / "01_one" / "stale.csv").exists()
+    assert set(provenance.read(folder)["notebooks"]) == {"01_one", "02_two"}
+    assert value_of(folder) == 2.0
+
+
+def test_a_folder_that_is_no_run_is_left_alone(checkout, no_kernel, capsys):
+    mine = checkout / "mine" / "01_one" / "notes.csv"
+    mine.parent.mkdir(parents=True)
+    mine.touch()
+    (checkout / "file").touch()
+    for place in ("mine", "file"):
+        assert main(["--run-dir", place]) == 2
+        assert "--run-dir must be a new folder or one with a run" in capsys.readouterr().err
+    assert mine.exists() and not list(checkout.glob("*.failed"))
+    (checkout / "empty").mkdir()
+    assert main(["--run-dir", "empty"]) == 0
+
+
+READ_ALL = """
+from f2f_study import results
+found = sorted(p.parent.name for p in results.run_dir(run_dir).glob("*/summary.csv"))
+assert found == ["01_one"], found
+results.write_summary(results.run_dir(run_dir, "NAME"), [results.Quantity("n", 1.0, "1", 0.0)])
+"""
+
+
+def test_the_overview_sees_the_run_it_is_added_to(checkout, notebook, no_kernel, value_of):
+    folder = checkout / "runs" / "a"
+    results.write_summary(folder / "01_one", [results.Quantity("value", 7.0, "1", 0.0)])
+    provenance.write(folder, {"notebooks": {"01_one": {"seconds": 1.0}}})
+    notebook("07_all", action=READ_ALL, after_others=True)
+    assert main(["--notebook", "07", "--run-dir", "runs/a"]) == 0
+    assert value_of(folder) == 7.0 and (folder / "07_all" / "summary.csv").exists()
+
+
+def test_figures_are_redrawn_from_csv_alone(tmp_path, capsys):
+    folder = tmp_path / "run" / "07_overview"
+    folder.mkdir(parents=True)
+    (folder / "overview.csv").write_text(
+        "notebook,quantity,value,reference,unit,tolerance,deviation,agrees\n"
+        "02_synthetic,E,99.1,99.0,%,0.2,0.5,True\n"
+        "02_synthetic,time,1.0,2.0,s,,,True\n"
+        "03_beyond,E,99.4,99.0,%,0.2,2.0,False\n"
+    )
+    assert main(["--figures-only", str(tmp_path / "run")]) == 0
+    assert capsys.readouterr().out == f"{folder / 'deviations.png'}\n"
+    svg = (folder / "deviations.svg").read_bytes()
+    assert b"03_beyond" in svg and (folder / "deviations.png").is_file()
+    assert main(["--figures-only", str(tmp_path / "run")]) == 0
+    assert (folder / "deviations.svg").read_bytes() == svg, "the same CSV gives the same file"
+    assert main(["--figures-only", str(tmp_path / "none")]) == 2
+
+
+def test_the_commit_is_unknown_outside_a_checkout(checkout, monkeypatch):
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(checkout.parent))
+    assert provenance.gather()["commit"] == "unknown"
+
+
+def test_provenance_is_complete_and_is_json(tmp_path):
+    facts = provenance.gather(n_s=2, seed=0)
+    assert facts["parameters"] == {"n_s": 2, "seed": 0}
+    assert set(facts["versions"]) == set(provenance.PACKAGES)
+    assert "cores" in facts["hardware"] and "GiB" in facts["hardware"]
+    assert len(facts["commit"].removesuffix("+changes")) in (7, 40)
+    path = provenance.write(tmp_path, facts)
+    assert json.loads(path.read_text()) == facts
