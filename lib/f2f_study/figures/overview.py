@@ -35,7 +35,7 @@ def deviations(rows: pd.DataFrame, width: float) -> Figure:
     axes.set_yticks(range(len(names)), names)
     axes.set(
         xlim=(-3.2, 3.2), ylim=(len(names) - 0.4, -0.6), ylabel="",
-        xlabel="(this run − reference) / tolerance,\ncut at ±3",
+        xlabel="(run − reference) / tolerance,\ncut at ±3",
     )  # fmt: skip
     handles = palette.handles("agrees", [True, False], "point")
     for handle, agrees in zip(handles, (True, False), strict=True):

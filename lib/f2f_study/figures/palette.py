@@ -81,7 +81,7 @@ _LISTED: dict[str, dict[Any, Any]] = {
     "n_s": {n_s: n_s for n_s in range(8)},
     "n_in": {1: 0, 2: 1, 4: 2, 8: 3, 16: 4},
     # Those that are drawn together lie far apart.
-    "beam": {1: 0, 2: 7, 4: 6, 8: 4, 16: 1, 32: 3, 64: 5, 128: 12, 256: 2},
+    "beam": {1: 0, 2: 7, 4: 6, 8: 4, 16: 1, 32: 3, 64: 5, 128: 8, 256: 2},
     "sparsity": {0.7: 1, 0.9: 0},
 }  # fmt: skip
 _NUMBERS = {

@@ -9,7 +9,7 @@ import pytest
 
 from f2f_study import results
 from f2f_study.figures import REGISTER
-from f2f_study.figures.style import canvas, draws, series
+from f2f_study.figures.style import draws, panels
 from f2f_study.run import grid, reproduce
 
 PARAMETERS = """
@@ -233,13 +233,13 @@ def test_a_wrong_grid_is_refused(checkout, capsys, text, message):
     assert message in capsys.readouterr().err
 
 
-def test_figures_are_redrawn_from_csv_alone(tmp_path, monkeypatch):
+def test_figures_are_redrawn_from_csv_alone(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(REGISTER, "points.csv", [])
 
-    @draws("points.csv")
-    def points(rows):
-        figure, axes = canvas()
-        axes.plot(rows["x"], rows["y"], **series(0))
+    @draws("points.csv", "x y")
+    def points(rows, width):
+        figure, (axes,) = panels(1, width)
+        axes.plot(rows["x"], rows["y"])
         return figure
 
     folder = tmp_path / "run" / "02"
@@ -251,11 +251,10 @@ def test_figures_are_redrawn_from_csv_alone(tmp_path, monkeypatch):
     assert reproduce.main(["--figures-only", str(tmp_path / "run")]) == 0
     assert (folder / "points.svg").read_bytes() == svg, "the same CSV gives the same file"
     assert reproduce.main(["--figures-only", str(tmp_path / "none")]) == 2
-
-
-def test_lines_differ_without_colour():
-    looks = {(str(series(i)["linestyle"]), series(i)["marker"]) for i in range(8)}
-    assert len(looks) == 8
+    (tmp_path / "run" / "points.csv").write_text("x\n1\n")
+    assert reproduce.main(["--figures-only", str(tmp_path / "run")]) == 2
+    error = capsys.readouterr().err
+    assert "1 figures drawn, 1 not" in error and "lacks y" in error
 
 
 def test_the_module_runs_as_a_command_and_fails_cleanly(checkout):
