@@ -36,9 +36,9 @@ def n_u_histogram(rows: pd.DataFrame, width: float) -> Figure:
             axes.plot(one.n_u, one.share_percent, **line)
         first = here[here.method == methods[0]]
         axes.plot(first.n_u, first.share_binomial_percent, color=GREY, linewidth=0.8)
-        seen = here[here.share_percent > 0.05].n_u.max()
+        seen = here.n_u[here.share_percent > 0.05]
         axes.set(
-            xlim=(-0.5, max(seen, 1) + 0.5), ylim=(0, None),
+            xlim=(-0.5, max([1, *seen]) + 0.5), ylim=(0, None),
             title=style.setting(here, "sparsity n_out"), xlabel="unpruned weights of a block $n_u$",
         )  # fmt: skip
         style.whole_numbers(axes)
@@ -51,19 +51,17 @@ def n_u_histogram(rows: pd.DataFrame, width: float) -> Figure:
 def paper_efficiency(rows: pd.DataFrame, width: float) -> Figure:
     """Wrong care bits of the whole model against n_s in the paper's setting, per method, dtype."""
     whole = _total(rows)
-    whole = whole.assign(wrong=style.wrong_percent(whole))
-    plain, inverted = whole[~whole.inverting], whole[whole.inverting]
-    grid = style.facets(
-        plain, "method", width, x="n_s", y="wrong", col="sparsity", row="dtype",
-        row_order=palette.names("dtype", plain["dtype"]),
-    )  # fmt: skip
-    ring = {"markersize": 7}
-    for (dtype, sparsity), axes in grid.axes_dict.items():
-        here = inverted[(inverted["dtype"] == dtype) & (inverted.sparsity == sparsity)]
-        for method, part in here.groupby("method"):
-            point = look("method", method).point(filled=False)
-            axes.plot(part.n_s, part.wrong, **point | ring)
-    grid.set_titles("{row_name}, $S$ = {col_name:g}").set_xlabels("shift registers $N_s$")
+    panel = whole["dtype"] + whole.sparsity.map(", $S$ = {:g}".format)
+    place = whole["dtype"].map(palette.names("dtype", whole["dtype"]).index)
+    whole = whole.assign(wrong=style.wrong_percent(whole), panel=panel, place=place)
+    plain, inverted = style.some(whole[~whole.inverting], "inverting False"), whole[whole.inverting]
+    in_order = plain.sort_values(["place", "sparsity"])
+    grid = style.facets(in_order, "method", width, x="n_s", y="wrong", col="panel")
+    for name, axes in grid.axes_dict.items():
+        for method, part in inverted[inverted.panel == name].groupby("method"):
+            ring = look("method", method).point(filled=False) | {"markersize": 7}
+            axes.plot(part.n_s, part.wrong, **ring)
+    grid.set_titles("{col_name}").set_xlabels("shift registers $N_s$")
     grid.set(xticks=sorted(set(plain.n_s)))
     handles = palette.handles("method", plain.method)
     with_inverting = style.filled_and_open("", "with inverting")[1:] if len(inverted) else []
@@ -73,7 +71,7 @@ def paper_efficiency(rows: pd.DataFrame, width: float) -> Figure:
 @draws("package_setting.csv", "layer method sparsity dtype care_bits wrong_bits")
 def efficiency_by_layer(rows: pd.DataFrame, width: float) -> Figure:
     """Wrong care bits of every layer in this package's setting, layers in the model's order."""
-    layers = style.one_dtype(rows[rows.layer != "total"])
+    layers = style.one_dtype(style.some(rows[rows.layer != "total"], "layers beside the total"))
     place = layers.groupby(["sparsity", "method"]).cumcount() + 1
     layers = layers.assign(wrong=style.wrong_percent(layers), place=place)
     grid = style.facets(
@@ -123,7 +121,8 @@ def efficiency_by_spread(rows: pd.DataFrame, width: float) -> Figure:
     """Wrong care bits of every layer against its care bits beyond n_in, in both settings."""
     wrong = 100 - rows[["paper_percent", "package_percent"]]
     # A logarithmic axis has no zero: layers without a wrong bit lie on a line of their own.
-    edge = np.nanmin(wrong[wrong > 0], initial=1.0) / 2
+    edge = wrong[wrong > 0].min().min() / 2
+    edge = 0.5 if np.isnan(edge) else edge
     rows = rows.assign(
         wrong=wrong.paper_percent.clip(lower=edge), package=wrong.package_percent.clip(lower=edge)
     )
@@ -147,14 +146,15 @@ def efficiency_by_spread(rows: pd.DataFrame, width: float) -> Figure:
 @draws("standins.csv", "network method sparsity metric recomputed_percent")
 def standin_quality(rows: pd.DataFrame, width: float) -> Figure:
     """Quality of the committed stand-ins, per network, method and sparsity."""
-    pruned = rows[rows.sparsity > 0]
+    pruned = style.some(rows[rows.sparsity > 0], "sparsity above 0")
+    dodge = 0.3 if pruned.sparsity.nunique() > 1 else False
     methods = palette.names("method", pruned.method)
     networks = pruned.groupby("network", sort=False)
     figure, panels = style.panels(networks.ngroups, width, height=1.7)
     for axes, (network, here) in zip(panels, networks, strict=True):
         shown = palette.points(here, "sparsity")
         sns.pointplot(
-            here, x="recomputed_percent", y="method", order=methods, ax=axes, dodge=0.3,
+            here, x="recomputed_percent", y="method", order=methods, ax=axes, dodge=dodge,
             linestyle="none", errorbar=None, legend=False, **palette.colours(here, "sparsity"),
             markers=list(shown["markers"].values()),
         )  # fmt: skip
@@ -168,7 +168,4 @@ def standin_quality(rows: pd.DataFrame, width: float) -> Figure:
 
 def _total(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of whole models."""
-    total = rows[rows.layer == "total"]
-    if total.empty:
-        raise ValueError("must have rows with layer total, got none")
-    return total
+    return style.some(rows[rows.layer == "total"], "layer total")

@@ -44,7 +44,7 @@ def _at_paper_size(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _products(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows[~rows["format"].isin(_MACHINE)]
+    return style.some(rows[~rows["format"].isin(_MACHINE)], "the format of a product")
 
 
 def _ratios(rows: pd.DataFrame) -> pd.DataFrame:
@@ -52,9 +52,7 @@ def _ratios(rows: pd.DataFrame) -> pd.DataFrame:
     case = ["rows", "columns"]
     dense = rows[rows["format"] == "dense_fp32"].groupby(case).time_us.median().rename("dense")
     rows = _products(rows).join(dense, on=case, how="inner")
-    if rows.empty:
-        raise ValueError("must have products with format dense_fp32, got none")
-    return rows.assign(ratio=rows.time_us / rows.dense)
+    return style.some(rows.assign(ratio=rows.time_us / rows.dense), "format dense_fp32")
 
 
 def _normalized(rows: pd.DataFrame, width: float, where: str) -> Figure:
@@ -65,6 +63,7 @@ def _normalized(rows: pd.DataFrame, width: float, where: str) -> Figure:
     if most > 1:
         parts.append((at[at["columns"] == most], "sparsity", f"{most} columns"))
         parts.append((at[at.sparsity == sparsity], "columns", f"$S$ = {sparsity:g}"))
+    parts = [part for part in parts if not part[0].empty]
     figure, panels = style.panels(len(parts), width, height=2.5)
     for axes, (part, x, title) in zip(panels, parts, strict=True):
         _lines(axes, part, x, "ratio")
@@ -92,7 +91,7 @@ def spmv_normalized_gpu(rows: pd.DataFrame, width: float) -> Figure:
 def spmv_bytes(rows: pd.DataFrame, width: float) -> Figure:
     """Time of a product with a vector, and the bytes it moves, against S."""
     products = _products(rows)
-    part = _at_paper_size(products[products["columns"] == 1])
+    part = _at_paper_size(style.some(products[products["columns"] == 1], "columns 1"))
     part = part.assign(moved_mb=part.moved_bytes / 1e6)
     figure, panels = style.panels(2, width, height=2.5)
     labels = {"time_us": "time (µs)", "moved_mb": "bytes moved (MB)"}
@@ -107,7 +106,7 @@ def spmv_bytes(rows: pd.DataFrame, width: float) -> Figure:
 @draws("spmv_cpu.csv", _TIMES)
 def spmv_sizes(rows: pd.DataFrame, width: float) -> Figure:
     """Times over the dense product against the size of the matrix, a vector, one S."""
-    vector = _ratios(rows[rows["columns"] == 1])
+    vector = _ratios(style.some(rows[rows["columns"] == 1], "columns 1"))
     sizes = vector.groupby("sparsity")["rows"].nunique()
     sparsity = 0.9 if sizes.get(0.9, 0) == sizes.max() else sizes.idxmax()
     part = vector[vector.sparsity == sparsity]
@@ -122,11 +121,11 @@ def spmv_sizes(rows: pd.DataFrame, width: float) -> Figure:
 @draws("spmv_cpu.csv", f"{_TIMES} cols moved_bytes useful_operations")
 def spmv_roofline(rows: pd.DataFrame, width: float) -> Figure:
     """Useful operations per second against operations per byte moved, under the machine's roof."""
-    lacking = sorted(set(_MACHINE) - set(rows["format"]))
-    if lacking:
-        raise ValueError(f"must have rows with format {', '.join(lacking)}, got none")
     medians = rows.groupby(_CASE, as_index=False).median(numeric_only=True)
-    copy, gemm = (medians[medians["format"] == name].iloc[0] for name in _MACHINE)
+    copy, gemm = (
+        style.some(medians[medians["format"] == name], f"format {name}").iloc[0]
+        for name in _MACHINE
+    )
     bandwidth = copy.moved_bytes / copy.time_us / 1e3
     peak = gemm.useful_operations / gemm.time_us / 1e3
     products = _products(medians)

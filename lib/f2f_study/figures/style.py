@@ -197,9 +197,9 @@ def redraw(run: str | PathLike[str]) -> list[Path]:
 
 
 def _arrangement(count: int, width: float) -> tuple[int, int]:
-    """Columns and lines of `count` panels: as many side by side as are readable in `width`."""
-    columns = min(count, max(1, int(width / _LEAST_PANEL)))
-    return columns, math.ceil(count / columns)
+    """Columns and lines of `count` panels: readable in `width`, as many in every line."""
+    lines = math.ceil(count / max(1, int(width / _LEAST_PANEL)))
+    return math.ceil(count / lines), lines
 
 
 def panels(count: int, width: float, height: float = _HEIGHT) -> tuple[Figure, list[Axes]]:
@@ -296,6 +296,13 @@ def reference(axes: Axes, value: float, label: str = "", horizontal: bool = True
         axes.axvline(value, zorder=1, **look)
         place = axes.get_xaxis_transform()
         axes.text(value, 0.02, f" {label}", transform=place, ha="left", va="bottom", fontsize=7)
+
+
+def some(rows: pd.DataFrame, what: str) -> pd.DataFrame:
+    """The chosen rows; ValueError says what they are where there are none."""
+    if rows.empty:
+        raise ValueError(f"must have rows with {what}, got none")
+    return rows
 
 
 def one_dtype(rows: pd.DataFrame) -> pd.DataFrame:

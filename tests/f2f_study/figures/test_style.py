@@ -95,6 +95,24 @@ def test_nothing_is_cut_off_and_no_panel_is_empty(figure, path, width):
             assert any(one.startswith(label) for one in labels), f"{label} is in no legend"
 
 
+@pytest.mark.parametrize(
+    "figure_and_path", list(drawn_from_reference()), ids=lambda value: value[0].__name__
+)
+def test_a_small_run_is_drawn_without_empty_panels_or_refused(figure_and_path):
+    figure, path = figure_and_path
+    rows = pd.read_csv(path)
+    for few in (rows.head(1), rows.tail(1), rows.sample(frac=0.05, random_state=2)):
+        try:
+            with plt.style.context(style.THEME, after_reset=True):
+                found = figure.__wrapped__(few.reset_index(drop=True), PAGE)
+        except ValueError as error:
+            assert str(error).startswith("must have rows with")
+        else:
+            assert all(axes.has_data() or axes.texts for axes in found.axes)
+        finally:
+            plt.close("all")
+
+
 def test_files_lie_beside_the_csv_unless_said_otherwise(window, tmp_path):
     figure = figures.synthetic_window(window)
     assert (tmp_path / "synthetic_window.png").read_bytes().startswith(b"\x89PNG")
