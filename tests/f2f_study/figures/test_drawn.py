@@ -265,3 +265,27 @@ def test_speedups_are_over_the_fewest_workers_of_the_same_back_end(tmp_path):
         np.testing.assert_allclose(line, [[1, 1], [2, 2], [4, 4]])
         (line,) = lines(axes, look("work", f"decompress, {backend}").colour)
         np.testing.assert_allclose(line[:, 1], 1)
+
+
+def test_products_on_a_gpu_are_normalized_by_the_dense_one_of_the_same_columns(tmp_path):
+    times = {
+        ("dense_fp32", 1): 4.0,
+        ("encoded", 1): 2.0,
+        ("dense_fp32", 8): 8.0,
+        ("encoded", 8): 6.0,
+    }
+    rows = [
+        {"device": "a card", "format": name, "rows": 512, "sparsity": sparsity, "columns": columns,
+         "time_us": time * factor}
+        for (name, columns), time in times.items()
+        for sparsity in (0.7, 0.9)
+        for factor in (0.5, 1, 3)
+    ]  # fmt: skip
+    figure = figures.spmv_normalized_gpu(write(tmp_path, "spmv_gpu", rows))
+    colour = look("format", "encoded").colour
+    vector, matrix, columns = (lines(axes, colour)[0] for axes in figure.axes)
+    np.testing.assert_allclose(vector, [[0.7, 0.5], [0.9, 0.5]])
+    np.testing.assert_allclose(matrix, [[0.7, 0.75], [0.9, 0.75]])
+    np.testing.assert_allclose(columns, [[1, 0.5], [8, 0.75]])
+    assert figure.get_suptitle() == "512 × 512\na card"
+    assert legend(figure) == ["dense FP32", "encoded"]
