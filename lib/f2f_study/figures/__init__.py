@@ -1,6 +1,7 @@
-"""One function per figure: ``f2f_study.figures.NAME(csv_path, out_stem)``; see `f2f_study.figures.style`.
+"""One function per figure: ``f2f_study.figures.NAME(csv_path)``; see `f2f_study.figures.style`.
 
-Importing this package needs matplotlib and pandas (the `notebooks` extra).
+Figures know CSV files only: neither the library nor what measured. Importing this package needs
+seaborn (the extra `study`).
 """
 
 from f2f_study.figures.benchmarks import *
@@ -10,5 +11,4 @@ from f2f_study.figures.overview import *
 from f2f_study.figures.spmv import *
 from f2f_study.figures.style import REGISTER as REGISTER
 from f2f_study.figures.style import redraw as redraw
-from f2f_study.figures.style import save as save
 from f2f_study.figures.synthetic import *

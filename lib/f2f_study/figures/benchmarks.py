@@ -2,64 +2,42 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from f2f_study.figures.style import canvas, draws, reference_line, series
+from f2f_study.figures import palette, style
+from f2f_study.figures.style import COLUMN, draws
 
 __all__ = ["format_sizes", "scaling"]
 
-# In the order of the legend; another format of the CSV file comes last under its own name.
-FORMATS = {
-    "f2f beam 16": "f2f (any block by itself)",
-    "ans_bitmap": "bitmap by rANS + values (sequential)",
-    "delta_csr": "delta-CSR, 4-bit gaps",
-    "bitmap": "bitmap + values",
-    "zstd": "dense through zstd",
-    "csr": "CSR, 32-bit columns",
-    "dense": "dense",
-}
+
+@draws("formats.csv", "tensors dtype sparsity format size_bits_per_weight floor_bits_per_weight")
+def format_sizes(rows: pd.DataFrame, width: float) -> Figure:
+    """Stored bits of tensors over the entropy floor, against the sparsity, by format."""
+    rows = style.one_dtype(rows[rows.tensors == rows.tensors.iloc[-1]])
+    rows = rows.assign(ratio=rows.size_bits_per_weight / rows.floor_bits_per_weight)
+    grid = style.facets(rows, "format", width, height=2.8, x="sparsity", y="ratio")
+    style.log_scale(grid.ax)
+    style.reference(grid.ax, 1.0)
+    grid.set_axis_labels("sparsity $S$", "stored bits / entropy floor, with mask")
+    grid.ax.set_title(f"{rows['dtype'].iloc[0]}, {rows.tensors.iloc[0]}")
+    return style.legend(grid.figure, palette.handles("format", rows["format"]))
 
 
-@draws("formats.csv")
-def format_sizes(rows: pd.DataFrame) -> Figure:
-    """Stored bits of INT8 tensors over the entropy floor, against the sparsity, by format."""
-    chosen = rows[(rows["dtype"] == "int8") & (rows["tensors"] == rows["tensors"].iloc[-1])]
-    figure, axes = canvas(width=8.2, height=4.0)
-    for i, (name, label) in enumerate(FORMATS.items()):
-        part = chosen[chosen["format"] == name].drop_duplicates("sparsity").sort_values("sparsity")
-        ratio = part["size_bits_per_weight"] / part["floor_bits_per_weight"]
-        axes.plot(part["sparsity"], ratio, label=label, **series(i))
-    reference_line(axes, 1.0, "")
-    axes.set_yscale("log")
-    axes.set_ylim(0.96, 7)
-    ticks = [1, 1.1, 1.2, 1.5, 2, 3, 4, 6]
-    axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks], minor=False)
-    axes.set_yticks([], minor=True)
-    axes.set_xlabel("sparsity S")
-    axes.set_ylabel("stored bits / entropy floor (1), with mask")
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return figure
-
-
-@draws("scale.csv")
-def scaling(rows: pd.DataFrame) -> Figure:
-    """Speed of a whole model over one worker of the same back end, against the workers."""
-    figure, axes = canvas(width=5.0, height=3.6)
-    i = 0
-    for backend, part in rows.groupby("backend", sort=False):
-        for column in ("compress", "decompress"):
-            medians = part.groupby("jobs")[f"{column}_s"].median()
-            axes.plot(
-                medians.index, medians.iloc[0] / medians, label=f"{column}, {backend}", **series(i)
-            )
-            i += 1
-    jobs = sorted(rows["jobs"].unique())
-    axes.plot(
-        jobs, [j / jobs[0] for j in jobs], color="#888888", linewidth=0.8, label="in proportion"
-    )
-    axes.set_xticks(jobs, [str(j) for j in jobs])
-    axes.set_xlabel("workers")
-    axes.set_ylabel("speed over one worker")
-    axes.legend()
-    return figure
+@draws("scale.csv", "backend jobs compress_s decompress_s", width=COLUMN)
+def scaling(rows: pd.DataFrame, width: float) -> Figure:
+    """Speed of a whole model over the fewest workers of the same back end, against the workers."""
+    columns = {"compress_s": "compress", "decompress_s": "decompress"}
+    long = rows.rename(columns=columns).melt(["backend", "jobs"], columns.values(), value_name="s")
+    long["work"] = long.variable + ", " + long.backend
+    fewest = long[long.jobs == long.groupby("work").jobs.transform("min")]
+    long["speedup"] = long.work.map(fewest.groupby("work").s.median()) / long.s
+    grid = style.facets(long, "work", width, x="jobs", y="speedup")
+    jobs = sorted(set(rows.jobs))
+    ideal: dict[str, Any] = {"color": palette.GREY, "linewidth": 0.8, "label": "in proportion"}
+    grid.ax.plot(jobs, [count / jobs[0] for count in jobs], zorder=1, **ideal)
+    grid.set(xticks=jobs, xlabel="workers")
+    return style.legend(grid.figure, [*palette.handles("work", long.work), Line2D([], [], **ideal)])

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
-import pandas as pd
-from matplotlib.figure import Figure
+from typing import Any
 
-from f2f_study.figures.style import canvas, draws, series
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from f2f_study.figures import palette, style
+from f2f_study.figures.palette import GREY, look
+from f2f_study.figures.style import WRONG, draws
 
 __all__ = [
     "beyond_dependence",
@@ -18,233 +23,203 @@ __all__ = [
     "orders",
 ]
 
-_METHODS = {
-    "random": "random",
-    "magnitude": "magnitude",
-    "l0": "L0",
-    "variational_dropout": "variational\ndropout",
-}
-_NAMES = {
-    "transformer": "Transformer",
-    "resnet": "ResNet",
-    "standin": "stand-in",
+_WORDS = {
+    "transformer": "Transformer", "resnet": "ResNet", "standin": "stand-in",
     "dlmc": "published masks",
-}
-_WRONG = "wrong care bits, 100 − $E$ (%)"
+}  # fmt: skip
+_TIME = "time of one core per care bit (ns)"
+_REGISTERS = "shift registers $N_s$"
+_CHOSEN: dict[str, Any] = {
+    "linestyle": "none", "marker": "o", "markersize": 9, "fillstyle": "none", "color": "black",
+    "markeredgewidth": 0.8,
+}  # fmt: skip
+_EXACT: dict[str, Any] = {
+    "linestyle": "none", "marker": look("encoder", "viterbi").marker, "markersize": 9,
+    "markeredgecolor": "black",
+}  # fmt: skip
 
 
-def _wrong_percent(rows: pd.DataFrame) -> pd.Series:
-    """100 - E, at least half a wrong bit so that a logarithmic axis can show it."""
-    return 100 * rows.wrong_bits.clip(lower=0.5) / rows.care_bits
-
-
-@draws("beyond_encoders.csv")
-def beyond_encoders(rows: pd.DataFrame) -> Figure:
+@draws(
+    "beyond_encoders.csv",
+    "encoder n_s n_out sparsity beam care_bits wrong_bits cpu_time_ns_per_care_bit",
+)
+def beyond_encoders(rows: pd.DataFrame, width: float) -> Figure:
     """Wrong care bits over time, a line of beams for each n_s, and the exact encoder beside it."""
-    figure, axes = canvas(width=7.4, height=4.8)
-    rows = rows.assign(wrong=_wrong_percent(rows))
-    for i, (n_s, part) in enumerate(rows.groupby("n_s")):
-        beams = part[part.encoder == "beam"].sort_values("beam")
-        look = series(i) | {"markersize": 4}
-        axes.plot(beams.cpu_time_ns_per_care_bit, beams.wrong, label=f"$N_s$ = {n_s}", **look)
-        exact = part[part.encoder == "viterbi"]
-        axes.plot(
-            exact.cpu_time_ns_per_care_bit, exact.wrong, marker="*", markersize=13,
-            color=look["color"], markeredgecolor="black", linestyle="none",
-        )  # fmt: skip
-        for _, point in exact.iterrows():
-            axes.axhline(point.wrong, color=look["color"], linewidth=0.7, linestyle=(0, (2, 2)))
-    axes.plot(
-        [], [], marker="*", markersize=12, color="white", markeredgecolor="black",
-        linestyle="none", label="exact optimum",
-    )  # fmt: skip
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_major_formatter("{x:g}")
-    first = rows[rows.encoder == "beam"].iloc[0]
-    beams = sorted(rows.beam[rows.beam > 0].unique())
-    axes.set(
-        xlabel="time of one core per care bit (ns)",
-        ylabel=_WRONG,
-        title=f"$S$ = {first.sparsity:g}, $N_{{out}}$ = {first.n_out}; "
-        f"along each line beams of {beams[0]} to {beams[-1]}",
-    )
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside right center")
-    return figure
+    rows = rows.assign(wrong=style.wrong_percent(rows), time=rows.cpu_time_ns_per_care_bit)
+    beams, exact = rows[rows.encoder == "beam"], rows[rows.encoder == "viterbi"]
+    figure, (axes,) = style.panels(1, width, height=3.2)
+    for n_s, line in beams.sort_values("beam").groupby("n_s"):
+        axes.plot(line.time, line.wrong, **look("n_s", n_s).line())
+    for point in exact.itertuples():
+        colour = look("n_s", point.n_s).colour
+        axes.axhline(point.wrong, color=colour, linewidth=0.6, linestyle=(0, (2, 2)))
+        axes.plot(point.time, point.wrong, color=colour, **_EXACT)
+    style.log_scale(axes)
+    style.log_scale(axes, which="x")
+    reach = f"along each line beams of {beams.beam.min()} to {beams.beam.max()}"
+    title = f"{style.setting(rows, 'sparsity n_out')}\n{reach}"
+    axes.set(xlabel=_TIME, ylabel=WRONG, title=title)
+    star = Line2D([], [], color="white", label=look("encoder", "viterbi").label, **_EXACT)
+    return style.legend(figure, [*palette.handles("n_s", rows.n_s), star])
 
 
-@draws("beyond_dependence.csv")
-def beyond_dependence(rows: pd.DataFrame) -> Figure:
+@draws(
+    "beyond_dependence.csv",
+    "n_s plane_care_bits dependent_bits modelled_dependent_bits beam care_bits wrong_bits",
+)
+def beyond_dependence(rows: pd.DataFrame, width: float) -> Figure:
     """Care bits that depend on earlier ones, counted and modelled, and those that end up wrong."""
-    figure, (left, right) = canvas(1, 2, width=9.6, height=3.8)
-    rows = rows.sort_values(["n_s", "beam"])
-    one = rows.drop_duplicates("n_s")
-    counted = 100 * one.dependent_bits / one.plane_care_bits
-    modelled = 100 * one.modelled_dependent_bits / one.plane_care_bits
-    left.plot(one.n_s, counted, label="dependent, counted", **series(0))
-    left.plot(one.n_s, modelled, label="dependent, by the model of a queue", **series(1))
-    shown = [beam for beam in (1, 16, 256) if beam in set(rows.beam)]
-    for i, beam in enumerate(shown):
-        part = rows[rows.beam == beam]
-        left.plot(part.n_s, _wrong_percent(part), label=f"wrong, beam {beam}", **series(i + 2))
-        kappa = (part.wrong_bits / part.care_bits) / (part.dependent_bits / part.plane_care_bits)
-        right.plot(part.n_s, 100 * kappa, label=f"beam {beam}", **series(i + 2))
-    left.set_yscale("log")
-    left.yaxis.set_major_formatter("{x:g}")
-    left.set(xlabel="shift registers $N_s$", ylabel="share of the care bits (%)")
-    left.legend(fontsize=8)
-    right.set(
-        xlabel="shift registers $N_s$",
-        ylabel="wrong bits over dependent ones (%)",
-        ylim=(0, None),
-    )
-    right.legend()
-    return figure
+    beams = sorted(set(rows.beam))
+    shown = rows[rows.beam.isin([beams[0], beams[len(beams) // 2], beams[-1]])]
+    dependent = 100 * shown.dependent_bits / shown.plane_care_bits
+    wrong = style.wrong_percent(shown)
+    shown = shown.assign(wrong=wrong, kappa=100 * wrong / dependent)
+    figure, (left, right) = style.panels(2, width)
+    for axes, y in ((left, "wrong"), (right, "kappa")):
+        sns.lineplot(
+            shown, x="n_s", y=y, ax=axes, legend=False, **style.RANGE,
+            **palette.lines(shown, "beam"),
+        )  # fmt: skip
+        axes.set_xlabel(_REGISTERS)
+    handles = palette.handles("beam", shown.beam)
+    for handle in handles:
+        handle.set_label(f"wrong, {handle.get_label()}")
+    one = rows.drop_duplicates("n_s").sort_values("n_s")
+    for column, label, dashes in (
+        ("dependent_bits", "dependent, counted", "-"),
+        ("modelled_dependent_bits", "dependent, by the model of a queue", "--"),
+    ):
+        share = 100 * one[column] / one.plane_care_bits
+        handles += left.plot(one.n_s, share, dashes, color="black", linewidth=0.8, label=label)
+    style.log_scale(left)
+    left.set_ylabel("share of the care bits (%)")
+    right.set(ylabel="wrong per dependent bits (%)", ylim=(0, None))
+    return style.legend(figure, handles)
 
 
-@draws("beyond_lookahead.csv")
-def beyond_lookahead(rows: pd.DataFrame) -> Figure:
+@draws(
+    "beyond_lookahead.csv",
+    "n_s n_out sparsity beam lookahead care_bits wrong_bits cpu_time_ns_per_care_bit",
+)
+def beyond_lookahead(rows: pd.DataFrame, width: float) -> Figure:
     """Wrong care bits over the dependent bits decided at once, and over time, one line per beam."""
-    figure, (left, right) = canvas(1, 2, width=9.6, height=3.8)
-    rows = rows.assign(wrong=_wrong_percent(rows))
-    for i, (beam, part) in enumerate(rows.groupby("beam")):
-        part = part.sort_values("lookahead")
-        left.plot(part.lookahead, part.wrong, label=f"beam {beam}", **series(i))
-        right.plot(part.cpu_time_ns_per_care_bit, part.wrong, label=f"beam {beam}", **series(i))
-    first = rows.iloc[0]
-    left.set(xlabel="dependent care bits decided at once", ylabel=_WRONG)
-    left.set_xticks(sorted(rows.lookahead.unique()))
-    right.set(xlabel="time of one core per care bit (ns)", xscale="log")
-    right.xaxis.set_major_formatter("{x:g}")
-    right.xaxis.set_minor_formatter("{x:g}")
-    for axes in (left, right):
-        axes.set_yscale("log")
-        axes.grid(axis="y", which="minor")
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter("{x:g}")
-    figure.suptitle(
-        f"$S$ = {first.sparsity:g}, $N_{{out}}$ = {first.n_out}, $N_s$ = {first.n_s}", fontsize=10
-    )
-    left.legend()
-    return figure
+    rows = rows.assign(wrong=style.wrong_percent(rows)).sort_values("lookahead")
+    labels = {
+        "lookahead": "dependent care bits decided at once", "cpu_time_ns_per_care_bit": _TIME,
+    }  # fmt: skip
+    figure, panels = style.panels(2, width)
+    for axes, (x, label) in zip(panels, labels.items(), strict=True):
+        # The look-ahead grows along a line; the time need not.
+        sns.lineplot(
+            rows, x=x, y="wrong", ax=axes, legend=False, estimator=None, sort=False,
+            **palette.lines(rows, "beam"),
+        )  # fmt: skip
+        style.log_scale(axes)
+        axes.set(xlabel=label, ylabel=WRONG)
+    panels[0].set_xticks(sorted(set(rows.lookahead)))
+    style.log_scale(panels[1], which="x")
+    figure.suptitle(style.setting(rows, "sparsity n_out n_s"))
+    return style.legend(figure, palette.handles("beam", rows.beam))
 
 
-@draws("beyond_lengths.csv")
-def beyond_lengths(rows: pd.DataFrame) -> Figure:
+@draws("beyond_lengths.csv", "n_s n_out sparsity chosen overhead_percent modelled_overhead_percent")
+def beyond_lengths(rows: pd.DataFrame, width: float) -> Figure:
     """Stored bits over the entropy of the care bits against n_out, measured and modelled."""
-    values = sorted(rows.sparsity.unique())
-    figure, panels = canvas(1, len(values), width=4.8 * len(values), height=3.9)
-    for axes, sparsity in zip(np.atleast_1d(panels), values, strict=True):
-        here = rows[rows.sparsity == sparsity]
-        for i, (n_s, part) in enumerate(here.groupby("n_s")):
-            part = part.sort_values("n_out")
-            look = series(i)
-            axes.plot(
-                part.n_out, part.overhead_percent, label=f"$N_s$ = {n_s}",
-                **look | {"linestyle": "none"},
-            )  # fmt: skip
-            axes.plot(
-                part.n_out, part.modelled_overhead_percent,
-                color=look["color"], linestyle=look["linestyle"],
-            )  # fmt: skip
-            chosen = part[part.chosen]
-            axes.plot(
-                chosen.n_out, chosen.overhead_percent, linestyle="none", marker="o",
-                markersize=13, fillstyle="none", color="black", markeredgewidth=1.2,
-            )  # fmt: skip
-        axes.set(
-            xlabel="block length $N_{out}$ (bits)", title=f"$S$ = {sparsity:g}", ylim=(0, None)
-        )
-    first = np.atleast_1d(panels)[0]
-    first.set_ylabel("stored bits over one per care bit (%)")
-    first.plot([], [], color="#555555", label="model")
-    first.plot(
-        [], [], linestyle="none", marker="o", markersize=11, fillstyle="none", color="black",
-        label="chosen",
+    grid = style.facets(
+        rows, "n_s", width, kind="scatter", x="n_out", y="overhead_percent", col="sparsity", s=20,
+        facet_kws={"sharex": False},
     )  # fmt: skip
-    first.legend()
-    return figure
+    for sparsity, axes in grid.axes_dict.items():
+        here = rows[rows.sparsity == sparsity]
+        for n_s, part in here.sort_values("n_out").groupby("n_s"):
+            line = look("n_s", n_s).line() | {"marker": ""}
+            axes.plot(part.n_out, part.modelled_overhead_percent, **line)
+        chosen = here[here.chosen]
+        axes.plot(chosen.n_out, chosen.overhead_percent, **_CHOSEN)
+    grid.set(ylim=(0, None)).set_titles("$S$ = {col_name:g}")
+    grid.set_axis_labels("block length $N_{out}$ (bits)", "bits over one per care bit (%)")
+    model = Line2D([], [], color=GREY, label="model")
+    chosen = Line2D([], [], label="chosen", **_CHOSEN)
+    return style.legend(grid.figure, [*palette.handles("n_s", rows.n_s, "point"), model, chosen])
 
 
-@draws("beyond_gates.csv")
-def beyond_gates(rows: pd.DataFrame) -> Figure:
+@draws("beyond_gates.csv", "kind n_s n_out sparsity care_bits wrong_bits xor_gates_per_bit")
+def beyond_gates(rows: pd.DataFrame, width: float) -> Figure:
     """Wrong care bits over XOR gates per output bit: wider windows, and sparser rows at n_s = 7."""
-    figure, axes = canvas(width=7.6, height=4.6)
-    rows = rows.assign(wrong=_wrong_percent(rows))
-    random = rows[rows.kind == "random"]
-    found = random.groupby("n_s").agg(
-        gates=("xor_gates_per_bit", "mean"), mean=("wrong", "mean"),
+    rows = rows.assign(wrong=style.wrong_percent(rows))
+    found = rows.groupby(["kind", "n_s"]).agg(
+        gates=("xor_gates_per_bit", "median"), wrong=("wrong", "median"),
         low=("wrong", "min"), high=("wrong", "max"),
     )  # fmt: skip
-    reach = [found["mean"] - found.low, found.high - found["mean"]]
-    axes.errorbar(
-        found.gates, found["mean"], yerr=reach, capsize=2, label="random rows", **series(0)
-    )
-    for n_s, point in found.iterrows():
-        axes.annotate(
-            f"{n_s}", (point.gates, point["mean"]), xytext=(5, 5), textcoords="offset points",
-            fontsize=8, color="#0072B2",
-        )  # fmt: skip
-    for i, (kind, part) in enumerate(rows[rows.kind != "random"].groupby("kind", sort=False)):
-        error = [[part.wrong.mean() - part.wrong.min()], [part.wrong.max() - part.wrong.mean()]]
-        look = series(i + 1) | {"linestyle": "none", "markersize": 7}
-        axes.errorbar(
-            part.xor_gates_per_bit.mean(), part.wrong.mean(), yerr=error, capsize=2,
-            label=f"{kind}, $N_s$ = {part.n_s.iloc[0]}", **look,
-        )  # fmt: skip
-    axes.set_yscale("log")
-    axes.yaxis.set_major_formatter("{x:g}")
-    first = rows.iloc[0]
-    axes.set(
-        xlabel="XOR gates per output bit",
-        ylabel=_WRONG,
-        title=f"$S$ = {first.sparsity:g}, $N_{{out}}$ = {first.n_out}; "
-        "numbers along the line: $N_s$",
-    )
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside right center", fontsize=8)
-    return figure
+    figure, (axes,) = style.panels(1, width, height=2.8)
+    handles = palette.handles("kind", rows.kind, "point")
+    for kind, handle in zip(palette.names("kind", rows.kind), handles, strict=True):
+        part = found.loc[kind]
+        one, name = len(part) == 1, look("kind", kind)
+        reach = [part.wrong - part.low, part.high - part.wrong]
+        form = name.point() if one else name.line()
+        axes.errorbar(part.gates, part.wrong, yerr=reach, capsize=1.5, elinewidth=0.8, **form)
+        if one:
+            handle.set_label(f"{name.label}, $N_s$ = {part.index[0]}")
+            continue
+        for point in part.itertuples():
+            axes.annotate(
+                f"{point.Index}", (point.gates, point.wrong), xytext=(4, 4),
+                textcoords="offset points", fontsize=7, color=name.colour,
+            )  # fmt: skip
+    style.log_scale(axes)
+    title = f"{style.setting(rows, 'sparsity n_out')}\nnumbers along a line: $N_s$"
+    axes.set(xlabel="XOR gates per output bit", ylabel=WRONG, title=title)
+    return style.legend(figure, handles)
 
 
-@draws("beyond_orders.csv")
-def beyond_orders(rows: pd.DataFrame) -> Figure:
+_ORDERS = "source network method sparsity layer order weights care_bits wrong_bits"
+
+
+@draws("beyond_orders.csv", _ORDERS)
+def beyond_orders(rows: pd.DataFrame, width: float) -> Figure:
     """Wrong care bits of models and of their worst layer of over 10,000 weights, by order."""
-    return _orders(rows, least_weights=10_000)
+    return _orders(rows, width, least_weights=10_000)
 
 
-@draws("orders.csv")
-def orders(rows: pd.DataFrame) -> Figure:
+@draws("orders.csv", _ORDERS + " rate")
+def orders(rows: pd.DataFrame, width: float) -> Figure:
     """The same for benchmarks/orders.py at the balanced n_out; layers of over 50,000 weights."""
-    return _orders(rows[rows.rate == "balanced"], least_weights=50_000)
+    balanced = style.some(rows[rows.rate == "balanced"], "rate balanced")
+    return _orders(balanced, width, least_weights=50_000)
 
 
-def _orders(rows: pd.DataFrame, least_weights: int) -> Figure:
-    networks = list(dict.fromkeys(rows.network))
-    figure, panels = canvas(1, len(networks), width=5.4 * len(networks), height=4.2)
-    rows = rows.assign(wrong=_wrong_percent(rows))
-    orders = list(dict.fromkeys(rows.order))
-    for axes, network in zip(np.atleast_1d(panels), networks, strict=True):
-        here = rows[rows.network == network]
-        methods = [method for method in _METHODS if (here.method == method).any()]
+def _orders(rows: pd.DataFrame, width: float, least_weights: int) -> Figure:
+    """A panel per network: methods across, a line from the model to its worst layer per order."""
+    rows = rows.assign(wrong=style.wrong_percent(rows))
+    keys = ["network", "method", "order"]
+    large = rows[(rows.layer != "total") & (rows.weights > least_weights)]
+    found = pd.DataFrame(
+        {
+            "model": rows[rows.layer == "total"].set_index(keys).wrong,
+            "worst": large.groupby(keys).wrong.max(),
+        }
+    )
+    networks = rows.groupby("network", sort=False)
+    figure, panels = style.panels(networks.ngroups, width, height=2.4)
+    orders = palette.names("order", rows.order)
+    for axes, (network, here) in zip(panels, networks, strict=True):
+        methods = palette.names("method", here.method)
         for i, order in enumerate(orders):
-            part = here[here.order == order]
-            places = np.arange(len(methods)) + (i - (len(orders) - 1) / 2) * 0.17
-            total = part[part.layer == "total"].set_index("method").wrong[methods]
-            large = part[(part.layer != "total") & (part.weights > least_weights)]
-            worst = large.groupby("method").wrong.max()[methods]
-            look = series(i) | {"linestyle": "none", "markersize": 7}
-            axes.vlines(places, total, worst, color=look["color"], linewidth=0.8)
-            axes.plot(places, total, label=f"{order}", **look)
-            axes.plot(places, worst, **look | {"markerfacecolor": "white"})
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.set_xticks(range(len(methods)), [_METHODS[method] for method in methods])
+            one = found.reindex([(network, method, order) for method in methods])
+            places = [place + 0.17 * (i - (len(orders) - 1) / 2) for place in range(len(methods))]
+            name = look("order", order)
+            axes.vlines(places, one.model, one.worst, color=name.colour, linewidth=0.8)
+            axes.plot(places, one.model, **name.point())
+            axes.plot(places, one.worst, **name.point(filled=False))
+        words = [look("method", method).label.replace(" ", "\n") for method in methods]
+        axes.set_xticks(range(len(methods)), words)
         axes.grid(axis="x", visible=False)
-        first = here.iloc[0]
-        axes.set_title(f"{_NAMES[network]}, {_NAMES[first.source]}, $S$ = {first.sparsity:g}")
-    limits = [axes.get_ylim() for axes in np.atleast_1d(panels)]
-    for axes in np.atleast_1d(panels):
-        axes.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
-    np.atleast_1d(panels)[0].set_ylabel(_WRONG + "\n(filled: model, open: its worst layer)")
-    np.atleast_1d(panels)[-1].legend(title="order")
-    return figure
+        axes.set_ylim(found.min(axis=None) / 1.3, found.max(axis=None) * 1.3)
+        source = here.source.iloc[0]
+        title = f"{_WORDS.get(network, network)}, {_WORDS.get(source, source)}"
+        axes.set_title(f"{title}, {style.setting(here, 'sparsity')}")
+    style.log_scale(*panels)
+    panels[0].set_ylabel(WRONG)
+    handles = palette.handles("order", orders, "point")
+    return style.legend(figure, handles + style.filled_and_open("model", "its worst layer"))

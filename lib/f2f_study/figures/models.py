@@ -1,15 +1,16 @@
-"""Figures of whole models (notebooks 04 and 05)."""
+"""Figures of whole models (notebooks 00, 04 and 05)."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
+import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from f2f_study.figures.style import bars, canvas, draws, series
+from f2f_study.figures import palette, style
+from f2f_study.figures.palette import GREY, look
+from f2f_study.figures.style import draws
 
 __all__ = [
     "bits_by_part",
@@ -20,187 +21,151 @@ __all__ = [
     "standin_quality",
 ]
 
-METHODS = ("random", "magnitude", "l0", "variational_dropout")
-_WORDS = {
-    "random": "random",
-    "magnitude": "magnitude",
-    "l0": "L0",
-    "variational_dropout": "variational dropout",
-}
-_TOTAL = "total"
+_PARTS = ["payload", "correction", "mask", "header"]
 
 
-def _methods(rows: pd.DataFrame) -> list[tuple[int, str]]:
-    """(place in METHODS, method) of those that have rows: a method looks alike in every panel."""
-    return [(i, method) for i, method in enumerate(METHODS) if (rows.method == method).any()]
-
-
-def _legend(figure: Figure, panels: list[tuple[float, Axes]]) -> None:
-    """One legend beside the panels, with every label that any of them has."""
-    found: dict[str, Any] = {}
-    for _, axes in panels:
-        handles, labels = axes.get_legend_handles_labels()
-        found |= dict(zip(labels, handles, strict=True))
-    figure.legend(list(found.values()), list(found), loc="outside right center", fontsize=8)
-
-
-def _panels(rows: pd.DataFrame, height: float = 3.4) -> tuple[Figure, list[tuple[float, Axes]]]:
-    """One panel per sparsity, side by side, sharing the y axis."""
-    values = sorted(rows.sparsity.unique())
-    figure, axes = canvas(1, len(values), width=1.2 + 4.2 * len(values), height=height)
-    return figure, list(zip(values, np.atleast_1d(axes).tolist(), strict=True))
-
-
-def _one_dtype(rows: pd.DataFrame) -> pd.DataFrame:
-    """The INT8 rows, or those of the only dtype there is."""
-    return rows[rows.dtype == ("int8" if (rows.dtype == "int8").any() else rows.dtype.iloc[0])]
-
-
-@draws("n_u_histogram.csv")
-def n_u_histogram(rows: pd.DataFrame) -> Figure:
+@draws("n_u_histogram.csv", "method sparsity n_out n_u share_percent share_binomial_percent")
+def n_u_histogram(rows: pd.DataFrame, width: float) -> Figure:
     """Share of blocks by their number of unpruned weights, per method, beside the binomial."""
-    figure, panels = _panels(rows)
-    for sparsity, axes in panels:
-        part = rows[rows.sparsity == sparsity]
-        for i, method in _methods(part):
-            one = part[part.method == method]
-            axes.plot(
-                one.n_u, one.share_percent, label=_WORDS[method], **series(i), markevery=(i, 4)
-            )
-        binomial = part[part.method == _methods(part)[0][1]]
-        axes.plot(
-            binomial.n_u, binomial.share_binomial_percent, color="#333333", linewidth=0.8,
-            label="binomial",
-        )  # fmt: skip
-        seen = part[part.share_percent > 0.05]
-        axes.set_xlim(-0.5, max(seen.n_u.max(), 1) + 0.5)
-        axes.set_ylim(bottom=0)
-        axes.set_title(f"S = {sparsity:g}, n_out = {part.n_out.iloc[0]}")
-        axes.set_xlabel("unpruned weights in a block, n_u")
-    panels[0][1].set_ylabel("blocks, %")
-    _legend(figure, panels)
-    return figure
-
-
-@draws("paper_setting.csv")
-def paper_efficiency(rows: pd.DataFrame) -> Figure:
-    """E of the whole model against n_s in the paper's setting, per method and dtype."""
-    whole = rows[(rows.layer == _TOTAL) & ~rows.inverting]
-    inverted = rows[(rows.layer == _TOTAL) & rows.inverting]
-    figure, panels = _panels(whole)
-    dtypes = sorted(whole.dtype.unique(), reverse=True)
-    for sparsity, axes in panels:
-        for i, method in _methods(whole):
-            for dtype in dtypes:
-                look = series(i) | {"fillstyle": "full" if dtype == "int8" else "none"}
-                for part, line in ((whole, True), (inverted, False)):
-                    one = part[
-                        (part.sparsity == sparsity)
-                        & (part.method == method)
-                        & (part.dtype == dtype)
-                    ].sort_values("n_s")
-                    if one.empty:
-                        continue
-                    if line:
-                        label = f"{_WORDS[method]}, {dtype}"
-                        axes.plot(one.n_s, one.efficiency_percent, label=label, **look)
-                    else:
-                        axes.plot(
-                            one.n_s + 0.06, one.efficiency_percent, color=look["color"],
-                            linestyle="none", marker="+", markersize=7,
-                        )  # fmt: skip
-        axes.set_title(f"S = {sparsity:g}")
-        axes.set_xticks(sorted(whole.n_s.unique()))
-        axes.set_xlabel("shift registers, n_s   (+ with inverting)")
-    panels[0][1].set_ylabel("encoding efficiency E, %")
-    _legend(figure, panels)
-    return figure
-
-
-@draws("package_setting.csv")
-def efficiency_by_layer(rows: pd.DataFrame) -> Figure:
-    """E of every layer in this package's setting, per method, layers in the model's order."""
-    part = _one_dtype(rows[rows.layer != _TOTAL])
-    figure, panels = _panels(part)
-    for sparsity, axes in panels:
-        here = part[part.sparsity == sparsity]
-        for i, method in _methods(here):
-            one = here[here.method == method].reset_index()
-            look = series(i) | {"linestyle": "none", "markersize": 4}
-            axes.plot(
-                one.index + 0.7 + 0.2 * i, one.efficiency_percent, label=_WORDS[method], **look
-            )
-        axes.set_title(f"S = {sparsity:g}, {part.dtype.iloc[0]}")
-        axes.set_xlabel("layer, in order of name")
-    panels[0][1].set_ylabel("encoding efficiency E, %")
-    _legend(figure, panels)
-    return figure
-
-
-@draws("package_setting.csv")
-def bits_by_part(rows: pd.DataFrame) -> Figure:
-    """Stored bits per weight by part, whole models, beside the entropy floor."""
-    whole = rows[rows.layer == _TOTAL]
-    dtypes = sorted(whole.dtype.unique(), reverse=True)
-    figure, grid = canvas(1, len(dtypes), width=1.2 + max(4.6, 4.6 * len(dtypes)), height=3.8)
-    parts = ("payload", "correction", "mask", "header")
-    for dtype, axes in zip(dtypes, np.atleast_1d(grid), strict=True):
-        part = whole[whole.dtype == dtype].sort_values("sparsity", kind="stable")
-        places = np.arange(len(part))
-        bottom = np.zeros(len(part))
-        for i, name in enumerate(parts):
-            height = (part[f"{name}_bits"] / part.weights).to_numpy()
-            axes.bar(places, height, bottom=bottom, label=name, width=0.7, **bars(i))
-            bottom += height
-        floor = (part.floor_bits / part.weights).to_numpy()
-        for x, value in zip(places, floor, strict=True):
-            axes.hlines(value, x - 0.45, x + 0.45, color="black", linewidth=1.6)
-        axes.plot([], [], color="black", linewidth=1.6, label="floor")
-        labels = [
-            f"{_WORDS[m]}\nS = {s:g}" for m, s in zip(part.method, part.sparsity, strict=True)
-        ]
-        axes.set_xticks(places, labels, rotation=60, ha="right", rotation_mode="anchor", fontsize=8)
-        axes.set_title(dtype)
-        axes.grid(axis="x", visible=False)
-    np.atleast_1d(grid)[0].set_ylabel("stored bits per weight")
-    _legend(figure, [(0.0, axes) for axes in np.atleast_1d(grid)])
-    return figure
-
-
-@draws("efficiency_by_spread.csv")
-def efficiency_by_spread(rows: pd.DataFrame) -> Figure:
-    """E of every layer against its care bits beyond n_in per block, in both settings."""
-    figure, panels = _panels(rows)
-    for sparsity, axes in panels:
-        here = rows[rows.sparsity == sparsity]
-        for i, method in _methods(here):
+    figure, panels = style.panels(rows.sparsity.nunique(), width)
+    for axes, (_, here) in zip(panels, rows.groupby("sparsity"), strict=True):
+        methods = palette.names("method", here.method)
+        for i, method in enumerate(methods):
             one = here[here.method == method]
-            look = series(i) | {"linestyle": "none", "markersize": 4}
-            axes.plot(one.excess_percent, one.paper_percent, label=_WORDS[method], **look)
-            axes.plot(one.excess_percent, one.package_percent, **look | {"fillstyle": "none"})
-        axes.set_title(f"S = {sparsity:g}")
-        axes.set_xlabel("care bits beyond n_in per block, %")
-    panels[0][1].set_ylabel("E of a layer, %\n(filled: paper's setting, open: this package's)")
-    _legend(figure, panels)
-    return figure
+            line = look("method", method).line() | {"markevery": (i, 4)}
+            axes.plot(one.n_u, one.share_percent, **line)
+        first = here[here.method == methods[0]]
+        axes.plot(first.n_u, first.share_binomial_percent, color=GREY, linewidth=0.8)
+        seen = here.n_u[here.share_percent > 0.05]
+        axes.set(
+            xlim=(-0.5, max([1, *seen]) + 0.5), ylim=(0, None),
+            title=style.setting(here, "sparsity n_out"), xlabel="unpruned weights of a block $n_u$",
+        )  # fmt: skip
+        style.whole_numbers(axes)
+    panels[0].set_ylabel("share of blocks (%)")
+    binomial = Line2D([], [], color=GREY, linewidth=0.8, label="binomial")
+    return style.legend(figure, [*palette.handles("method", rows.method), binomial])
 
 
-@draws("standins.csv")
-def standin_quality(rows: pd.DataFrame) -> Figure:
+@draws("paper_setting.csv", "layer method sparsity dtype n_s inverting care_bits wrong_bits")
+def paper_efficiency(rows: pd.DataFrame, width: float) -> Figure:
+    """Wrong care bits of the whole model against n_s in the paper's setting, per method, dtype."""
+    whole = _total(rows)
+    panel = whole["dtype"] + whole.sparsity.map(", $S$ = {:g}".format)
+    place = whole["dtype"].map(palette.names("dtype", whole["dtype"]).index)
+    whole = whole.assign(wrong=style.wrong_percent(whole), panel=panel, place=place)
+    plain, inverted = style.some(whole[~whole.inverting], "inverting False"), whole[whole.inverting]
+    in_order = plain.sort_values(["place", "sparsity"])
+    grid = style.facets(in_order, "method", width, x="n_s", y="wrong", col="panel")
+    for name, axes in grid.axes_dict.items():
+        for method, part in inverted[inverted.panel == name].groupby("method"):
+            ring = look("method", method).point(filled=False) | {"markersize": 7}
+            axes.plot(part.n_s, part.wrong, **ring)
+    grid.set_titles("{col_name}").set_xlabels("shift registers $N_s$")
+    grid.set(xticks=sorted(set(plain.n_s)))
+    handles = palette.handles("method", plain.method)
+    with_inverting = style.filled_and_open("", "with inverting")[1:] if len(inverted) else []
+    return style.legend(grid.figure, handles + with_inverting)
+
+
+@draws("package_setting.csv", "layer method sparsity dtype care_bits wrong_bits")
+def efficiency_by_layer(rows: pd.DataFrame, width: float) -> Figure:
+    """Wrong care bits of every layer in this package's setting, layers in the model's order."""
+    layers = style.one_dtype(style.some(rows[rows.layer != "total"], "layers beside the total"))
+    place = layers.groupby(["sparsity", "method"]).cumcount() + 1
+    layers = layers.assign(wrong=style.wrong_percent(layers), place=place)
+    grid = style.facets(
+        layers, "method", width, kind="scatter", x="place", y="wrong", col="sparsity", s=14
+    )
+    grid.set_titles(f"$S$ = {{col_name:g}}, {layers['dtype'].iloc[0]}")
+    grid.set_xlabels("layer, in the model's order")
+    return style.legend(grid.figure, palette.handles("method", layers.method, "point"))
+
+
+@draws(
+    "package_setting.csv",
+    "layer method sparsity dtype weights payload_bits correction_bits mask_bits header_bits "
+    "floor_bits",
+)
+def bits_by_part(rows: pd.DataFrame, width: float) -> Figure:
+    """Stored bits per weight by part, whole models, beside the entropy floor."""
+    whole = _total(rows)
+    methods = palette.names("method", whole.method)
+    whole = whole.assign(place=whole.method.map(methods.index)).sort_values(["sparsity", "place"])
+    dtypes = palette.names("dtype", whole["dtype"])
+    most = whole.groupby("dtype").size().max()
+    figure, panels = style.panels(len(dtypes), width, height=0.8 + 0.2 * most)
+    for axes, dtype in zip(panels, dtypes, strict=True):
+        here = whole[whole["dtype"] == dtype]
+        places, left = np.arange(len(here)), np.zeros(len(here))
+        for part in _PARTS:
+            size = (here[f"{part}_bits"] / here.weights).to_numpy()
+            axes.barh(places, size, left=left, height=0.7, **look("part", part).bar())
+            left += size
+        floor = here.floor_bits / here.weights
+        axes.vlines(floor, places - 0.45, places + 0.45, color="black", linewidth=1.4)
+        words = [
+            f"{look('method', row.method).label}, {row.sparsity:g}" for row in here.itertuples()
+        ]
+        axes.set_yticks(places, words)
+        axes.invert_yaxis()
+        axes.grid(axis="y", visible=False)
+        axes.set(title=dtype, xlabel="stored bits per weight")
+    panels[0].set_ylabel("pruning method, $S$")
+    floor_line = Line2D([], [], color="black", linewidth=1.4, label="floor")
+    return style.legend(figure, [*palette.handles("part", _PARTS, "bar"), floor_line])
+
+
+@draws("efficiency_by_spread.csv", "method sparsity excess_percent paper_percent package_percent")
+def efficiency_by_spread(rows: pd.DataFrame, width: float) -> Figure:
+    """Wrong care bits of every layer against its care bits beyond n_in, in both settings."""
+    wrong = 100 - rows[["paper_percent", "package_percent"]]
+    # A logarithmic axis has no zero: layers without a wrong bit lie on a line of their own.
+    edge = wrong[wrong > 0].min().min() / 2
+    edge = 0.5 if np.isnan(edge) else edge
+    rows = rows.assign(
+        wrong=wrong.paper_percent.clip(lower=edge), package=wrong.package_percent.clip(lower=edge)
+    )
+    grid = style.facets(
+        rows, "method", width, kind="scatter", x="excess_percent", y="wrong", col="sparsity",
+        height=2.4, s=16, facet_kws={"sharex": False},
+    )  # fmt: skip
+    for sparsity, axes in grid.axes_dict.items():
+        for method, part in rows[rows.sparsity == sparsity].groupby("method"):
+            point = look("method", method).point(filled=False)
+            axes.plot(part.excess_percent, part.package, **point)
+        if (wrong == 0).any(axis=None):
+            style.reference(axes, edge, "none wrong")
+        style.log_scale(axes)
+    grid.set_titles("$S$ = {col_name:g}").set_xlabels("care bits beyond $N_{in}$ per block (%)")
+    handles = palette.handles("method", rows.method, "point")
+    settings = style.filled_and_open("paper's setting", "this package's")
+    return style.legend(grid.figure, handles + settings)
+
+
+@draws("standins.csv", "network method sparsity metric recomputed_percent")
+def standin_quality(rows: pd.DataFrame, width: float) -> Figure:
     """Quality of the committed stand-ins, per network, method and sparsity."""
-    networks = list(rows.network.unique())
-    figure, grid = canvas(1, len(networks), width=1.0 + 4.4 * len(networks), height=3.4)
-    for name, axes in zip(networks, np.atleast_1d(grid), strict=True):
-        part = rows[rows.network == name].reset_index()
-        for i, (sparsity, one) in enumerate(part.groupby("sparsity")):
-            label = "dense" if sparsity == 0 else f"S = {sparsity:g}"
-            axes.bar(one.index, one.recomputed_percent, label=label, width=0.7, **bars(i))
-        words = [_WORDS.get(method, method) for method in part.method]
-        axes.set_xticks(part.index, words, rotation=60, ha="right", rotation_mode="anchor")
-        lowest = np.floor(part.recomputed_percent.min()) - 1
-        axes.set_ylim(max(lowest, 0), 100)
-        axes.set_title(name)
-        axes.set_ylabel(part.metric.iloc[0], fontsize=8)
-        axes.grid(axis="x", visible=False)
-    _legend(figure, [(0.0, axes) for axes in np.atleast_1d(grid)])
-    return figure
+    pruned = style.some(rows[rows.sparsity > 0], "sparsity above 0")
+    dodge = 0.3 if pruned.sparsity.nunique() > 1 else False
+    methods = palette.names("method", pruned.method)
+    networks = pruned.groupby("network", sort=False)
+    figure, panels = style.panels(networks.ngroups, width, height=1.7)
+    for axes, (network, here) in zip(panels, networks, strict=True):
+        shown = palette.points(here, "sparsity")
+        sns.pointplot(
+            here, x="recomputed_percent", y="method", order=methods, ax=axes, dodge=dodge,
+            linestyle="none", errorbar=None, legend=False, **palette.colours(here, "sparsity"),
+            markers=list(shown["markers"].values()),
+        )  # fmt: skip
+        for value in rows[(rows.network == network) & (rows.sparsity == 0)].recomputed_percent:
+            style.reference(axes, value, "dense", horizontal=False)
+        axes.set_yticks(range(len(methods)), [look("method", name).label for name in methods])
+        axes.set(title=network, xlabel=here.metric.iloc[0], ylabel="")
+        axes.margins(x=0.08)
+    return style.legend(figure, palette.handles("sparsity", pruned.sparsity, "point"))
+
+
+def _total(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of whole models."""
+    return style.some(rows[rows.layer == "total"], "layer total")

@@ -1,97 +1,141 @@
-"""One look for every figure, readable without colour, and the register of what is drawn from what.
+"""One look for every figure, and the register of what is drawn from what.
 
-A figure is a function from the rows of one CSV file to a `Figure`; `draws` names that file:
+A figure is a function of the rows of one CSV file and of its width; `draws` names the file and the
+columns it needs:
 
-    @draws("efficiency.csv")
-    def efficiency(rows: pd.DataFrame) -> Figure:
-        figure, axes = canvas()
-        for i, (n_s, part) in enumerate(rows.groupby("n_s")):
-            axes.plot(part.sparsity, part.efficiency_percent, label=f"n_s = {n_s}", **series(i))
-        ...
-        return figure
+    @draws("efficiency.csv", "n_s sparsity efficiency_percent", width=COLUMN)
+    def efficiency(rows: pd.DataFrame, width: float) -> Figure:
+        grid = facets(rows, "n_s", width, x="sparsity", y="efficiency_percent")
+        return legend(grid.figure, palette.handles("n_s", rows.n_s))
 
-and it is called as ``efficiency(csv_path, out_stem)``: it reads the CSV, draws with the common
-theme, writes ``out_stem.png`` and ``out_stem.svg`` and returns the figure, which a notebook shows.
-`redraw` does this for every CSV file of a run.
+and it is called as ``efficiency(csv_path)``: it reads the CSV file, draws with matplotlib's
+defaults and `THEME`, whatever the user's settings are, writes ``efficiency.png`` and ``.svg``
+beside the file and returns the figure, which a notebook shows. The same CSV file gives the same
+bytes of SVG. `redraw` does this for every CSV file of a run.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import matplotlib
 import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from f2f_study.results import read_csv
+from f2f_study.figures import palette
 
-# Okabe and Ito's colours, ordered so that neighbours also differ in lightness; marker and line
-# style change with the colour, so that a grey print is as readable.
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#999933")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (5, 5)))
-HATCHES = ("", "///", "...", "xxx", "\\\\\\", "+++", "ooo", "---")
+COLUMN, PAGE = 3.3, 6.9
+"""Widths in inches: a column of a printed page, and the page."""
 
-THEME: Any = {
-    "figure.dpi": 100,
-    "savefig.dpi": 200,
-    "savefig.bbox": "tight",
-    "font.size": 10,
-    "axes.titlesize": 10,
+# Inches; a panel narrower than this goes into the next line.
+_LEAST_PANEL = 2.0
+_HEIGHT = 2.3
+
+THEME: dict[str, Any] = {
+    "figure.dpi": 144,
+    "savefig.dpi": 250,
+    # Sizes in points at the printed width.
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "figure.titlesize": 8,
     "axes.grid": True,
     "axes.axisbelow": True,
+    "axes.linewidth": 0.6,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "grid.color": "#dddddd",
-    "grid.linewidth": 0.6,
+    "grid.linewidth": 0.5,
     "legend.frameon": False,
-    "legend.fontsize": 9,
-    "lines.markersize": 5,
-    "lines.linewidth": 1.4,
+    "legend.handlelength": 2.8,
+    "lines.markersize": 4.5,
+    "lines.markeredgewidth": 0.6,
+    "lines.linewidth": 1.1,
     "hatch.linewidth": 0.5,
-    # The same CSV gives the same bytes of SVG.
     "svg.hashsalt": "f2f",
 }
 
-Draw = Callable[..., Figure]
+RANGE: dict[str, Any] = {
+    "estimator": "median",
+    "errorbar": ("pi", 100),
+    "err_style": "bars",
+    "err_kws": {"capsize": 1.5, "elinewidth": 0.8},
+}
+"""Arguments of `seaborn.lineplot`: the median of the repeats, bars over all of them."""
 
+WRONG = "wrong care bits, 100 − $E$ (%)"
 
-class Drawn(Protocol):
-    """A registered figure: called with the CSV file to read and the path to write, less suffix."""
+# Columns that hold words; all others hold numbers or truth values.
+_WORDS = {
+    "backend", "device", "dtype", "encoder", "format", "hardware", "kind", "layer", "method",
+    "metric", "network", "notebook", "order", "rate", "source", "tensors",
+}  # fmt: skip
 
-    __name__: str
-
-    def __call__(
-        self,
-        csv_path: str | PathLike[str],
-        out_stem: str | PathLike[str] | None = None,
-        **options: Any,
-    ) -> Figure: ...
-
+Drawn = Callable[..., Figure]
+"""A registered figure, as `draws` makes it."""
 
 REGISTER: dict[str, list[Drawn]] = {}
 """For every CSV file name, the figures drawn from it."""
 
 
-def draws(csv_name: str) -> Callable[[Draw], Drawn]:
-    """Register a figure function of the rows of `csv_name`; see the module's text."""
+def draws(
+    csv_name: str, columns: str, width: float = PAGE
+) -> Callable[[Callable[[pd.DataFrame, float], Figure]], Drawn]:
+    """Register a figure of `csv_name`, which is given the columns named in `columns`, no others.
 
-    def register(draw: Draw) -> Drawn:
+    Parameters
+    ----------
+    csv_name : str
+        Name of the CSV file.
+    columns : str
+        Names of columns, separated by blanks.
+    width : float
+        Inches, unless the call says otherwise.
+
+    Returns
+    -------
+    callable
+        Decorates a function of rows and width. What it makes is called as
+        ``figure(csv_path, out_stem=None, width=width)``, where `out_stem` is the path to write
+        less suffix (None: beside the CSV file). It raises `ValueError` that names the file, and
+        the columns in question, where the file lacks what the figure shows.
+    """
+
+    def register(draw: Callable[[pd.DataFrame, float], Figure]) -> Drawn:
         @functools.wraps(draw)
         def drawn(
             csv_path: str | PathLike[str],
             out_stem: str | PathLike[str] | None = None,
-            **options: Any,
+            width: float = width,
         ) -> Figure:
-            out_stem = Path(csv_path).with_name(draw.__name__) if out_stem is None else out_stem
-            with matplotlib.rc_context(THEME):
-                figure = draw(read_csv(csv_path), **options)
-                save(figure, out_stem or Path(csv_path).parent / draw.__name__)
+            stem = Path(out_stem or Path(csv_path).parent / draw.__name__)
+            open_before = set(plt.get_fignums())
+            try:
+                rows = _read(Path(csv_path), columns.split())
+                with plt.style.context(THEME, after_reset=True):
+                    figure = draw(rows, width)
+                    stem.parent.mkdir(parents=True, exist_ok=True)
+                    figure.savefig(f"{stem}.png")
+                    figure.savefig(f"{stem}.svg", metadata={"Date": None})
+            except ValueError as error:
+                raise ValueError(f"{csv_path}: {error}") from error
+            finally:
+                # A notebook shows what is returned, once.
+                for number in set(plt.get_fignums()) - open_before:
+                    plt.close(number)
             return figure
 
         REGISTER.setdefault(csv_name, []).append(drawn)
@@ -100,62 +144,177 @@ def draws(csv_name: str) -> Callable[[Draw], Drawn]:
     return register
 
 
-def canvas(rows: int = 1, cols: int = 1, width: float = 6.0, height: float = 3.8) -> Any:
-    """A figure of `width` × `height` inches and its axes (one, or an array as of `subplots`)."""
-    return plt.subplots(rows, cols, figsize=(width, height), layout="constrained")
-
-
-def series(i: int, marker: bool = True) -> dict[str, Any]:
-    """Colour, line style and marker of the i-th line of a plot, as arguments of `Axes.plot`."""
-    look: dict[str, Any] = {"color": COLOURS[i % len(COLOURS)], "linestyle": LINES[i % len(LINES)]}
-    return look | ({"marker": MARKERS[i % len(MARKERS)]} if marker else {})
-
-
-def bars(i: int) -> dict[str, Any]:
-    """Colour and hatch of the i-th kind of bar, as arguments of `Axes.bar`."""
-    return {
-        "color": COLOURS[i % len(COLOURS)],
-        "hatch": HATCHES[i % len(HATCHES)],
-        "edgecolor": "white",
-    }
-
-
-def reference_line(axes: Axes, value: float, label: str, horizontal: bool = True) -> None:
-    """A thin grey line at `value` with its meaning written on it (a bound, a baseline)."""
-    if horizontal:
-        axes.axhline(value, color="#555555", linewidth=0.9, linestyle=(0, (4, 2)))
-        x, y, ha, va = 0.99, value, "right", "bottom"
-        transform = axes.get_yaxis_transform()
-        rotation = 0
-    else:
-        axes.axvline(value, color="#555555", linewidth=0.9, linestyle=(0, (4, 2)))
-        x, y, ha, va = value, 0.99, "right", "top"
-        transform = axes.get_xaxis_transform()
-        rotation = 90
-    axes.text(
-        x, y, label, transform=transform, ha=ha, va=va, rotation=rotation, fontsize=8, color="#333"
-    )
-
-
-def save(figure: Figure, out_stem: str | PathLike[str]) -> None:
-    """Write `out_stem`.png and .svg, and close the figure so that a notebook shows it once."""
-    stem = Path(out_stem)
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    with matplotlib.rc_context(THEME):
-        figure.savefig(stem.with_name(stem.name + ".png"))
-        figure.savefig(stem.with_name(stem.name + ".svg"), metadata={"Date": None})
-    plt.close(figure)
+def _read(path: Path, columns: list[str]) -> pd.DataFrame:
+    """The columns of a CSV file; ValueError names those that are missing or hold no numbers."""
+    try:
+        rows = pd.read_csv(path, keep_default_na=False, na_values=["", "nan"])
+    except pd.errors.EmptyDataError:
+        rows = pd.DataFrame()
+    missing = [column for column in columns if column not in rows]
+    if missing:
+        raise ValueError(f"must have the columns {', '.join(columns)}, lacks {', '.join(missing)}")
+    if rows.empty:
+        raise ValueError(f"must have rows with {', '.join(columns)}, got a header only")
+    numbers = [column for column in columns if column not in _WORDS]
+    words = rows[numbers].select_dtypes(exclude=["number", "bool"]).columns
+    if len(words):
+        raise ValueError(f"must hold numbers in {', '.join(words)}, got {rows[words[0]].iloc[0]!r}")
+    return rows[columns]
 
 
 def redraw(run: str | PathLike[str]) -> list[Path]:
-    """Draw every registered figure of every CSV file under `run` again; returns the PNG paths.
+    """Draw every registered figure of every CSV file under `run` again, beside the file.
 
-    A figure named f from `<notebook>/x.csv` is written to `<notebook>/f.png` and `.svg`.
+    Parameters
+    ----------
+    run : path
+        Folder of a run.
+
+    Returns
+    -------
+    list of Path
+        The PNG files.
+
+    Raises
+    ------
+    ValueError
+        After all others have been drawn: which figures could not be, and why.
     """
-    drawn = []
+    drawn, failures = [], []
     for csv_path in sorted(Path(run).rglob("*.csv")):
         for figure in REGISTER.get(csv_path.name, []):
-            stem = csv_path.parent / figure.__name__
-            figure(csv_path, stem)
-            drawn.append(stem.with_name(stem.name + ".png"))
+            try:
+                figure(csv_path)
+            # Whatever is wrong with one file, the others are drawn.
+            except Exception as error:
+                failures.append(f"{figure.__name__}: {error}")
+            else:
+                drawn.append(csv_path.with_name(f"{figure.__name__}.png"))
+    if failures:
+        reasons = "\n  ".join(failures)
+        raise ValueError(f"{len(drawn)} figures drawn, {len(failures)} not:\n  {reasons}")
     return drawn
+
+
+def _arrangement(count: int, width: float) -> tuple[int, int]:
+    """Columns and lines of `count` panels: readable in `width`, as many in every line."""
+    lines = math.ceil(count / max(1, int(width / _LEAST_PANEL)))
+    return math.ceil(count / lines), lines
+
+
+def panels(count: int, width: float, height: float = _HEIGHT) -> tuple[Figure, list[Axes]]:
+    """A figure of `count` panels, each `height` inches high, and its axes."""
+    columns, lines = _arrangement(count, width)
+    figure, axes = plt.subplots(
+        lines, columns, figsize=(width, lines * height), layout="constrained", squeeze=False
+    )
+    for axis in axes.flat[count:]:
+        axis.remove()
+    return figure, list(axes.flat[:count])
+
+
+def facets(
+    rows: pd.DataFrame,
+    by: str,
+    width: float,
+    height: float = _HEIGHT,
+    kind: str = "line",
+    **arguments: Any,
+) -> sns.FacetGrid:
+    """`seaborn.relplot` by the looks of the column `by`, in panels of `height` inches.
+
+    Lines go through the median of the repeats, bars from the least to the greatest. The axis of
+    `y="wrong"` is logarithmic and called `WRONG`.
+    """
+    looks = RANGE | palette.lines(rows, by) if kind == "line" else palette.points(rows, by)
+    columns = rows[arguments["col"]].nunique() if "col" in arguments else 1
+    lines = rows[arguments["row"]].nunique() if "row" in arguments else 1
+    if "col" in arguments and "row" not in arguments:
+        columns, lines = _arrangement(columns, width)
+        arguments["col_wrap"] = columns
+    grid = sns.relplot(rows, kind=kind, legend=False, height=height, **looks | arguments)
+    grid.figure.set_layout_engine("constrained")
+    grid.figure.set_size_inches(width, lines * height)
+    if arguments["y"] == "wrong":
+        log_scale(*grid.axes.flat)
+        grid.set_ylabels(WRONG)
+    return grid
+
+
+def legend(figure: Figure, handles: Sequence[Artist]) -> Figure:
+    """The figure with a legend below the panels, as broad as fits; it grows by the legend."""
+    for columns in range(len(handles), 0, -1):
+        balanced = math.ceil(len(handles) / math.ceil(len(handles) / columns))
+        entries = figure.legend(handles=handles, loc="outside lower center", ncols=balanced)
+        box = entries.get_window_extent()
+        if box.width <= figure.bbox.width or columns == 1:
+            break
+        entries.remove()
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width, height + box.height / figure.dpi)
+    return figure
+
+
+def wrong_percent(rows: pd.DataFrame) -> pd.Series:
+    """100 - E, at least half a wrong bit so that a logarithmic axis can show it."""
+    return 100 * rows.wrong_bits.clip(lower=0.5) / rows.care_bits
+
+
+def setting(rows: pd.DataFrame, columns: str) -> str:
+    """What the first row says of its setting: "S = 0.9, N_out = 80", in the paper's symbols."""
+    symbols = {"sparsity": "$S$", "n_out": "$N_{out}$", "n_s": "$N_s$"}
+    first = rows.iloc[0]
+    return ", ".join(f"{symbols[column]} = {first[column]:.3g}" for column in columns.split())
+
+
+def log_scale(*axes: Axes, which: str = "y") -> None:
+    """Logarithmic axes with plain numbers, the more of them the fewer decades they span."""
+    for one in axes:
+        one.set(**{f"{which}scale": "log"})
+        axis = one.xaxis if which == "x" else one.yaxis
+        low, high = axis.get_view_interval()
+        decades = math.log10(high / low)
+        subs = (1.0,) if decades > 3 else (1.0, 3.0) if decades > 1.5 else (1.0, 2.0, 3.0, 5.0)
+        axis.set_major_locator(LogLocator(subs=subs, numticks=20))
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter(NullFormatter())
+
+
+def whole_numbers(axes: Axes) -> None:
+    """Ticks of the x axis at whole numbers only."""
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def reference(axes: Axes, value: float, label: str = "", horizontal: bool = True) -> None:
+    """A thin grey line at `value`, a bound or a baseline, its meaning at its end."""
+    look: dict[str, Any] = {"linewidth": 0.8, "linestyle": (0, (4, 2)), "color": palette.GREY}
+    if horizontal:
+        axes.axhline(value, zorder=1, **look)
+        place = axes.get_yaxis_transform()
+        axes.text(0.99, value, label, transform=place, ha="right", va="bottom", fontsize=7)
+    else:
+        axes.axvline(value, zorder=1, **look)
+        place = axes.get_xaxis_transform()
+        axes.text(value, 0.02, f" {label}", transform=place, ha="left", va="bottom", fontsize=7)
+
+
+def some(rows: pd.DataFrame, what: str) -> pd.DataFrame:
+    """The chosen rows; ValueError says what they are where there are none."""
+    if rows.empty:
+        raise ValueError(f"must have rows with {what}, got none")
+    return rows
+
+
+def one_dtype(rows: pd.DataFrame) -> pd.DataFrame:
+    """The INT8 rows, or those of the first dtype there is."""
+    dtypes = rows["dtype"]
+    return rows[dtypes == ("int8" if (dtypes == "int8").any() else dtypes.iloc[0])]
+
+
+def filled_and_open(filled: str, hollow: str) -> list[Artist]:
+    """Legend entries of what filled and open markers mean, whatever their colour."""
+    grey = palette.Look("", palette.GREY, "o", "", ())
+    return [
+        Line2D([], [], label=label, **grey.point(filled=full))
+        for label, full in ((filled, True), (hollow, False))
+    ]

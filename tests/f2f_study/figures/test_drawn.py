@@ -1,0 +1,291 @@
+"""What figures draw is what the CSV files hold."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import same_color
+
+from f2f_study import figures
+from f2f_study.figures.palette import look
+
+METHODS = ["random", "magnitude", "l0", "variational_dropout"]
+
+
+def write(folder, name, rows):
+    path = folder / f"{name}.csv"
+    pd.DataFrame(rows).to_csv(path, index=False)
+    return path
+
+
+def lines(axes, colour):
+    """x and y of the lines of a colour with more than one point, without the parts of bars."""
+    found = [line for line in axes.get_lines() if same_color(line.get_color(), colour)]
+    found = [line for line in found if line.get_marker() not in ("_", "None")]
+    return [np.array(line.get_xydata()) for line in found if len(line.get_xdata()) > 1]
+
+
+def bars(axes):
+    """(low, high) of every error bar."""
+    segments = [s for collection in axes.collections for s in collection.get_segments()]
+    return sorted((s[:, 1].min(), s[:, 1].max()) for s in segments)
+
+
+def legend(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_lines_are_medians_and_bars_reach_over_all_repeats(tmp_path):
+    wrong = {0: [70, 80, 120], 1: [9, 9, 9]}
+    rows = [
+        {"n_in": 8, "n_s": n_s, "sparsity": 0.9, "care_bits": 1000, "wrong_bits": value}
+        for n_s, values in wrong.items()
+        for value in values
+    ]
+    figure = figures.synthetic_window(write(tmp_path, "synthetic_window", rows))
+    (axes,) = figure.axes
+    (line,) = lines(axes, look("n_in", 8).colour)
+    np.testing.assert_allclose(line, [[8, 8.0], [16, 0.9]])
+    np.testing.assert_allclose(bars(axes), [(0.9, 0.9), (7.0, 12.0)])
+    assert axes.get_yscale() == "log"
+    assert legend(figure) == ["$N_{in}$ = 8"]
+
+
+def test_repeats_that_are_all_equal_are_drawn(tmp_path):
+    """Rounding of a mean must not put the bar's end on its wrong side."""
+    rows = [
+        {"n_s": n_s, "sparsity": s, "care_bits": 3, "wrong_bits": 1, "bound_percent": 100 * s,
+         "memory_reduction_percent": 100 * s - 0.1}
+        for n_s, s, _ in itertools.product((0, 1), (0.1, 0.7), range(7))
+    ]  # fmt: skip
+    figure = figures.synthetic_sparsity(write(tmp_path, "synthetic_sparsity", rows))
+    first, second, gap = figure.axes
+    (line,) = lines(first, look("n_s", 1).colour)
+    np.testing.assert_allclose(line[:, 1], 100 / 3)
+    np.testing.assert_allclose(lines(second, look("n_s", 0).colour)[0][:, 1], [9.9, 69.9])
+    np.testing.assert_allclose(lines(gap, look("n_s", 0).colour)[0][:, 1], 0.1)
+
+
+def paper_rows(methods_by_sparsity):
+    return [
+        {"layer": layer, "method": method, "sparsity": sparsity, "dtype": dtype, "n_s": n_s,
+         "inverting": inverting, "care_bits": 1000,
+         "wrong_bits": (20 if inverting else 30) + 10 * METHODS.index(method) - 5 * n_s}
+        for sparsity, methods in methods_by_sparsity.items()
+        for method, dtype, n_s, inverting, layer in itertools.product(
+            methods, ("int8", "float32"), (0, 1, 2), (False, True), ("a", "total"))
+    ]  # fmt: skip
+
+
+def test_a_method_has_its_colour_and_marker_in_every_panel(tmp_path):
+    present = {0.7: ["l0", "magnitude"], 0.9: METHODS}
+    figure = figures.paper_efficiency(write(tmp_path, "paper_setting", paper_rows(present)))
+    assert [axes.get_title() for axes in figure.axes] == [
+        f"{dtype}, $S$ = {sparsity}" for dtype in ("int8", "float32") for sparsity in (0.7, 0.9)
+    ]
+    for axes, sparsity in zip(figure.axes, (0.7, 0.9, 0.7, 0.9), strict=True):
+        for i, method in enumerate(METHODS):
+            expected = [
+                [[n_s, (base + 10 * i - 5 * n_s) / 10] for n_s in range(3)] for base in (30, 20)
+            ]
+            found = lines(axes, look("method", method).colour)
+            assert len(found) == (2 if method in present[sparsity] else 0)
+            for one, other in zip(found, expected, strict=False):
+                np.testing.assert_allclose(one, other)
+        markers = {line.get_marker() for line in axes.get_lines()} - {"_", "None"}
+        assert markers == {look("method", method).marker for method in present[sparsity]}
+    assert legend(figure) == [
+        *(look("method", method).label for method in METHODS), "with inverting"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("drop", [[], ["encoded"], ["csr_torch", "dense_fp16"]])
+def test_a_format_looks_alike_whatever_else_is_drawn(tmp_path, drop):
+    times = {"dense_fp32": 10.0, "csr_torch": 5.0, "bitmap": 20.0, "encoded": 30.0, "mine": 7.0}
+    rows = [
+        {"format": name, "rows": size, "cols": size, "sparsity": 0.9, "columns": 1,
+         "time_us": time * factor * size}
+        for name, time in times.items()
+        if name not in drop
+        for size in (2048, 4096)
+        for factor in (0.9, 1.0, 1.5)
+    ]  # fmt: skip
+    figure = figures.spmv_sizes(write(tmp_path, "spmv_cpu", rows))
+    (axes,) = figure.axes
+    for name, time in times.items():
+        found = [one for one in lines(axes, look("format", name).colour) if one[0, 0] > 1]
+        if name in drop:
+            assert not found
+            continue
+        np.testing.assert_allclose(found[0], [[2048, time / 10], [4096, time / 10]])
+    sizes = [
+        {"tensors": "t", "dtype": "int8", "sparsity": s, "format": name, "repeat": 0,
+         "size_bits_per_weight": 3 * s, "floor_bits_per_weight": 2}
+        for name in ("bitmap", "zstd")
+        for s in (0.5, 0.9)
+    ]  # fmt: skip
+    (other,) = figures.format_sizes(write(tmp_path, "formats", sizes)).axes
+    (line,) = lines(other, look("format", "bitmap").colour)
+    np.testing.assert_allclose(line, [[0.5, 0.75], [0.9, 1.35]])
+
+
+def test_bars_add_up_to_the_stored_bits(tmp_path):
+    rows = [
+        {"layer": "total", "method": method, "sparsity": 0.9, "dtype": "int8", "weights": 100,
+         "payload_bits": 100, "correction_bits": 20, "mask_bits": 30 + i, "header_bits": 4,
+         "floor_bits": 130, "care_bits": 80, "wrong_bits": i}
+        for i, method in enumerate(METHODS)
+    ]  # fmt: skip
+    (axes,) = figures.bits_by_part(write(tmp_path, "package_setting", rows)).axes
+    for i, label in enumerate(axes.get_yticklabels()):
+        here = [bar for bar in axes.patches if abs(bar.get_y() + 0.35 - i) < 0.1]
+        assert sum(bar.get_width() for bar in here) == pytest.approx((154 + i) / 100)
+        assert [bar.get_hatch() or "" for bar in here] == [
+            look("part", part).hatch for part in ("payload", "correction", "mask", "header")
+        ]
+        assert label.get_text() == f"{look('method', METHODS[i]).label}, 0.9"
+    floors = axes.collections[0].get_segments()
+    np.testing.assert_allclose([segment[:, 0] for segment in floors], 1.3)
+
+
+def test_a_layer_without_a_wrong_bit_has_a_place_on_the_logarithmic_axis(tmp_path):
+    rows = [
+        {"method": "random", "sparsity": 0.9, "excess_percent": x, "paper_percent": paper,
+         "package_percent": package}
+        for x, paper, package in ((10, 98.0, 100.0), (20, 96.0, 99.8))
+    ]  # fmt: skip
+    figure = figures.efficiency_by_spread(write(tmp_path, "efficiency_by_spread", rows))
+    (axes,) = figure.axes
+    np.testing.assert_allclose(axes.collections[0].get_offsets(), [[10, 2], [20, 4]])
+    (package,) = [one for one in lines(axes, look("method", "random").colour)]
+    np.testing.assert_allclose(package, [[10, 0.1], [20, 0.2]])
+    assert "none wrong" in [text.get_text() for text in axes.texts]
+
+
+def test_the_exact_encoder_is_a_star_of_the_colour_of_its_n_s(tmp_path):
+    rows = [
+        {"encoder": encoder, "n_s": n_s, "n_out": 80, "sparsity": 0.9, "beam": beam,
+         "care_bits": 1000, "wrong_bits": wrong, "cpu_time_ns_per_care_bit": time}
+        for encoder, n_s, beam, wrong, time in (
+            ("beam", 0, 1, 80, 20), ("beam", 0, 16, 75, 40), ("viterbi", 0, 0, 70, 90),
+            ("beam", 5, 16, 2, 50), ("beam", 5, 1, 3, 25))
+    ]  # fmt: skip
+    figure = figures.beyond_encoders(write(tmp_path, "beyond_encoders", rows))
+    (axes,) = figure.axes
+    np.testing.assert_allclose(lines(axes, look("n_s", 5).colour), [[[25, 0.3], [50, 0.2]]])
+    stars = [line for line in axes.get_lines() if line.get_marker() == "*"]
+    assert [line.get_xydata().tolist() for line in stars] == [[[90, 7]]]
+    assert same_color(stars[0].get_color(), look("n_s", 0).colour)
+    assert legend(figure) == ["$N_s$ = 0", "$N_s$ = 5", "exact optimum"]
+
+
+def test_the_roof_is_what_copy_and_gemm_reach(tmp_path):
+    def row(name, time_us, moved_bytes, operations):
+        return {"format": name, "rows": 2048, "cols": 2048, "sparsity": 0.9, "columns": 1,
+                "time_us": time_us, "moved_bytes": moved_bytes,
+                "useful_operations": operations}  # fmt: skip
+
+    rows = [row("copy", 100, 2e6, 0)] * 3 + [row("gemm", 50, 1e6, 5e6)] * 3
+    rows += [row("encoded", time, 1e5, 4e5) for time in (30, 40, 90)]
+    figure = figures.spmv_roofline(write(tmp_path, "spmv_cpu", rows))
+    (axes,) = figure.axes
+    np.testing.assert_allclose(axes.get_lines()[0].get_xydata()[1], [100 / 20, 100])
+    np.testing.assert_allclose(axes.collections[0].get_offsets(), [[4, 10]])
+    path = write(tmp_path, "spmv_cpu", rows[3:])
+    with pytest.raises(ValueError, match=f"{path}: must have rows with format copy, got none"):
+        figures.spmv_roofline(path)
+
+
+def test_the_trellis_draws_the_best_path_over_all_steps(tmp_path):
+    rows = [
+        {"block": block, "state_before": before, "state_after": after, "cost_after": block + after,
+         "survives": before == 0, "on_best_path": before == after == 0}
+        for block, before, after in itertools.product(range(2), range(2), range(2))
+    ]  # fmt: skip
+    (axes,) = figures.trellis(write(tmp_path, "trellis", rows)).axes
+    best = [line for line in axes.get_lines() if line.get_linewidth() == 2.5]
+    assert [line.get_xydata().tolist() for line in best] == [[[0, 0], [1, 0]], [[1, 0], [2, 0]]]
+    assert len([line for line in axes.get_lines() if line.get_linewidth() == 0.8]) == 8
+    assert sorted(text.get_text() for text in axes.texts) == ["0", "0", "0", "1", "1", "2"]
+
+
+def test_deviations_are_cut_at_3_and_counted(tmp_path):
+    rows = [
+        {"notebook": "02_a", "tolerance": 1.0, "deviation": 0.5, "agrees": True},
+        {"notebook": "02_a", "tolerance": 0.0, "deviation": np.inf, "agrees": False},
+        {"notebook": "03_b", "tolerance": np.nan, "deviation": np.nan, "agrees": True},
+    ]
+    path = write(tmp_path, "overview", rows)
+    figure = figures.deviations(path)
+    (axes,) = figure.axes
+    points = next(c for c in axes.collections if len(c.get_offsets()) == 2)
+    assert sorted(points.get_offsets()[:, 0]) == [0.5, 3]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["02_a"]
+    assert legend(figure) == ["accepted: 1", "beyond tolerance: 1"]
+    figure = figures.deviations(write(tmp_path, "overview", rows[2:]))
+    assert "No quantity" in figure.axes[0].texts[0].get_text()
+
+
+def order_rows(rate):
+    return [
+        {"source": "dlmc", "network": network, "method": method, "sparsity": 0.9, "layer": layer,
+         "order": order, "weights": weights, "care_bits": 1000, "wrong_bits": wrong, "rate": rate}
+        for network, method in (("resnet", "random"), ("transformer", "random"),
+                                ("transformer", "l0"))
+        for order in ("row", "diagonal")
+        for layer, weights, wrong in (("total", 200_000, 10), ("a", 100_000, 30), ("b", 90_000, 20),
+                                      ("tiny", 10, 900))
+    ]  # fmt: skip
+
+
+def test_orders_show_the_model_and_its_worst_large_layer(tmp_path):
+    figure = figures.orders(write(tmp_path, "orders", order_rows("balanced")))
+    resnet, transformer = figure.axes
+    assert [label.get_text() for label in transformer.get_xticklabels()] == ["random", "L0"]
+    assert [label.get_text() for label in resnet.get_xticklabels()] == ["random"]
+    model, worst = lines(transformer, look("order", "diagonal").colour)
+    np.testing.assert_allclose(model[:, 1], 1.0)
+    np.testing.assert_allclose(worst[:, 1], 3.0)
+    path = write(tmp_path, "orders", order_rows("fewest bits"))
+    with pytest.raises(ValueError, match="rate balanced, got none"):
+        figures.orders(path)
+
+
+def test_speedups_are_over_the_fewest_workers_of_the_same_back_end(tmp_path):
+    rows = [
+        {"backend": backend, "jobs": jobs, "compress_s": base / jobs, "decompress_s": base}
+        for backend, base in (("processes", 8.0), ("dask", 6.0))
+        for jobs in (1, 2, 4)
+        for _ in range(2)
+    ]
+    (axes,) = figures.scaling(write(tmp_path, "scale", rows)).axes
+    for backend in ("processes", "dask"):
+        (line,) = lines(axes, look("work", f"compress, {backend}").colour)
+        np.testing.assert_allclose(line, [[1, 1], [2, 2], [4, 4]])
+        (line,) = lines(axes, look("work", f"decompress, {backend}").colour)
+        np.testing.assert_allclose(line[:, 1], 1)
+
+
+def test_products_on_a_gpu_are_normalized_by_the_dense_one_of_the_same_columns(tmp_path):
+    times = {
+        ("dense_fp32", 1): 4.0,
+        ("encoded", 1): 2.0,
+        ("dense_fp32", 8): 8.0,
+        ("encoded", 8): 6.0,
+    }
+    rows = [
+        {"device": "a card", "format": name, "rows": 512, "sparsity": sparsity, "columns": columns,
+         "time_us": time * factor}
+        for (name, columns), time in times.items()
+        for sparsity in (0.7, 0.9)
+        for factor in (0.5, 1, 3)
+    ]  # fmt: skip
+    figure = figures.spmv_normalized_gpu(write(tmp_path, "spmv_gpu", rows))
+    colour = look("format", "encoded").colour
+    vector, matrix, columns = (lines(axes, colour)[0] for axes in figure.axes)
+    np.testing.assert_allclose(vector, [[0.7, 0.5], [0.9, 0.5]])
+    np.testing.assert_allclose(matrix, [[0.7, 0.75], [0.9, 0.75]])
+    np.testing.assert_allclose(columns, [[1, 0.5], [8, 0.75]])
+    assert figure.get_suptitle() == "512 × 512\na card"
+    assert legend(figure) == ["dense FP32", "encoded"]
