@@ -14,9 +14,22 @@ from f2f.base.errors import FormatError
 
 
 def read_smtx(path: str | os.PathLike[str]) -> np.ndarray:
-    """The pattern as a mask, bool (rows, cols), True where the file has an entry.
+    """The pattern of a file as a mask.
 
-    Raises `FormatError` naming the file for anything that is not a valid pattern.
+    Parameters
+    ----------
+    path
+        The .smtx file.
+
+    Returns
+    -------
+    numpy.ndarray
+        bool (rows, cols), True where the file has an entry.
+
+    Raises
+    ------
+    FormatError
+        Not a valid pattern; the message names the file.
     """
     try:
         lines = Path(path).read_text().split("\n")

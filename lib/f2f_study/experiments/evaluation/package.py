@@ -160,7 +160,7 @@ def _counts(tensor: CompressedTensor, weights: np.ndarray, unpruned: int) -> dic
 
 
 def _derived(counts: pd.DataFrame) -> pd.DataFrame:
-    """The columns of the CSV file, from the counts of layers and totals; the latter's n_out is 0."""
+    """The columns of the CSV file, from the counts of layers and models; n_out of a model is 0."""
     stored, original = counts["stored_bits"], counts["original_bits"]
     return counts.assign(
         n_out=counts["n_out"].where(counts["layer"] != TOTAL, 0),

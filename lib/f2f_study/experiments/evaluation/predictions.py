@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -110,7 +111,7 @@ def package_prediction(models: Sequence[PrunedModel], package: pd.DataFrame) -> 
     return sums.assign(ratio=sums["wrong_bits"] / sums["predicted_wrong_bits"])
 
 
-def _error_rate(mask: np.ndarray, row: object) -> float:
+def _error_rate(mask: np.ndarray, row: Any) -> float:
     """Modelled share of wrong care bits of a layer, for the order, n_out and beam of its row."""
     care_mask = Order(row.order, *matrix_shape(mask.shape)).take(mask.reshape(-1))
     prefix = np.concatenate([[0], np.cumsum(care_mask, dtype=np.int64)])

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -87,16 +88,14 @@ def standin_quality(decoded: Sequence[Decoded], scheme: str = "channel") -> pd.D
             found = model(inputs, targets) if network == "transformer" else model(inputs)
             return Judged(standin.quality(model), found.numpy().tobytes())
 
-    return pd.DataFrame(
-        _compared(
-            coded,
-            tasks.METRICS[coded.model.network],
-            lambda state, network=coded.model.network: judge(network, state),
-            scheme,
-            recorded_percent(sources.open_standin(coded.model.network)),
+    rows = []
+    for coded in decoded:
+        network = coded.model.network
+        dense = recorded_percent(sources.open_standin(network))
+        rows.append(
+            _compared(coded, tasks.METRICS[network], partial(judge, network), scheme, dense)
         )
-        for coded in decoded
-    )
+    return pd.DataFrame(rows)
 
 
 def recorded_percent(model: PrunedModel) -> float:
