@@ -67,7 +67,10 @@ class Drawn(Protocol):
     __name__: str
 
     def __call__(
-        self, csv_path: str | PathLike[str], out_stem: str | PathLike[str], **options: Any
+        self,
+        csv_path: str | PathLike[str],
+        out_stem: str | PathLike[str] | None = None,
+        **options: Any,
     ) -> Figure: ...
 
 
@@ -81,11 +84,13 @@ def draws(csv_name: str) -> Callable[[Draw], Drawn]:
     def register(draw: Draw) -> Drawn:
         @functools.wraps(draw)
         def drawn(
-            csv_path: str | PathLike[str], out_stem: str | PathLike[str], **options: Any
+            csv_path: str | PathLike[str],
+            out_stem: str | PathLike[str] | None = None,
+            **options: Any,
         ) -> Figure:
             with matplotlib.rc_context(THEME):
                 figure = draw(read_csv(csv_path), **options)
-                save(figure, out_stem)
+                save(figure, out_stem or Path(csv_path).parent / draw.__name__)
             return figure
 
         REGISTER.setdefault(csv_name, []).append(drawn)

@@ -109,6 +109,8 @@ def _convert(notebook: Path, name: str, kind: str, value: Any) -> Any:
             return float(value)
         if kind == "str":
             return str(value)
+        if kind == "list" and isinstance(value, list):
+            return value
     except (KeyError, TypeError, ValueError):
         pass
     wanted = kind if kind in ("bool", "int", "float") else "bool, int, float or str"

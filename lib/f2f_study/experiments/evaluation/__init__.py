@@ -12,14 +12,17 @@ from f2f_study.experiments.evaluation.models import DTYPES as DTYPES
 from f2f_study.experiments.evaluation.models import TOTAL as TOTAL
 from f2f_study.experiments.evaluation.models import described as described
 from f2f_study.experiments.evaluation.models import layer_weights as layer_weights
+from f2f_study.experiments.evaluation.models import run_folder as run_folder
 from f2f_study.experiments.evaluation.models import totals as totals
 from f2f_study.experiments.evaluation.package import Decoded as Decoded
 from f2f_study.experiments.evaluation.package import package_setting as package_setting
+from f2f_study.experiments.evaluation.paper import ones_by_plane as ones_by_plane
 from f2f_study.experiments.evaluation.paper import paper_n_out as paper_n_out
 from f2f_study.experiments.evaluation.paper import paper_setting as paper_setting
 from f2f_study.experiments.evaluation.predictions import falls_with_spread as falls_with_spread
 from f2f_study.experiments.evaluation.predictions import package_prediction as package_prediction
 from f2f_study.experiments.evaluation.predictions import paper_prediction as paper_prediction
+from f2f_study.experiments.evaluation.predictions import stored_over_floor as stored_over_floor
 from f2f_study.experiments.evaluation.quality import Pairs as Pairs
 from f2f_study.experiments.evaluation.quality import Translator as Translator
 from f2f_study.experiments.evaluation.quality import imagenet_quality as imagenet_quality
@@ -29,5 +32,6 @@ from f2f_study.experiments.evaluation.quality import translation_quality as tran
 from f2f_study.experiments.evaluation.quantities import summary as summary
 from f2f_study.experiments.evaluation.spread import by_kind_of_layer as by_kind_of_layer
 from f2f_study.experiments.evaluation.spread import efficiency_by_spread as efficiency_by_spread
+from f2f_study.experiments.evaluation.spread import kind_of_layer as kind_of_layer
 from f2f_study.experiments.evaluation.spread import n_u_histogram as n_u_histogram
 from f2f_study.experiments.evaluation.spread import n_u_spread as n_u_spread

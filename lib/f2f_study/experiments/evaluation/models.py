@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from f2f.base import validate
+from f2f_study import results
 from f2f_study.networks.layers import Layer, PrunedModel
 from f2f_study.networks.quantize import Quantized, quantize
 
@@ -16,6 +18,11 @@ TOTAL = "total"
 """The `layer` of a row that stands for the whole model."""
 MODEL = ["source", "network", "method", "sparsity"]
 """The columns that name a model; `method` is a pruning method, `sparsity` the nominal one."""
+
+
+def run_folder(run_dir: str, notebook: str, source: str) -> Path:
+    """The folder of a notebook's results; every source but the stand-ins has one of its own."""
+    return results.run_dir(run_dir, notebook if source == "standin" else f"{notebook}_{source}")
 
 
 def described(models: Sequence[PrunedModel]) -> pd.DataFrame:

@@ -112,6 +112,27 @@ def paper_setting(
     return _derived(with_totals(pd.DataFrame(rows), ["dtype", "n_s", "inverting"], summed))
 
 
+def ones_by_plane(model: PrunedModel, dtype: str, scheme: str = "channel") -> pd.Series:
+    """Share of ones among the care bits of every bit plane: what inverting can use.
+
+    Parameters
+    ----------
+    model, dtype, scheme
+        As in `paper_setting`.
+
+    Returns
+    -------
+    pandas.Series
+        In %, by plane: 0 is the lowest bit, the last the sign.
+    """
+    unpruned = np.concatenate(
+        [layer_weights(layer, dtype, scheme)[layer.mask] for layer in model.layers.values()]
+    )
+    words = unpruned.view(f"u{unpruned.itemsize}")
+    shares = [100 * _plane(words, p).mean() for p in range(8 * words.itemsize)]
+    return pd.Series(shares, name=dtype).rename_axis("plane")
+
+
 class Piece(NamedTuple):
     """A stretch of a plane that is encoded by itself; positions in bits, stops are exclusive.
 

@@ -118,6 +118,25 @@ def _error_rate(mask: np.ndarray, row: Any) -> float:
     return error_rate(prefix, row.n_out, N_IN, row.n_s, row.beam)
 
 
+def stored_over_floor(package: pd.DataFrame) -> pd.Series:
+    """All stored bits of whole models over the floor.
+
+    Parameters
+    ----------
+    package
+        Of `package_setting`.
+
+    Returns
+    -------
+    pandas.Series
+        Indexed by dtype, sparsity and method. Headers, which do not grow with a layer, are left
+        out for models of less than five million weights, of which they are a visible part.
+    """
+    whole = totals(package).set_index(["dtype", "sparsity", "method"])
+    real = whole["weights"] >= 5_000_000
+    return whole["ratio_to_floor"].where(real, whole["coded_ratio_to_floor"])
+
+
 def falls_with_spread(
     spread: pd.DataFrame, paper: pd.DataFrame, slack_percent: float = 0.5
 ) -> bool:

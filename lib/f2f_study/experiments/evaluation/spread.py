@@ -102,22 +102,26 @@ def n_u_histogram(models: Sequence[PrunedModel]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def by_kind_of_layer(spread: pd.DataFrame) -> pd.DataFrame:
-    """Mean variation of n_u of every kind of layer, a column per sparsity and method.
+def by_kind_of_layer(rows: pd.DataFrame, values: list[str], columns: list[str]) -> pd.DataFrame:
+    """Means over the layers of a kind.
 
     Parameters
     ----------
-    spread
-        Of `n_u_spread`.
+    rows
+        A table with a row per layer.
+    values
+        Its columns to average.
+    columns
+        Its columns that tell apart what is not averaged, such as method and sparsity.
 
     Returns
     -------
     pandas.DataFrame
-        A row per kind, see `kind_of_layer`.
+        A row per kind, see `kind_of_layer`, and a column per value and combination.
     """
-    layers = spread[spread["layer"] != TOTAL]
+    layers = rows[rows["layer"] != TOTAL]
     kinds = layers.assign(kind=layers["layer"].map(kind_of_layer))
-    return kinds.pivot_table("variation", "kind", ["sparsity", "method"], sort=False)
+    return kinds.pivot_table(values, "kind", columns, sort=False)
 
 
 def kind_of_layer(name: str) -> str:
