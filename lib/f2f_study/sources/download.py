@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pooch
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from f2f_study.results import repository_root
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from f2f.decoder.decoder import Decoder
 from f2f.encoder.exact import encode_viterbi

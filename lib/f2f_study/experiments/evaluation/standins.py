@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from f2f_study import sources
 from f2f_study.experiments.evaluation.quality import recorded_percent

@@ -1,0 +1,37 @@
+"""The packed file of a pruned network."""
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from f2f.base.errors import FormatError
+from f2f_study.networks.layers import Layer, PrunedModel
+from f2f_study.networks.packed import load_packed, save_packed
+
+
+def packed_model():
+    mask = np.random.default_rng(1).random((9, 14)) >= 0.7
+    weights = np.where(mask, np.random.default_rng(0).standard_normal((9, 14)), 0)
+    others = {"bias": np.arange(9, dtype=np.float32), "steps": np.array(7, np.int64)}
+    found = {"w": Layer(weights.astype(np.float32), mask)}
+    return PrunedModel("standin", "resnet", "l0", 0.7, found, "trained", others, "99 %")
+
+
+def test_packed_models_come_back(tmp_path):
+    model = packed_model()
+    save_packed(tmp_path / "m.safetensors", model)
+    found = load_packed(tmp_path / "m.safetensors")
+    assert np.array_equal(found.layers["w"].weights, model.layers["w"].weights)
+    assert np.array_equal(found.layers["w"].mask, model.layers["w"].mask)
+    assert (found.method, found.sparsity, found.quality) == ("l0", 0.7, "99 %")
+    assert found.others.keys() == model.others.keys() and found.others["steps"] == 7
+    assert set(found.state()) == {"w", "bias", "steps"}
+
+
+def test_files_that_are_no_packed_models_are_named(tmp_path):
+    save_file({"a": np.ones(3, np.float32)}, tmp_path / "a.safetensors")
+    with pytest.raises(FormatError, match=r"a\.safetensors: is not a packed pruned network"):
+        load_packed(tmp_path / "a.safetensors")
+    (tmp_path / "b.safetensors").write_bytes(b"nonsense")
+    with pytest.raises(FormatError, match=r"b\.safetensors: cannot be read"):
+        load_packed(tmp_path / "b.safetensors")
