@@ -9,6 +9,7 @@ program reads it without this package.
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 
@@ -57,14 +58,22 @@ def load_packed(path: str | os.PathLike[str]) -> PrunedModel:
         raise FormatError(f"{path}: cannot be read as safetensors: {error}") from error
     if facts.get("kind") != _KIND:
         raise FormatError(f"{path}: is not a packed pruned network, kind {facts.get('kind')!r}")
+    try:
+        return _model(facts, arrays)
+    except (KeyError, TypeError, ValueError) as error:
+        raise FormatError(f"{path}: {error}") from error
+
+
+def _model(facts: dict[str, str], arrays: dict[str, np.ndarray]) -> PrunedModel:
+    """The model of a file's metadata and tensors; `ValueError` and its like where they disagree."""
     layers = {}
     for name, shape in json.loads(facts["shapes"]).items():
         if not {f"{name}/values", f"{name}/mask"} <= set(arrays):
-            raise FormatError(f"{path}: {name}: values or mask are missing")
+            raise ValueError(f"{name}: values or mask are missing")
         values, bits = arrays.pop(f"{name}/values"), arrays.pop(f"{name}/mask")
-        mask = np.unpackbits(bits, bitorder="little")[: int(np.prod(shape))].astype(bool)
-        if mask.size != np.prod(shape) or np.count_nonzero(mask) != len(values):
-            raise FormatError(f"{path}: {name}: mask and values do not fit shape {tuple(shape)}")
+        mask = np.unpackbits(bits, bitorder="little")[: math.prod(shape)].astype(bool)
+        if mask.size != math.prod(shape) or np.count_nonzero(mask) != len(values):
+            raise ValueError(f"{name}: mask and values do not fit shape {tuple(shape)}")
         mask = mask.reshape(shape)
         layers[name] = Layer(scatter(values, mask), mask)
     return PrunedModel(

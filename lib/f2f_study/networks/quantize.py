@@ -38,6 +38,11 @@ class Quantized(NamedTuple):
         return self.values.astype(np.float32) * self.scale.reshape(shape)
 
 
+def is_float(dtype: np.dtype) -> bool:
+    """Whether it is floating point, those of `ml_dtypes` too, which NumPy's kinds do not know."""
+    return dtype.name.startswith(("float", "bfloat"))
+
+
 def quantize(weights: np.ndarray, scheme: str = "channel") -> Quantized:
     """Quantize weights to signed 8 bits.
 
@@ -66,7 +71,7 @@ def quantize(weights: np.ndarray, scheme: str = "channel") -> Quantized:
     """
     validate.choice("scheme", scheme, SCHEMES)
     array = np.asarray(weights)
-    if array.dtype.kind != "f":
+    if not is_float(array.dtype):
         raise ValueError(f"weights must be floating point, got dtype {array.dtype}")
     if not np.isfinite(array).all():
         raise ValueError("weights must be finite, got NaN or infinity")

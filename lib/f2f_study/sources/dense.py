@@ -11,6 +11,7 @@ import numpy as np
 
 from f2f.base import validate
 from f2f_study.networks.layers import Layer, PrunedModel
+from f2f_study.networks.quantize import is_float
 from f2f_study.sources.download import ModelUnavailable, data_dir, fetch
 
 ONE_SHOT = ("random", "magnitude")
@@ -38,7 +39,8 @@ def from_tensors(
     Parameters
     ----------
     tensors
-        Float and int8 ones of two axes or more become layers, the rest `others`.
+        Float ones (bfloat16 and the eight-bit ones too) and int8 ones of two axes or more become
+        layers, float32 and int8, the rest `others`.
     source, network, method, sparsity
         What the model is called. A dense one is pruned by `method`, "random" or "magnitude".
     values
@@ -65,7 +67,7 @@ def from_tensors(
         for name, array in applied.items()
         if array.ndim >= 2
         and array.size
-        and (array.dtype == np.int8 or array.dtype.kind == "f")
+        and (array.dtype == np.int8 or is_float(array.dtype))
         and not any(part in name for part in skip)
     }
     if not chosen:

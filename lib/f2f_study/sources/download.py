@@ -10,12 +10,14 @@ turns. ``data/README.md`` lists every file.
 from __future__ import annotations
 
 import fcntl
+import lzma
 import os
 import shutil
 import tarfile
 import tempfile
 import urllib.error
 import urllib.request
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,6 +26,7 @@ from typing import Any
 import pooch
 from tqdm import tqdm
 
+from f2f.base.errors import FormatError
 from f2f_study.results import repository_root
 
 _CHUNK = 1 << 20
@@ -173,14 +176,17 @@ def unpack(archive: Path, folder: Path, prefix: str = "") -> None:
 
     Raises
     ------
-    tarfile.TarError
-        A member would lie outside the folder.
+    FormatError
+        The archive is damaged, or a member would lie outside the folder.
     """
     with _alone_in(archive.parent), tempfile.TemporaryDirectory(dir=archive.parent) as draft:
-        with tarfile.open(archive) as tar:
-            for member in tqdm(tar, desc=f"unpack {archive.name}", unit=" files"):
-                if member.isfile() and member.name.removeprefix("./").startswith(prefix):
-                    tar.extract(member, draft, filter="data")
+        try:
+            with tarfile.open(archive) as tar:
+                for member in tqdm(tar, desc=f"unpack {archive.name}", unit=" files"):
+                    if member.isfile() and member.name.removeprefix("./").startswith(prefix):
+                        tar.extract(member, draft, filter="data")
+        except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
+            raise FormatError(f"{archive}: cannot be unpacked: {error}") from error
         for found, folders, files in os.walk(draft):
             place = folder / Path(found).relative_to(draft)
             place.parent.mkdir(parents=True, exist_ok=True)

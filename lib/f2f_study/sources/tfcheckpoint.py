@@ -114,7 +114,7 @@ class Checkpoint:
                 entries[key.decode()] = value
         if "" not in entries:
             raise FormatError(f"{self._index}: has no header entry")
-        header = {number: value for number, value in _fields(entries.pop(""))}
+        header = dict(_fields(entries.pop("")))
         self.shards = _number(header.get(1, 1))
         if header.get(2, 0) != 0:
             raise FormatError(f"{self._index}: is big-endian, which is not supported")
@@ -172,14 +172,17 @@ class Checkpoint:
             raise FormatError(f"{path}: is missing; it holds tensor {name}")
         if entry.size != dtype.itemsize * int(np.prod(entry.shape, dtype=object)):
             raise FormatError(f"{self.prefix}: {name}: size does not fit shape {entry.shape}")
+        if entry.offset + entry.size > path.stat().st_size:
+            raise FormatError(f"{path}: is truncated at tensor {name}")
         with open(path, "rb") as file:
             file.seek(entry.offset)
             data = np.frombuffer(file.read(entry.size), np.uint8)
-        if len(data) != entry.size:
-            raise FormatError(f"{path}: is truncated at tensor {name}")
         if masked_crc(data) != entry.crc:
             raise FormatError(f"{path}: checksum of tensor {name} does not match")
-        return data.view(dtype).reshape(entry.shape)
+        try:
+            return data.view(dtype).reshape(entry.shape)
+        except (ValueError, OverflowError) as error:  # nothing of a shape beyond all bounds
+            raise FormatError(f"{self.prefix}: {name}: shape {entry.shape}: {error}") from error
 
     def _entry(self, name: str) -> Entry:
         if name not in self.entries:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from f2f.base.errors import FormatError
@@ -35,3 +36,24 @@ def test_files_that_are_no_packed_models_are_named(tmp_path):
     (tmp_path / "b.safetensors").write_bytes(b"nonsense")
     with pytest.raises(FormatError, match=r"b\.safetensors: cannot be read"):
         load_packed(tmp_path / "b.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        ({"shapes": "{"}, "Expecting property name"),
+        ({"shapes": '{"w": [9, 15]}'}, r"w: mask and values do not fit shape \(9, 15\)"),
+        ({"shapes": '{"w": ["x"]}'}, "packed"),
+        ({"shapes": '{"v": [9, 14]}'}, "v: values or mask are missing"),
+        ({"sparsity": "much"}, "could not convert"),
+    ],
+)
+def test_packed_files_that_disagree_are_named(tmp_path, facts, message):
+    path = tmp_path / "packed.safetensors"
+    save_packed(path, packed_model())
+    with safe_open(path, framework="np") as file:
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        known = file.metadata()
+    save_file(arrays, path, known | facts)
+    with pytest.raises(FormatError, match=message):
+        load_packed(path)

@@ -1,5 +1,6 @@
 """Torchvision's weights, quantized or not, and files of plain tensors."""
 
+import ml_dtypes
 import numpy as np
 import pytest
 import torch
@@ -125,3 +126,12 @@ def test_masks_beside_weights_are_applied(tmp_path, way):
     assert np.array_equal(model.layers["0.weight"].mask, mask.numpy())
     assert np.array_equal(model.layers["0.weight"].weights != 0, mask.numpy())
     assert model.layers["1.weight"].mask.all() and set(model.others) == {"0.bias", "1.bias"}
+
+
+@pytest.mark.parametrize("dtype", [ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn, np.float16])
+def test_short_floats_become_float32_layers(dtype):
+    weights = np.random.default_rng(0).standard_normal((20, 30)).astype(dtype)
+    facts = ("file", "resnet", "magnitude", 0.9, "trained")
+    (layer,) = sources.from_tensors({"w": weights}, *facts).layers.values()
+    assert layer.weights.dtype == np.float32 and layer.unpruned == 60
+    assert np.array_equal(layer.weights[layer.mask], weights[layer.mask].astype(np.float32))

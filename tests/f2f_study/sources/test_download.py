@@ -11,6 +11,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
+from f2f.base.errors import FormatError
 from f2f_study import sources
 from f2f_study.sources import download
 
@@ -92,7 +93,7 @@ def test_archives_stay_inside_their_folder(data, tmp_path):
     (tmp_path / "x").write_text("x")
     with tarfile.open(tmp_path / "evil.tar", "w") as tar:
         tar.add(tmp_path / "x", "../outside")
-    with pytest.raises(tarfile.TarError):
+    with pytest.raises(FormatError, match=r"evil\.tar: cannot be unpacked"):
         download.unpack(tmp_path / "evil.tar", data)
     assert not (data.parent / "outside").exists()
 
@@ -164,3 +165,17 @@ def test_links_of_an_archive_are_skipped(data, tmp_path):
             tar.addfile(member)
     download.unpack(archive, tmp_path / "place")
     assert os.listdir(tmp_path / "place") == ["plain.txt"]
+
+
+@pytest.mark.parametrize("suffix", ["", ":gz", ":xz"])
+def test_a_damaged_archive_is_named(data, tmp_path, suffix):
+    path = data / "files.tar"
+    with tarfile.open(path, f"w{suffix}") as tar:
+        (tmp_path / "content").write_bytes(CONTENT)
+        tar.add(tmp_path / "content", "content.bin")
+    whole = path.read_bytes()
+    for damaged in (b"nonsense", whole[: len(whole) // 2]):
+        path.write_bytes(damaged)
+        with pytest.raises(FormatError, match=r"files\.tar: cannot be unpacked"):
+            download.unpack(path, tmp_path / "place")
+    assert not (tmp_path / "place").exists() and os.listdir(data) == ["files.tar"]

@@ -35,6 +35,8 @@ def test_smtx_by_hand(tmp_path):
         ("2, 4, 3\n0 2 1\n1 3 0\n", "row offsets must rise"),
         ("2, 4, 3\n0 2 3\n1 4 0\n", r"column indices must lie in 0\.\.3"),
         ("2, 4, 3\n0 2 3\n1 1 0\n", "occurs twice"),
+        ("1, 99999999999, 0\n0 0\n\n", "weights are more than 2147483647"),
+        ("1, 4, 1\n0 99999999999999999999\n1\n", "cannot be read"),
     ],
 )
 def test_damaged_smtx_is_named(tmp_path, text, message):

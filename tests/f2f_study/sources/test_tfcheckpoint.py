@@ -1,5 +1,7 @@
 """TensorFlow checkpoints in the true format, whole and damaged in every byte."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from checkpoint_writer import some_tensors, write_checkpoint
@@ -65,3 +67,23 @@ def test_every_damage_to_a_checkpoint_is_found(tmp_path):
 def test_a_missing_checkpoint_says_how_to_name_it(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"model\.ckpt-500000, without \.index"):
         tfcheckpoint.Checkpoint(tmp_path / "model.ckpt-500000.index")
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        ({"crc": tfcheckpoint.masked_crc(np.zeros(0, np.uint8)), "shape": (0, 2**63), "size": 0},
+         "half: shape"),
+        ({"offset": 2**63}, "is truncated at tensor half"),
+        ({"size": 2**40, "shape": (2**39,)}, "is truncated at tensor half"),
+        ({"shape": (4,)}, "size does not fit shape"),
+        ({"dtype": 7}, "of TensorFlow type 7"),
+        ({"shard": 5}, "is missing"),
+    ],
+)  # fmt: skip
+def test_absurd_entries_are_refused(tmp_path, facts, message):
+    write_checkpoint(tmp_path / "m", some_tensors())
+    checkpoint = tfcheckpoint.Checkpoint(tmp_path / "m")
+    checkpoint.entries["half"] = replace(checkpoint.entries["half"], **facts)
+    with pytest.raises(FormatError, match=message):
+        checkpoint.read("half")
