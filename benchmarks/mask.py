@@ -132,7 +132,7 @@ def independent(repeats: int) -> list[Size]:
 def models() -> list[Size]:
     """Codec "auto", layer by layer, summed over each published model that is at hand."""
     rows = []
-    for network in dlmc.NETWORKS:
+    for network in dlmc.NETWORK_FOLDERS:
         for method, sparsity in dlmc.available(network):
             layers = dlmc.load(network, method, sparsity, "none", 0, False).layers
             found = []
