@@ -30,6 +30,7 @@ from f2f.base.errors import FormatError
 from f2f_study.results import repository_root
 
 _CHUNK = 1 << 20
+_DRAFT = ".unpacking-"
 
 
 class ModelUnavailable(FileNotFoundError):
@@ -51,14 +52,16 @@ def find_file(path: str) -> Path:
 
 
 @contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Wait until no other process holds the folder, and hold it; where locks work at all."""
+def _alone_in(folder: Path) -> Iterator[bool]:
+    """Wait until no other process holds the folder, and hold it; False where locks do not work."""
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
+    locked = False
     try:
         with suppress(OSError):  # some network file systems have no locks
             fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+            locked = True
+        yield locked
     finally:
         os.close(handle)
 
@@ -179,7 +182,13 @@ def unpack(archive: Path, folder: Path, prefix: str = "") -> None:
     FormatError
         The archive is damaged, or a member would lie outside the folder.
     """
-    with _alone_in(archive.parent), tempfile.TemporaryDirectory(dir=archive.parent) as draft:
+    with (
+        _alone_in(archive.parent) as alone,
+        tempfile.TemporaryDirectory(prefix=_DRAFT, dir=archive.parent) as draft,
+    ):
+        for old in archive.parent.glob(f"{_DRAFT}*"):
+            if alone and old != Path(draft):  # that of a process that was killed
+                shutil.rmtree(old)
         try:
             with tarfile.open(archive) as tar:
                 for member in tqdm(tar, desc=f"unpack {archive.name}", unit=" files"):

@@ -131,7 +131,9 @@ def test_an_interrupted_unpacking_leaves_nothing_half_done(data, tmp_path, monke
     with pytest.raises(KeyboardInterrupt):
         download.unpack(archive, data, "dlmc/rn50/")
     assert os.listdir(data) == ["files.tar"]
+    (data / ".unpacking-killed" / "dlmc").mkdir(parents=True)
     download.unpack(archive, data, "dlmc/rn50/")
+    assert sorted(os.listdir(data)) == ["dlmc", "files.tar"]
     found = sorted(str(path.relative_to(data)) for path in data.rglob("*.smtx"))
     assert found == names
 

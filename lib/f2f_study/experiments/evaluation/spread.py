@@ -17,7 +17,7 @@ from scipy.stats import binom
 from f2f_study.experiments.entropy import binomial_variation, unpruned_per_block
 from f2f_study.experiments.evaluation.models import MODEL, TOTAL, identity
 from f2f_study.experiments.evaluation.paper import N_IN, paper_n_out
-from f2f_study.networks.layers import PrunedModel
+from f2f_study.networks.layers import Layer, PrunedModel
 from f2f_study.sources.dlmc import resnet_names
 
 
@@ -41,15 +41,14 @@ def n_u_spread(models: Sequence[PrunedModel]) -> pd.DataFrame:
     for model in models:
         n_out = paper_n_out(N_IN, model.sparsity)
         blocks = _blocks(model, n_out)
-        sizes = {name: (layer.size, layer.unpruned) for name, layer in model.layers.items()}
         blocks[TOTAL] = np.concatenate(list(blocks.values()))
-        sizes[TOTAL] = model.size, model.unpruned
-        rows += [
-            identity(model)
-            | {"layer": name, "weights": sizes[name][0], "unpruned": sizes[name][1]}
-            | _spread(n_u, 1 - sizes[name][1] / sizes[name][0], n_out)
-            for name, n_u in blocks.items()
-        ]
+        parts: dict[str, Layer | PrunedModel] = {**model.layers, TOTAL: model}
+        for name, part in parts.items():
+            rows.append(
+                identity(model)
+                | {"layer": name, "weights": part.size, "unpruned": part.unpruned}
+                | _spread(blocks[name], 1 - part.unpruned / part.size, n_out)
+            )
     return pd.DataFrame(rows)
 
 
