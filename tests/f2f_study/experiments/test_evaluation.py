@@ -277,3 +277,17 @@ def test_the_summary_names_every_result_once():
     values = {q.quantity: q.value for q in quantities}
     e = layer_of(rows[rows["method"] == "l0"], evaluation.TOTAL).efficiency_percent
     assert values["l0 0.8 int8: E"] == e
+
+
+def test_every_source_but_the_standins_has_a_folder_of_its_own(tmp_path):
+    folders = [
+        evaluation.run_folder(str(tmp_path), "04_x", source).name for source in ("standin", "dlmc")
+    ]
+    assert folders == ["04_x", "04_x_dlmc"]
+
+
+def test_what_was_opened_is_described():
+    model = random_model()
+    (row,) = evaluation.described([model]).itertuples()
+    assert (row.layers, row.weights, row.values) == (2, 4800, "drawn")
+    assert row.measured_sparsity == model.measured_sparsity

@@ -1,5 +1,7 @@
 """The packed file of a pruned network."""
 
+import json
+
 import numpy as np
 import pytest
 from safetensors import safe_open
@@ -8,6 +10,7 @@ from safetensors.numpy import save_file
 from f2f.base.errors import FormatError
 from f2f_study.networks.layers import Layer, PrunedModel
 from f2f_study.networks.packed import load_packed, save_packed
+from f2f_study.results import repository_root
 
 
 def packed_model():
@@ -57,3 +60,17 @@ def test_packed_files_that_disagree_are_named(tmp_path, facts, message):
     save_file(arrays, path, known | facts)
     with pytest.raises(FormatError, match=message):
         load_packed(path)
+
+
+@pytest.mark.parametrize("name", ["resnet-dense", "resnet-l0-0.9"])
+def test_a_committed_file_is_written_the_same_again(tmp_path, name):
+    """The same bytes of every tensor and the same facts, which safetensors keeps in any order."""
+
+    def parts(path):
+        data = path.read_bytes()
+        start = 8 + int.from_bytes(data[:8], "little")
+        return json.loads(data[8:start]), data[start:]
+
+    committed = repository_root() / "data" / "standin" / f"{name}.safetensors"
+    save_packed(tmp_path / "again", load_packed(committed))
+    assert parts(tmp_path / "again") == parts(committed)
