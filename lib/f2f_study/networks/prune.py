@@ -22,7 +22,6 @@ as before, and gets the masked, gated or noisy weight. One loop serves them all:
 ``torch`` is imported with this module, so import it only where networks are trained.
 """
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -31,56 +30,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-METHODS = ("random", "magnitude", "l0", "variational_dropout")
-
-# Stretch interval and temperature of the hard concrete distribution (Louizos et al., section 4.1).
-GAMMA, ZETA, BETA = -0.1, 1.1, 2.0 / 3.0
-# A gate is exactly zero at evaluation where 1.2 * sigmoid(log_alpha) - 0.1 <= 0.
-L0_ZERO = -math.log(ZETA / -GAMMA)
-# A weight counts as noise where log alpha exceeds this (Molchanov et al., section 5).
-LOG_ALPHA_THRESHOLD = 3.0
-
-
-def _check_sparsity(sparsity: float, name: str = "sparsity") -> float:
-    if not 0.0 <= sparsity <= 1.0:
-        raise ValueError(f"{name} must be between 0 and 1, got {sparsity!r}")
-    return float(sparsity)
-
-
-def keep_highest(score: Tensor, sparsity: float) -> Tensor:
-    """Mask that keeps the highest scores and drops exactly ``round(sparsity * n)`` of them.
-
-    Args:
-        score: float tensor of any shape, n entries. Ties are dropped in flat order.
-        sparsity: share of entries to drop, 0..1.
-
-    Returns:
-        bool tensor of the same shape, True = kept.
-
-    Raises:
-        ValueError: sparsity outside 0..1.
-    """
-    _check_sparsity(sparsity)
-    flat = score.detach().reshape(-1)
-    drop = round(sparsity * flat.numel())
-    mask = torch.ones(flat.numel(), dtype=torch.bool, device=flat.device)
-    mask[torch.argsort(flat, stable=True)[:drop]] = False
-    return mask.reshape(score.shape)
-
-
-def magnitude_mask(weight: Tensor, sparsity: float) -> Tensor:
-    """One-shot magnitude pruning: keep the weights of largest absolute value.
-
-    >>> magnitude_mask(torch.tensor([0.1, -3.0, 0.2, 1.0]), 0.5).tolist()
-    [False, True, False, True]
-    """
-    return keep_highest(weight.abs(), sparsity)
-
-
-def random_mask(shape: Iterable[int], sparsity: float, seed: int = 0) -> Tensor:
-    """Mask of the given shape that drops exactly ``round(sparsity * n)`` weights at random."""
-    generator = torch.Generator().manual_seed(seed)
-    return keep_highest(torch.rand(tuple(shape), generator=generator), sparsity)
+from f2f.base import validate
+from f2f_study.networks.gates import GaussianNoise, HardConcrete, Masked
+from f2f_study.networks.layers import METHODS
+from f2f_study.networks.masks import check_sparsity, keep_highest, random_scores
 
 
 @dataclass(frozen=True)
@@ -89,6 +42,13 @@ class CubicSchedule:
 
     Zhu & Gupta 2017, equation 1; ``initial`` before ``begin``, ``final`` from ``end`` on. The mask
     changes every ``every`` steps, and at ``begin`` and ``end``.
+
+    Attributes
+    ----------
+    final, initial
+        Shares of pruned weights.
+    begin, end, every
+        Optimizer steps.
     """
 
     final: float
@@ -98,8 +58,8 @@ class CubicSchedule:
     every: int = 1
 
     def __post_init__(self) -> None:
-        _check_sparsity(self.final, "final")
-        _check_sparsity(self.initial, "initial")
+        check_sparsity(self.final, "final")
+        check_sparsity(self.initial, "initial")
         if not 0 <= self.begin <= self.end:
             raise ValueError(f"begin must be between 0 and end={self.end}, got {self.begin}")
         if self.every < 1:
@@ -121,88 +81,20 @@ class CubicSchedule:
         return (step - self.begin) % self.every == 0 or step == self.end
 
 
-class Masked(nn.Module):
-    """Parametrization ``weight * mask``; pruned weights keep their value and get no gradient."""
-
-    mask: Tensor
-
-    def __init__(self, mask: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("mask", mask.to(torch.bool))
-
-    def forward(self, weight: Tensor) -> Tensor:
-        return weight * self.mask
-
-
-class HardConcrete(nn.Module):
-    """Parametrization ``weight * gate``, one hard concrete gate per weight.
-
-    In training the gate is a sample, ``clip(s (zeta - gamma) + gamma, 0, 1)`` with
-    ``s = sigmoid((ln u - ln(1 - u) + log_alpha) / beta)`` (Louizos et al., equations 10 and 11);
-    in evaluation ``clip(sigmoid(log_alpha) (zeta - gamma) + gamma, 0, 1)`` (equation 13).
-    """
-
-    def __init__(self, weight: Tensor, log_alpha: float = 2.0) -> None:
-        super().__init__()
-        self.log_alpha = nn.Parameter(torch.full_like(weight, log_alpha))
-
-    def gate(self) -> Tensor:
-        """Deterministic gate of evaluation, 0..1 with exact zeros."""
-        return torch.clamp(torch.sigmoid(self.log_alpha) * (ZETA - GAMMA) + GAMMA, 0.0, 1.0)
-
-    def expected_open(self) -> Tensor:
-        """Expected number of non-zero gates (equation 12), a differentiable scalar."""
-        return torch.sigmoid(self.log_alpha - BETA * math.log(-GAMMA / ZETA)).sum()
-
-    def forward(self, weight: Tensor) -> Tensor:
-        if not self.training:
-            return weight * self.gate()
-        u = torch.empty_like(self.log_alpha).uniform_(1e-6, 1.0 - 1e-6)
-        s = torch.sigmoid((torch.log(u) - torch.log1p(-u) + self.log_alpha) / BETA)
-        return weight * torch.clamp(s * (ZETA - GAMMA) + GAMMA, 0.0, 1.0)
-
-
-class GaussianNoise(nn.Module):
-    """Parametrization ``weight + sigma * noise`` of sparse variational dropout.
-
-    ``log alpha = log sigma^2 - log weight^2``. The noise is drawn per weight and step (additive
-    reparametrization, Molchanov et al., section 4.2); evaluation drops weights whose log alpha is
-    at or above the threshold.
-    """
-
-    def __init__(self, weight: Tensor, log_sigma2: float = -10.0) -> None:
-        super().__init__()
-        self.log_sigma2 = nn.Parameter(torch.full_like(weight, log_sigma2))
-        self.threshold = LOG_ALPHA_THRESHOLD
-
-    def log_alpha(self, weight: Tensor) -> Tensor:
-        """log alpha per weight."""
-        return self.log_sigma2 - torch.log(weight**2 + 1e-8)
-
-    def divergence(self, weight: Tensor) -> Tensor:
-        """KL divergence to the log-uniform prior (equation 14), summed over the weights."""
-        k1, k2, k3 = 0.63576, 1.87320, 1.48695
-        log_alpha = torch.clamp(self.log_alpha(weight), -8.0, 8.0)
-        negative = k1 * torch.sigmoid(k2 + k3 * log_alpha)
-        negative = negative - 0.5 * torch.nn.functional.softplus(-log_alpha) - k1
-        return -negative.sum()
-
-    def forward(self, weight: Tensor) -> Tensor:
-        if not self.training:
-            return weight * (self.log_alpha(weight) < self.threshold)
-        sigma = torch.exp(0.5 * torch.clamp(self.log_sigma2, max=4.0))
-        return weight + sigma * torch.randn_like(weight)
-
-
 class Pruner(ABC):
     """Prunes named parameters of a module while it trains; see the module docstring for the loop.
 
-    Args:
-        module: the model.
-        names: parameter names as in ``module.named_parameters()``, e.g. ``"encoder.0.qkv.weight"``.
+    Parameters
+    ----------
+    module
+        The model.
+    names
+        Parameter names as in ``module.named_parameters()``, e.g. ``"encoder.0.qkv.weight"``.
 
-    Raises:
-        ValueError: a name is not a floating-point parameter of the module, or none was given.
+    Raises
+    ------
+    ValueError
+        A name is not a parameter of the module, or none was given.
     """
 
     def __init__(self, module: nn.Module, names: Iterable[str]) -> None:
@@ -268,15 +160,19 @@ class Pruner(ABC):
         return 1.0 - sum(int(m.sum()) for m in masks) / sum(m.numel() for m in masks)
 
     def finish(self, sparsity: float | None = None) -> dict[str, Tensor]:
-        """Remove the parametrizations; the module keeps plain weights, zero where pruned.
+        """Remove the parametrizations; the module keeps plain weights, +0.0 where pruned.
 
-        Args:
-            sparsity: share to prune over all names together. None takes the method's own rule
-                (exact gates at zero, log alpha threshold); a number moves the threshold, one for
-                the whole model, as the published sparse models did.
+        Parameters
+        ----------
+        sparsity
+            Share to prune over all names together. None takes the method's own rule (exact gates
+            at zero, log alpha threshold); a number moves the threshold, one for the whole model,
+            as the published sparse models did.
 
-        Returns:
-            mask per name, bool, True = kept.
+        Returns
+        -------
+        dict
+            Mask per name, bool, True = kept.
         """
         masks = self.masks() if sparsity is None else self._global_masks(sparsity)
         was_training = self.module.training
@@ -285,7 +181,8 @@ class Pruner(ABC):
             value = self._final(name, masks[name])
             parametrize.remove_parametrizations(owner, leaf, leave_parametrized=False)
             with torch.no_grad():
-                getattr(owner, leaf).copy_(value * masks[name])
+                # Not value * mask, which would leave -0.0 behind, bits that are not all zero.
+                getattr(owner, leaf).copy_(torch.where(masks[name], value, 0.0))
         self.module.train(was_training)
         return masks
 
@@ -344,8 +241,7 @@ class RandomPruner(MagnitudePruner):
         super().__init__(module, names, schedule)
 
     def _parametrization(self, name: str, weight: Tensor) -> nn.Module:
-        score = torch.rand(weight.shape, generator=self._generator)
-        self._scores[name] = score.to(weight.device)
+        self._scores[name] = random_scores(weight.shape, self._generator).to(weight.device)
         return super()._parametrization(name, weight)
 
     def _score(self, name: str) -> Tensor:
@@ -441,6 +337,15 @@ class PenaltyControl:
 
     Multiplies the strength by ``rate`` while the sparsity is below the target and divides by it
     while above: the simplest controller that needs no knowledge of the loss.
+
+    Attributes
+    ----------
+    strength
+        That of now.
+    rate
+        Factor of one update.
+    lowest, highest
+        Limits of the strength.
     """
 
     strength: float = 1e-3
@@ -462,21 +367,29 @@ def make_pruner(
     schedule: CubicSchedule | None = None,
     seed: int = 0,
 ) -> Pruner:
-    """The pruner of a method named in ``METHODS``.
+    """The pruner of a method.
 
-    Args:
-        schedule: needed by ``random`` and ``magnitude``, ignored by the other two.
-        seed: of the random order.
+    Parameters
+    ----------
+    method
+        One of `METHODS`.
+    module, names
+        See `Pruner`.
+    schedule
+        Needed by random and magnitude pruning, ignored by the other two.
+    seed
+        Of the random order.
 
-    Raises:
-        ValueError: unknown method, or a schedule is missing.
+    Raises
+    ------
+    ValueError
+        Unknown method, or a schedule is missing.
     """
+    validate.choice("method", method, METHODS)
     if method == "l0":
         return L0Pruner(module, names)
     if method == "variational_dropout":
         return VariationalDropoutPruner(module, names)
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
     if schedule is None:
         raise ValueError(f"schedule must be given for method {method!r}, got None")
     if method == "random":

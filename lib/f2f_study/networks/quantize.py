@@ -7,18 +7,27 @@ of ``torch.quantize_per_tensor`` and ``torch.quantize_per_channel``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+
+from f2f.base import validate
 
 # As the observers: a tensor of zeros gets this scale instead of zero.
 SMALLEST_SCALE = float(np.finfo(np.float32).eps)
 SCHEMES = ("tensor", "channel")
 
 
-@dataclass(frozen=True, eq=False)
-class Quantized:
-    """values: int8, the tensor's shape. scale: float32, () or (size of the first axis,)."""
+class Quantized(NamedTuple):
+    """A tensor in 8 bits.
+
+    Attributes
+    ----------
+    values
+        int8, the tensor's shape.
+    scale
+        float32, () or (size of the first axis,).
+    """
 
     values: np.ndarray
     scale: np.ndarray
@@ -29,24 +38,40 @@ class Quantized:
         return self.values.astype(np.float32) * self.scale.reshape(shape)
 
 
+def is_float(dtype: np.dtype) -> bool:
+    """Whether it is floating point, those of `ml_dtypes` too, which NumPy's kinds do not know."""
+    return dtype.name.startswith(("float", "bfloat"))
+
+
 def quantize(weights: np.ndarray, scheme: str = "channel") -> Quantized:
     """Quantize weights to signed 8 bits.
 
-    Args:
-        weights: float array, finite; the first axis is the output channels.
-        scheme: "channel" (a scale per index of the first axis) or "tensor" (one scale).
+    Parameters
+    ----------
+    weights
+        Floating point, finite; the first axis is the output channels.
+    scheme
+        "channel" (a scale per index of the first axis) or "tensor" (one scale).
 
-    Raises:
-        ValueError: unknown scheme, not floating point, not finite, or no axis for "channel".
+    Returns
+    -------
+    Quantized
+        The weights are about values * scale.
 
+    Raises
+    ------
+    ValueError
+        Unknown scheme, not floating point, not finite, or no axis for "channel".
+
+    Examples
+    --------
     >>> quantize(np.array([[1.0, -0.5], [0.0, 4.0]])).values
     array([[127, -64],
            [  0, 127]], dtype=int8)
     """
-    if scheme not in SCHEMES:
-        raise ValueError(f"scheme must be one of {', '.join(SCHEMES)}, got {scheme!r}")
+    validate.choice("scheme", scheme, SCHEMES)
     array = np.asarray(weights)
-    if array.dtype.kind != "f":
+    if not is_float(array.dtype):
         raise ValueError(f"weights must be floating point, got dtype {array.dtype}")
     if not np.isfinite(array).all():
         raise ValueError("weights must be finite, got NaN or infinity")
@@ -54,13 +79,11 @@ def quantize(weights: np.ndarray, scheme: str = "channel") -> Quantized:
         raise ValueError("weights must have an axis of channels, got a scalar")
     array = array.astype(np.float32)
     channels = array.shape[0] if scheme == "channel" else 1
-    rows = (
-        np.abs(array).reshape(channels, -1) if array.size else np.zeros((channels, 1), np.float32)
-    )
-    scale = rows.max(axis=1) / np.float32(127.5)
+    rows = np.abs(array).reshape(channels, -1 if array.size else 0)
+    scale = rows.max(axis=1, initial=0) / np.float32(127.5)
     scale = np.maximum(scale, np.float32(SMALLEST_SCALE))
     # torch multiplies by the reciprocal; dividing would round some ties the other way.
-    inverse = (np.float32(1) / scale).reshape((channels,) + (1,) * max(array.ndim - 1, 0))
+    inverse = (np.float32(1) / scale).reshape((-1,) + (1,) * max(array.ndim - 1, 0))
     values = np.rint(array * (inverse if scheme == "channel" else inverse.reshape(())))
     shaped = scale if scheme == "channel" else scale.reshape(())
     return Quantized(np.clip(values, -128, 127).astype(np.int8), shaped)

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
+from f2f.base import validate
 from f2f.base.errors import FormatError
 from f2f_study.networks.layers import Layer, PrunedModel
 from f2f_study.results import repository_root
-from f2f_study.sources.dlmc import FOLDERS, NETWORKS
+from f2f_study.sources.dlmc import METHOD_FOLDERS, NETWORK_FOLDERS
 from f2f_study.sources.download import ModelUnavailable, data_dir, fetch, unpack
 from f2f_study.sources.tfcheckpoint import Checkpoint
 
@@ -44,8 +45,10 @@ def table() -> list[dict[str, str]]:
 
 
 def _row(network: str, method: str, sparsity: float) -> dict[str, str]:
+    """The row of one checkpoint; `ValueError` that names the published sparsities."""
     model = {"transformer": "transformer(BLEU)", "resnet": "rn50(top1)"}[network]
-    rows = [row for row in table() if row["model"] == model and row["technique"] == FOLDERS[method]]
+    wanted = model, METHOD_FOLDERS[method]
+    rows = [row for row in table() if (row["model"], row["technique"]) == wanted]
     for row in rows:
         if float(row["sparsity"]) == sparsity:
             return row
@@ -58,28 +61,44 @@ def _row(network: str, method: str, sparsity: float) -> dict[str, str]:
 
 def available(network: str) -> list[tuple[str, float]]:
     """(method, sparsity) of every checkpoint on this machine."""
-    found = []
-    for row in table():
-        for method, technique in FOLDERS.items():
-            wanted = row["technique"] == technique and row["model"].startswith(NETWORKS[network])
-            if wanted and _prefixes(row):
-                found.append((method, float(row["sparsity"])))
-    return found
+    rows = [row for row in table() if row["model"].startswith(NETWORK_FOLDERS[network])]
+    return [
+        (method, float(row["sparsity"]))
+        for row in rows
+        for method, technique in METHOD_FOLDERS.items()
+        if row["technique"] == technique and _prefixes(row)
+    ]
+
+
+def _place(row: dict[str, str]) -> Path:
+    """Where a checkpoint is unpacked."""
+    return data_dir() / "checkpoints" / Path(row["url"]).name.removesuffix(".tar")
 
 
 def _prefixes(row: dict[str, str]) -> list[Path]:
-    name = Path(row["url"]).name
-    base = data_dir() / "checkpoints" / name.removesuffix(".tar")
-    return sorted(path.with_suffix("") for path in base.rglob("*.index"))
+    """Prefixes of the checkpoints that are there, by training step."""
+    found = [path.with_suffix("") for path in _place(row).rglob("*.index")]
+    return sorted(found, key=lambda path: (step_of(path.name), path))
+
+
+def step_of(name: str) -> int:
+    """The training step at the end of a checkpoint's name, -1 where there is none.
+
+    Examples
+    --------
+    >>> step_of("model.ckpt-500000"), step_of("model.ckpt")
+    (500000, -1)
+    """
+    match = re.search(r"-(\d+)$", name)
+    return int(match[1]) if match else -1
 
 
 def load(network: str, method: str, sparsity: float, download: bool) -> PrunedModel:
-    """A published checkpoint; see `f2f_study.sources.open_model`."""
+    """A published checkpoint, that of the last step; see `f2f_study.sources.open_model`."""
     row = _row(network, method, sparsity)
     name = Path(row["url"]).name
-    place = data_dir() / "checkpoints" / name.removesuffix(".tar")
     if not _prefixes(row) and (download or (data_dir() / name).exists()):
-        unpack(fetch(row["url"], name), place)
+        unpack(fetch(row["url"], name), _place(row))
     prefixes = _prefixes(row)
     if not prefixes:
         raise ModelUnavailable(
@@ -99,6 +118,8 @@ def load(network: str, method: str, sparsity: float, download: bool) -> PrunedMo
 def threshold_of(name: str) -> float:
     """The log alpha threshold at the end of a Transformer checkpoint's name.
 
+    Examples
+    --------
     >>> threshold_of("variational_dropout_0.9_cubic_0_200000_8.89E-08_0.0_0.1_2.5.tar")
     2.5
     """
@@ -111,23 +132,36 @@ def threshold_of(name: str) -> float:
 def read_layers(prefix: str | Path, method: str, threshold: float = 3.0) -> dict[str, Layer]:
     """Every pruned tensor of a checkpoint, by the rule of its method.
 
-    prefix: e.g. ``folder/model.ckpt-500000``. threshold: of log alpha, variational dropout only.
-    Returns {name: Layer} with float32 weights, outputs first, names with "/" as in the checkpoint.
+    Parameters
+    ----------
+    prefix
+        E.g. ``folder/model.ckpt-500000``.
+    method
+        One of `f2f_study.networks.layers.METHODS`.
+    threshold
+        Of log alpha, variational dropout only.
 
-    Raises:
-        ValueError: unknown method.
-        FormatError: the checkpoint has none of the variables the method leaves behind.
+    Returns
+    -------
+    dict
+        {name: Layer} with float32 weights, outputs first, names with "/" as in the checkpoint.
+
+    Raises
+    ------
+    ValueError
+        Unknown method.
+    FormatError
+        The checkpoint has none of the variables that the method leaves behind.
     """
-    if method not in _PARTNERS:
-        raise ValueError(f"method must be one of {', '.join(_PARTNERS)}, got {method!r}")
+    validate.choice("method", method, tuple(_PARTNERS))
     checkpoint = Checkpoint(prefix)
     partner = _PARTNERS[method]
     layers = {}
     for name in checkpoint.names():
         base, _, leaf = name.rpartition("/")
         if leaf == partner:
-            theta = next((f"{base}/{w}" for w in ("kernel", "weights", "weight")
-                          if f"{base}/{w}" in checkpoint.entries), "")  # fmt: skip
+            names = (f"{base}/{word}" for word in ("kernel", "weights", "weight"))
+            theta = next((theta for theta in names if theta in checkpoint.entries), "")
         elif leaf.endswith("_aux") and partner != "mask":
             theta, base = name.removesuffix("_aux"), name.removesuffix("_aux")
         else:

@@ -9,43 +9,48 @@ from pathlib import Path
 import numpy as np
 
 from f2f.tensorfile import read_tensors
-from f2f_study.networks.layers import Layer, PrunedModel, draw_values
+from f2f_study.networks.layers import METHODS, Layer, PrunedModel, draw_values
 from f2f_study.sources.download import ModelUnavailable, data_dir, fetch, find_file, unpack
 from f2f_study.sources.smtx import read_smtx
 
 URL = "https://storage.googleapis.com/sgk-sc2020/dlmc.tar.gz"
-FOLDERS = {
+METHOD_FOLDERS = {
     "random": "random_pruning",
     "magnitude": "magnitude_pruning",
     "l0": "l0_regularization",
     "variational_dropout": "variational_dropout",
 }
-NETWORKS = {"transformer": "transformer", "resnet": "rn50"}
+NETWORK_FOLDERS = {"transformer": "transformer", "resnet": "rn50"}
 
 
 def folder(network: str, method: str, sparsity: float) -> Path:
     """Where the masks of a model lie."""
-    return data_dir() / "dlmc" / NETWORKS[network] / FOLDERS[method] / f"{sparsity:g}"
+    return _method_folder(network, method) / f"{sparsity:g}"
+
+
+def _method_folder(network: str, method: str) -> Path:
+    return data_dir() / "dlmc" / NETWORK_FOLDERS[network] / METHOD_FOLDERS[method]
 
 
 def available(network: str) -> list[tuple[str, float]]:
     """(method, sparsity) of every model on this machine, by sparsity."""
-    found = []
-    for method in FOLDERS:
-        for place in (data_dir() / "dlmc" / NETWORKS[network] / FOLDERS[method]).glob("0.*"):
-            if any(place.glob("*.smtx")):
-                found.append((method, float(place.name)))
-    return sorted(found, key=lambda pair: (pair[1], list(FOLDERS).index(pair[0])))
+    found = [
+        (method, float(place.name))
+        for method in METHODS
+        for place in _method_folder(network, method).glob("0.*")
+        if any(place.glob("*.smtx"))
+    ]
+    return sorted(found, key=lambda pair: (pair[1], METHODS.index(pair[0])))
 
 
 def load(
     network: str, method: str, sparsity: float, values: str, seed: int, download: bool
 ) -> PrunedModel:
-    """Masks of a model, with drawn values or those of a file; see `f2f_study.sources.open_model`."""
+    """Masks of a model, with values drawn or of a file; see `f2f_study.sources.open_model`."""
     place = folder(network, method, sparsity)
     if not any(place.glob("*.smtx")) and download:
         # All masks of the network at once: the archive can only be read from its beginning.
-        unpack(fetch(URL, "dlmc.tar.gz"), data_dir(), f"dlmc/{NETWORKS[network]}/")
+        unpack(fetch(URL, "dlmc.tar.gz"), data_dir(), f"dlmc/{NETWORK_FOLDERS[network]}/")
     paths = sorted(place.glob("*.smtx"))
     if not paths:
         raise ModelUnavailable(
@@ -94,6 +99,18 @@ def _with_values(
 def resnet_names(stem: str) -> tuple[str, str]:
     """The names torchvision and Keras give the tensor that DLMC calls `stem`.
 
+    Parameters
+    ----------
+    stem
+        Of the .smtx file.
+
+    Returns
+    -------
+    str, str
+        Torchvision's and Keras' name; "" for a tensor of another network.
+
+    Examples
+    --------
     >>> resnet_names("bottleneck_2_block_group3_5_1")
     ('layer3.5.conv2.weight', 'conv4_block6_2_conv.weight')
     >>> resnet_names("bottleneck_projection_block_group_projection_block_group1")

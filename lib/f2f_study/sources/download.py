@@ -2,24 +2,35 @@
 
 Files go to ``data/raw`` of the repository; the environment variable ``F2F_DATA`` names another
 folder. A download that was interrupted leaves ``NAME.part`` and goes on from there the next time,
-if the server can and the file is still the same one. ``data/README.md`` lists every file.
+if the server can and the file is still the same one. An archive is unpacked beside its place and
+then moved there, so what is in place is whole. Processes that fetch or unpack into one folder take
+turns. ``data/README.md`` lists every file.
 """
 
 from __future__ import annotations
 
+import fcntl
+import lzma
 import os
 import shutil
 import tarfile
+import tempfile
 import urllib.error
 import urllib.request
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import pooch
 from tqdm import tqdm
 
+from f2f.base.errors import FormatError
 from f2f_study.results import repository_root
 
 _CHUNK = 1 << 20
+_DRAFT = ".unpacking-"
 
 
 class ModelUnavailable(FileNotFoundError):
@@ -40,41 +51,73 @@ def find_file(path: str) -> Path:
     raise ModelUnavailable(f"path must be a file, here or in the data folder, got {path!r}")
 
 
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[bool]:
+    """Wait until no other process holds the folder, and hold it; False where locks do not work."""
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    locked = False
+    try:
+        with suppress(OSError):  # some network file systems have no locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            locked = True
+        yield locked
+    finally:
+        os.close(handle)
+
+
 def fetch(url: str, name: str, sha256: str = "", progress: bool = True) -> Path:
-    """Download a file once, through pooch, and return its path.
+    """Download a file once.
 
-    url: http, https or file. name: file name below `data_dir`. sha256: checksum in hex, or its
-    first digits (publishers often put eight into the file name); "" if none is known.
+    Parameters
+    ----------
+    url
+        http, https or file.
+    name
+        File name below `data_dir`.
+    sha256
+        Checksum in hex, or its first digits (publishers often put eight into the file name); ""
+        if none is known.
+    progress
+        Show a progress bar.
 
-    Raises:
-        ValueError: the checksum does not match; the wrong file is removed.
-        ModelUnavailable: the address cannot be read.
+    Returns
+    -------
+    Path
+        Of the file.
+
+    Raises
+    ------
+    ValueError
+        The checksum does not match; the wrong file is removed.
+    ModelUnavailable
+        The address cannot be read.
     """
-    import pooch
-
     folder = data_dir()
     path = folder / name
-    if not path.exists():
-        loader = _Resumable(folder / f"{name}.part", progress)
-        try:
-            pooch.retrieve(url, known_hash=None, fname=name, path=folder, downloader=loader)
-        except (urllib.error.URLError, OSError) as error:
-            raise ModelUnavailable(
-                f"{url} cannot be downloaded ({error}); fetch it by other means and place it as "
-                f"{name} in the folder that F2F_DATA names, or data/raw (see data/README.md)"
-            ) from error
-    found = pooch.file_hash(str(path), alg="sha256")
-    if not found.startswith(sha256.lower()):
-        path.unlink()
-        raise ValueError(
-            f"{name} must have sha256 {sha256}, got {found}; the file was removed. "
-            f"Download it again, or check the address {url}"
-        )
+    with _alone_in(folder):
+        if not path.exists():
+            loader = _Resumable(folder / f"{name}.part", progress)
+            try:
+                pooch.retrieve(url, known_hash=None, fname=name, path=folder, downloader=loader)
+            except (urllib.error.URLError, OSError) as error:
+                raise ModelUnavailable(
+                    f"{url} cannot be downloaded ({error}); fetch it by other means and place it "
+                    f"as {name} in the folder that F2F_DATA names, or data/raw "
+                    "(see data/README.md)"
+                ) from error
+        found = pooch.file_hash(str(path), alg="sha256") if sha256 else ""
+        if not found.startswith(sha256.lower()):
+            path.unlink()
+            raise ValueError(
+                f"{name} must have sha256 {sha256}, got {found}; the file was removed. "
+                f"Download it again, or check the address {url}"
+            )
     return path
 
 
 class _Resumable:
-    """A pooch downloader that keeps what came and continues there.
+    """A pooch downloader that keeps what came and continues there, which pooch's own do not.
 
     The part file is only continued if the server still names the same ETag or date (If-Range);
     otherwise the server sends the whole file and it starts again.
@@ -99,19 +142,17 @@ class _Resumable:
                 self.tag.unlink(missing_ok=True)
             start = done if resumed else 0
             length = answer.headers.get("Content-Length")
-            total = start + int(length) if length else None
-            self._copy(answer, start, total)
+            self._copy(answer, start, start + int(length) if length else None)
         shutil.move(self.part, output_file)
         self.tag.unlink(missing_ok=True)
 
     def _copy(self, answer: Any, start: int, total: int | None) -> None:
-        with (
-            open(self.part, "ab" if start else "wb") as out,
-            tqdm(
-                total=total, initial=start, unit="B", unit_scale=True, disable=not self.progress,
-                desc=self.part.stem,
-            ) as bar,
-        ):  # fmt: skip
+        """Append the answer to the part file from byte `start`; `OSError` if it ends early."""
+        bar = tqdm(
+            desc=self.part.stem, total=total, initial=start, unit="B", unit_scale=True,
+            disable=not self.progress,
+        )  # fmt: skip
+        with bar, open(self.part, "ab" if start else "wb") as out:
             while chunk := answer.read(_CHUNK):
                 out.write(chunk)
                 bar.update(len(chunk))
@@ -121,11 +162,46 @@ class _Resumable:
 
 
 def unpack(archive: Path, folder: Path, prefix: str = "") -> None:
-    """Extract the members of a tar archive whose path starts with `prefix` into `folder`.
+    """Extract plain files of a tar archive; links and devices are skipped.
 
-    Only plain files and folders inside `folder` are made (tarfile's "data" filter).
+    The files are extracted beside the archive first. Then every folder that is not there yet comes
+    into place by one renaming, so that an interruption leaves none with a part of its files; into
+    one that is there the files are moved.
+
+    Parameters
+    ----------
+    archive
+        Of any compression that tarfile knows.
+    folder
+        Where its members go.
+    prefix
+        Only members whose path starts so.
+
+    Raises
+    ------
+    FormatError
+        The archive is damaged, or a member would lie outside the folder.
     """
-    with tarfile.open(archive) as tar:
-        for member in tqdm(tar, desc=f"unpack {archive.name}", unit=" files"):
-            if member.name.removeprefix("./").startswith(prefix):
-                tar.extract(member, folder, filter="data")
+    with (
+        _alone_in(archive.parent) as alone,
+        tempfile.TemporaryDirectory(prefix=_DRAFT, dir=archive.parent) as draft,
+    ):
+        for old in archive.parent.glob(f"{_DRAFT}*"):
+            if alone and old != Path(draft):  # that of a process that was killed
+                shutil.rmtree(old)
+        try:
+            with tarfile.open(archive) as tar:
+                for member in tqdm(tar, desc=f"unpack {archive.name}", unit=" files"):
+                    if member.isfile() and member.name.removeprefix("./").startswith(prefix):
+                        tar.extract(member, draft, filter="data")
+        except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
+            raise FormatError(f"{archive}: cannot be unpacked: {error}") from error
+        for found, folders, files in os.walk(draft):
+            place = folder / Path(found).relative_to(draft)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if files and not folders and not place.exists() and found != draft:
+                shutil.move(found, place)
+                continue
+            place.mkdir(exist_ok=True)
+            for name in sorted(files):  # the data of a checkpoint before its index
+                shutil.move(Path(found, name), place / name)

@@ -12,24 +12,41 @@ import numpy as np
 
 from f2f.base.errors import FormatError
 
+_MAX_WEIGHTS = 2**31 - 1  # more, of which a small file may speak, no matrix of the collection has
+
 
 def read_smtx(path: str | os.PathLike[str]) -> np.ndarray:
-    """The pattern as a mask, bool (rows, cols), True where the file has an entry.
+    """The pattern of a file as a mask.
 
-    Raises `FormatError` naming the file for anything that is not a valid pattern.
+    Parameters
+    ----------
+    path
+        The .smtx file.
+
+    Returns
+    -------
+    numpy.ndarray
+        bool (rows, cols), True where the file has an entry.
+
+    Raises
+    ------
+    FormatError
+        Not a valid pattern; the message names the file.
     """
     try:
         lines = Path(path).read_text().split("\n")
         rows, cols, nnz = (int(word) for word in lines[0].split(","))
         offsets = np.array(lines[1].split(), dtype=np.int64)
         columns = np.array(lines[2].split() if len(lines) > 2 else [], dtype=np.int64)
-    except (ValueError, IndexError, UnicodeDecodeError) as error:
+    except (ValueError, OverflowError, IndexError) as error:
         raise FormatError(f"{path}: cannot be read as .smtx: {error}") from error
     if min(rows, cols, nnz) < 0 or len(offsets) != rows + 1 or len(columns) != nnz:
         raise FormatError(
             f"{path}: header says {rows} rows and {nnz} entries, "
             f"found {len(offsets)} offsets and {len(columns)} columns"
         )
+    if rows * cols > _MAX_WEIGHTS:
+        raise FormatError(f"{path}: {rows} x {cols} weights are more than {_MAX_WEIGHTS}")
     counts = np.diff(offsets)
     if offsets[0] != 0 or offsets[-1] != nnz or (counts < 0).any():
         raise FormatError(f"{path}: row offsets must rise from 0 to {nnz}")

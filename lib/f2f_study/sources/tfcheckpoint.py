@@ -45,7 +45,21 @@ _DTYPES: dict[int, np.dtype] = {
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a tensor lies: TensorFlow's dtype number, shape, shard, byte offset and size."""
+    """Where a tensor lies.
+
+    Attributes
+    ----------
+    dtype
+        TensorFlow's number of it.
+    shape
+        Of the tensor.
+    shard, offset, size
+        Which data file, and bytes therein.
+    crc
+        Masked CRC-32C of the bytes.
+    sliced
+        It is a partitioned variable, stored in parts.
+    """
 
     dtype: int
     shape: tuple[int, ...]
@@ -57,9 +71,19 @@ class Entry:
 
 
 class Checkpoint:
-    """A checkpoint opened by its prefix, e.g. ``model.ckpt-500000``; tensors are read on demand.
+    """A checkpoint, whose tensors are read on demand.
 
-    Raises `FileNotFoundError` if a file is missing and `FormatError` for one that is damaged.
+    Parameters
+    ----------
+    prefix
+        Of its files, e.g. ``folder/model.ckpt-500000``.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such index.
+    FormatError
+        The index is damaged.
     """
 
     def __init__(self, prefix: str | os.PathLike[str]) -> None:
@@ -90,7 +114,7 @@ class Checkpoint:
                 entries[key.decode()] = value
         if "" not in entries:
             raise FormatError(f"{self._index}: has no header entry")
-        header = {number: value for number, value in _fields(entries.pop(""))}
+        header = dict(_fields(entries.pop("")))
         self.shards = _number(header.get(1, 1))
         if header.get(2, 0) != 0:
             raise FormatError(f"{self._index}: is big-endian, which is not supported")
@@ -130,8 +154,13 @@ class Checkpoint:
     def read(self, name: str) -> np.ndarray:
         """A tensor, its checksum verified.
 
-        Raises `KeyError` for an unknown name, `FormatError` for a damaged or missing shard or a
-        kind of tensor (strings, partitioned variables) that is not supported.
+        Raises
+        ------
+        KeyError
+            Unknown name.
+        FormatError
+            A damaged or missing shard, or a kind of tensor (strings, partitioned variables) that
+            is not supported.
         """
         entry = self._entry(name)
         dtype = _DTYPES.get(entry.dtype)
@@ -143,14 +172,17 @@ class Checkpoint:
             raise FormatError(f"{path}: is missing; it holds tensor {name}")
         if entry.size != dtype.itemsize * int(np.prod(entry.shape, dtype=object)):
             raise FormatError(f"{self.prefix}: {name}: size does not fit shape {entry.shape}")
+        if entry.offset + entry.size > path.stat().st_size:
+            raise FormatError(f"{path}: is truncated at tensor {name}")
         with open(path, "rb") as file:
             file.seek(entry.offset)
             data = np.frombuffer(file.read(entry.size), np.uint8)
-        if len(data) != entry.size:
-            raise FormatError(f"{path}: is truncated at tensor {name}")
         if masked_crc(data) != entry.crc:
             raise FormatError(f"{path}: checksum of tensor {name} does not match")
-        return data.view(dtype).reshape(entry.shape)
+        try:
+            return data.view(dtype).reshape(entry.shape)
+        except (ValueError, OverflowError) as error:  # nothing of a shape beyond all bounds
+            raise FormatError(f"{self.prefix}: {name}: shape {entry.shape}: {error}") from error
 
     def _entry(self, name: str) -> Entry:
         if name not in self.entries:
@@ -159,6 +191,7 @@ class Checkpoint:
 
 
 def _handle(data: bytes, at: int) -> tuple[int, int]:
+    """Offset and size of a block."""
     offset, at = _varint(data, at)
     size, _ = _varint(data, at)
     return offset, size
@@ -199,34 +232,25 @@ def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
 
 
 def _number(value: int | bytes) -> int:
+    """The value of a field that must be a number."""
     if isinstance(value, bytes):
         raise FormatError("a number was expected, got a message")
     return value
 
 
 def _entry(message: bytes) -> Entry:
-    dtype = shard = offset = size = crc = 0
-    shape: list[int] = []
-    sliced = False
-    for number, value in _fields(message):
-        if number == 2 and isinstance(value, bytes):
-            for inner, dim in _fields(value):
-                if inner == 2 and isinstance(dim, bytes):
-                    sizes = [_number(v) for n, v in _fields(dim) if n == 1]
-                    shape.append(sizes[0] if sizes else 0)
-        elif number == 7:
-            sliced = True
-        elif number == 1:
-            dtype = _number(value)
-        elif number == 3:
-            shard = _number(value)
-        elif number == 4:
-            offset = _number(value)
-        elif number == 5:
-            size = _number(value)
-        elif number == 6:
-            crc = _number(value)
-    return Entry(dtype, tuple(shape), shard, offset, size, crc, sliced)
+    """A BundleEntryProto: 1 dtype, 2 shape, 3 shard, 4 offset, 5 size, 6 CRC, 7 slices."""
+    values = dict(_fields(message))
+    dtype, shard, offset, size, crc = (_number(values.get(n, 0)) for n in (1, 3, 4, 5, 6))
+    return Entry(dtype, _shape(values.get(2, b"")), shard, offset, size, crc, 7 in values)
+
+
+def _shape(message: int | bytes) -> tuple[int, ...]:
+    """A TensorShapeProto: its field 2, repeated, is an axis, whose field 1 is the size."""
+    if isinstance(message, int):
+        raise FormatError("a shape was expected, got a number")
+    axes = [axis for number, axis in _fields(message) if number == 2]
+    return tuple(_number(dict(_fields(axis)).get(1, 0)) for axis in axes if isinstance(axis, bytes))
 
 
 @cache
@@ -246,6 +270,7 @@ def _crc_table() -> np.ndarray:
 
 @njit(cache=True, nogil=True)
 def _crc32c(data: np.ndarray, table: np.ndarray) -> np.uint32:
+    """CRC of uint8 data (n,), eight bytes at a time."""
     crc = np.uint32(0xFFFFFFFF)
     whole = len(data) // 8 * 8
     for at in range(0, whole, 8):
@@ -274,6 +299,8 @@ def _crc32c(data: np.ndarray, table: np.ndarray) -> np.uint32:
 def crc32c(data: np.ndarray) -> int:
     """CRC-32C of uint8 data.
 
+    Examples
+    --------
     >>> hex(crc32c(np.frombuffer(b"123456789", np.uint8)))
     '0xe3069283'
     """

@@ -123,3 +123,10 @@ def test_xor_gates_of_a_folded_matrix_are_those_that_compute_it():
 def test_bad_arguments_are_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_n_out_of_the_paper():
+    found = [accounting.block_length(8, s) for s in (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)]
+    assert found == [16, 20, 26, 40, 80, 160]
+    with pytest.raises(ValueError, match="sparsity must be at least 0 and below 1"):
+        accounting.block_length(8, 1.0)

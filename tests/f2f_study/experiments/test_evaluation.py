@@ -1,72 +1,98 @@
 """The tables of notebooks 04 and 05 against plain recomputation."""
 
-import sys
-import types
-
 import numpy as np
+import pandas as pd
 import pytest
+from pruned_models import model_of, random_model
 
 from f2f.decoder.decoder import Decoder
 from f2f.encoder.exact import encode_viterbi
 from f2f.format.codec import compress
-from f2f_study import sources as models
+from f2f_study import results
 from f2f_study.experiments import evaluation
 from f2f_study.experiments.accounting import paper_bits
-from f2f_study.experiments.evaluation import paper, quality
-from f2f_study.sources import Layer, PrunedModel
+from f2f_study.experiments.evaluation import models, package, paper
+from f2f_study.sources import Layer
+
+REFERENCE = results.repository_root() / "runs" / "reference" / "04_transformer_wmt14"
 
 
-def model_of(masks, seed=0, method="random", sparsity=0.8):
-    rng = np.random.default_rng(seed)
-    layers = {}
-    for name, mask in masks.items():
-        weights = rng.standard_normal(mask.shape).astype(np.float32)
-        layers[name] = Layer(np.where(mask, weights, np.float32(0)), mask)
-    return PrunedModel("file", "resnet", method, sparsity, layers, "drawn")
+def layer_of(rows, name):
+    return rows[rows["layer"] == name].iloc[0]
 
 
-def random_model(seed=0, shape=(40, 60), sparsity=0.8):
-    rng = np.random.default_rng(seed)
-    masks = {name: rng.random(shape) >= sparsity for name in ("a", "b")}
-    return model_of(masks, seed, sparsity=sparsity)
-
-
-def test_n_out_of_the_paper():
-    assert [evaluation.paper_n_out(s) for s in (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)] == [
-        16, 20, 26, 40, 80, 160,
-    ]  # fmt: skip
-    with pytest.raises(ValueError, match="sparsity must be at least 0 and below 1"):
-        evaluation.paper_n_out(1.0)
+def test_the_columns_are_those_of_the_reference():
+    found = [random_model(sparsity=0.9, shape=(20, 40))]
+    spread, histogram = evaluation.n_u_spread(found), evaluation.n_u_histogram(found)
+    setting = evaluation.paper_setting(found, ["int8"], n_s=(0, 1))
+    rows, _ = evaluation.package_setting(found, ["int8"])
+    met = evaluation.efficiency_by_spread(spread, setting, rows)
+    tables = {
+        "n_u_spread": spread,
+        "n_u_histogram": histogram,
+        "paper_setting": setting,
+        "package_setting": rows,
+        "efficiency_by_spread": met,
+    }
+    for name, table in tables.items():
+        reference = results.read_csv(REFERENCE / f"{name}.csv")
+        assert list(table.columns) == list(reference.columns), name
+        kinds = {column: table[column].dtype.kind for column in table}
+        assert kinds == {column: reference[column].dtype.kind for column in reference}, name
 
 
 def test_spread_is_that_of_the_blocks():
     model = random_model()
-    rows = evaluation.spread_rows(model, 40)
-    assert [row.layer for row in rows] == ["a", "b", evaluation.TOTAL]
+    rows = evaluation.n_u_spread([model])
+    assert list(rows["layer"]) == ["a", "b", evaluation.TOTAL]
     counts = model.layers["a"].mask.reshape(-1, 40).sum(1)
-    assert rows[0].variation == pytest.approx(counts.std() / counts.mean())
-    assert rows[0].excess_percent == pytest.approx(
-        100 * np.maximum(counts - 8, 0).sum() / counts.sum()
-    )
-    assert rows[2].variation == pytest.approx(rows[2].variation_binomial, rel=0.15)
+    assert rows["variation"][0] == pytest.approx(counts.std() / counts.mean())
+    excess = 100 * np.maximum(counts - 8, 0).sum() / counts.sum()
+    assert rows["excess_percent"][0] == pytest.approx(excess)
+    assert rows["variation"][2] == pytest.approx(rows["variation_binomial"][2], rel=0.15)
     striped = model_of({"a": np.repeat(np.arange(40) % 5 == 0, 60).reshape(40, 60)})
-    assert evaluation.spread_rows(striped, 40)[-1].variation > 3 * rows[2].variation
+    assert evaluation.n_u_spread([striped])["variation"][1] > 3 * rows["variation"][2]
 
 
 def test_histogram_sums_to_all_blocks():
-    rows = evaluation.histogram_rows(random_model(), 40)
-    assert sum(row.share_percent for row in rows) == pytest.approx(100)
-    assert sum(row.share_binomial_percent for row in rows) == pytest.approx(100)
+    rows = evaluation.n_u_histogram([random_model(), random_model(method="l0")])
+    sums = rows.groupby("method")[["share_percent", "share_binomial_percent"]].sum()
+    assert sums.to_numpy() == pytest.approx(100) and list(sums.index) == ["l0", "random"]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("encoder.0.self_attention.qkv.weight", "encoder.self_attention.qkv"),
+        ("layers.2.conv3.weight", "layers.conv3"),
+        ("layer1.0.downsample.0.weight", "layer.downsample"),
+        ("conv1.weight", "conv1"),
+        ("bottleneck_3_block_group2_7_1", "layer.conv3"),
+        ("body_encoder_layer_11_ffn_conv1_fully_connected",
+         "body_encoder_layer_ffn_conv1_fully_connected"),
+    ],
+)  # fmt: skip
+def test_layers_of_a_kind_share_its_name(name, kind):
+    assert evaluation.kind_of_layer(name) == kind
+
+
+def test_kinds_of_layers_are_averaged():
+    mask = np.random.default_rng(0).random((20, 40)) < 0.2
+    model = model_of({f"layers.{i}.w.weight": np.roll(mask, i) for i in range(3)} | {"b": mask})
+    spread = evaluation.n_u_spread([model])
+    table = evaluation.by_kind_of_layer(spread, ["variation"], ["method"])
+    assert list(table.index) == ["layers.w", "b"]
+    assert table.loc["layers.w"].item() == pytest.approx(spread["variation"][:3].mean())
 
 
 @pytest.mark.parametrize("n_s", [0, 1])
 def test_paper_setting_is_the_exact_optimum(n_s):
     model = random_model(shape=(12, 40))
-    rows = evaluation.paper_rows(model, "int8", n_s=(n_s,))
+    rows = evaluation.paper_setting([model], ["int8"], n_s=(n_s,))
     decoder = Decoder(8, 40, n_s, 0)
     for inverting in (False, True):
         wrong = total = 0
-        for name, layer in model.layers.items():
+        for layer in model.layers.values():
             words = evaluation.layer_weights(layer, "int8").reshape(-1).view(np.uint8)
             care = layer.mask.reshape(-1).astype(np.uint8)
             for plane in range(8):
@@ -76,16 +102,14 @@ def test_paper_setting_is_the_exact_optimum(n_s):
                 decoded = decoder.decode(encode_viterbi(bits, care, decoder), bits.size)
                 wrong += int(((decoded ^ bits) & care).sum())
                 total += int(care.sum())
-            del name
-        (row,) = (r for r in rows if r.layer == "total" and r.inverting == inverting)
+        row = layer_of(rows[rows["inverting"] == inverting], evaluation.TOTAL)
         assert (row.wrong_bits, row.care_bits) == (wrong, total)
         assert row.efficiency_percent == pytest.approx(100 * (1 - wrong / total))
 
 
 def test_paper_accounting():
-    model = random_model()
-    row = evaluation.paper_rows(model, "float32", n_s=(1,))[0]
-    blocks = 2400 // 40
+    rows = evaluation.paper_setting([random_model()], ["float32"], n_s=(1,))
+    row, blocks = rows.iloc[0], 2400 // 40
     assert row.original_bits == 2400 * 32
     assert row.payload_bits == 32 * 8 * (blocks + 1)
     assert row.correction_bits == paper_bits(2400 * 32, row.wrong_bits)
@@ -93,23 +117,32 @@ def test_paper_accounting():
     assert row.memory_reduction_percent == pytest.approx(100 * (1 - stored / (2400 * 32)))
     with_mask = 100 * (1 - (stored + 2400) / (2400 * 32))
     assert row.memory_reduction_with_mask_percent == pytest.approx(with_mask)
+    total = rows[(rows["layer"] == evaluation.TOTAL) & ~rows["inverting"]].iloc[0]
+    layers = rows[(rows["layer"] != evaluation.TOTAL) & ~rows["inverting"]]
+    for name in ("care_bits", "wrong_bits", "payload_bits", "correction_bits", "mask_bits"):
+        assert total[name] == layers[name].sum()
 
 
 def test_a_sample_of_blocks_is_close_to_all_of_them():
     model = random_model(shape=(400, 100))
-    whole = evaluation.paper_rows(model, "int8", n_s=(1,))[-1]
-    part = evaluation.paper_rows(model, "int8", n_s=(1,), max_blocks=300)[-1]
+    whole = evaluation.paper_setting([model], ["int8"], n_s=(1,)).iloc[-1]
+    part = evaluation.paper_setting([model], ["int8"], n_s=(1,), max_blocks=300).iloc[-1]
     assert part.sampled_percent == pytest.approx(30, abs=1)
     assert part.efficiency_percent == pytest.approx(whole.efficiency_percent, abs=0.35)
     assert part.care_bits == pytest.approx(whole.care_bits, rel=0.05)
     assert part.original_bits == whole.original_bits
 
 
-def test_pieces_lie_inside_the_plane():
-    for n, n_out, limit in [(10_000, 40, 60), (10_007, 26, 64), (500, 80, 0), (79, 80, 4)]:
-        for start, first, last, stop in paper._pieces(n, n_out, limit):
-            assert 0 <= start <= first < last <= stop <= n
-            assert start % n_out == first % n_out == 0
+@pytest.mark.parametrize(
+    ("n", "n_out", "limit"), [(10_000, 40, 60), (10_007, 26, 64), (500, 80, 0), (79, 80, 4)]
+)
+def test_pieces_lie_inside_the_plane(n, n_out, limit):
+    pieces = paper.pieces(n, n_out, limit)
+    for piece in pieces:
+        assert 0 <= piece.start <= piece.first < piece.last <= piece.stop <= n
+        assert piece.start % n_out == piece.first % n_out == 0
+    judged = sum(piece.last - piece.first for piece in pieces)
+    assert judged == n or 0 < judged <= limit * n_out
 
 
 def test_inverting_helps_where_ones_prevail():
@@ -119,46 +152,47 @@ def test_inverting_helps_where_ones_prevail():
     ones[rng.random(mask.shape) < 0.1] = 1.0  # the sign plane is mostly ones
     model = model_of({"a": mask})
     model.layers["a"] = Layer(np.where(mask, ones, np.float32(0)), mask)
-    plain, inverted = (
-        next(r for r in evaluation.paper_rows(model, "float32", n_s=(0,)) if r.inverting == i)
-        for i in (False, True)
-    )
-    assert inverted.wrong_bits < 0.8 * plain.wrong_bits
+    rows = evaluation.paper_setting([model], ["float32"], n_s=(0,)).set_index("inverting")
+    wrong = rows[rows["layer"] == "a"]["wrong_bits"]
+    assert wrong[True] < 0.8 * wrong[False]
+    shares = evaluation.ones_by_plane(model, "float32")
+    assert len(shares) == 32 and shares[31] == pytest.approx(90, abs=3) and shares[0] == 0
 
 
 @pytest.mark.parametrize("dtype", evaluation.DTYPES)
 def test_package_setting_is_lossless_and_adds_up(dtype):
-    model = random_model(shape=(64, 96))
-    rows, decoded = evaluation.package_rows(model, dtype, threads=1)
-    for row, (name, layer) in zip(rows, model.layers.items(), strict=False):
-        weights = evaluation.layer_weights(layer, dtype)
-        assert row.lossless and decoded[name].tobytes() == weights.tobytes()
+    model = random_model(shape=(64, 96), others={"bias": np.ones(3)})
+    rows, (decoded,) = evaluation.package_setting([model], [dtype], threads=1)
+    for name, layer in model.layers.items():
+        row, weights = layer_of(rows, name), evaluation.layer_weights(layer, dtype)
+        assert row.lossless and decoded.tensors[name].tobytes() == weights.tobytes()
         tensor = compress(weights, layer.mask, beam=16, n_out=row.n_out)
         assert row.stored_bits == 8 * tensor.nbytes
         parts = row.payload_bits + row.correction_bits + row.mask_bits + row.header_bits
         assert parts == row.stored_bits
         assert row.efficiency_percent == pytest.approx(tensor.efficiency)
         assert row.floor_bits == pytest.approx(tensor.floor)
-    total = rows[-1]
+    total = rows.iloc[-1]
     assert total.layer == evaluation.TOTAL and total.weights == 2 * 64 * 96
-    assert total.stored_bits == sum(row.stored_bits for row in rows[:-1])
+    assert total.stored_bits == rows["stored_bits"][:-1].sum() and total.n_out == 0
     assert total.ratio_to_floor == pytest.approx(total.stored_bits / total.floor_bits)
+
+
+def test_only_whole_networks_are_kept_decoded():
+    assert evaluation.package_setting([random_model()], ["int8"])[1] == []
 
 
 def test_the_least_efficiency_is_reached():
     model = random_model(shape=(400, 300), sparsity=0.9)
     least, free = (
-        evaluation.package_rows(model, "int8", beam=1, lowest_percent=lowest)[0]
+        evaluation.package_setting([model], ["int8"], beam=1, lowest_percent=lowest)[0]
         for lowest in (99.999, 0.0)
     )
-    assert all(row.efficiency_percent >= 99.999 for row in least)
-    assert all(row.n_out <= other.n_out for row, other in zip(least, free, strict=True))
-    assert least[0].n_out < free[0].n_out
+    assert (least["efficiency_percent"] >= 99.999).all()
+    assert (least["n_out"] <= free["n_out"]).all() and least["n_out"][0] < free["n_out"][0]
 
 
 def test_a_wrong_tensor_would_be_noticed(monkeypatch):
-    from f2f_study.experiments.evaluation import package
-
     def broken(tensor):
         found = np.array(decompress(tensor))
         found[0, 0] = -found[0, 0] + 1
@@ -166,44 +200,54 @@ def test_a_wrong_tensor_would_be_noticed(monkeypatch):
 
     decompress = package.decompress
     monkeypatch.setattr(package, "decompress", broken)
-    rows, _ = evaluation.package_rows(random_model(), "float32", threads=1)
-    assert not rows[-1].lossless
+    rows, _ = evaluation.package_setting([random_model()], ["float32"], threads=1)
+    assert not rows["lossless"].any()
 
 
 def test_layers_that_are_hardly_pruned_are_stored_as_they_are():
     mask = np.ones((20, 30), bool)
     mask[0, 0] = False
-    rows, _ = evaluation.package_rows(model_of({"a": mask}), "int8", threads=1)
-    assert rows[-1].lossless and np.isfinite(rows[-1].ratio_to_floor)
+    rows, _ = evaluation.package_setting([model_of({"a": mask})], ["int8"], threads=1)
+    assert rows["lossless"].all() and np.isfinite(rows["ratio_to_floor"]).all()
 
 
 def test_spread_and_efficiency_meet_by_layer():
-    model = random_model()
-    spread = evaluation.spread_rows(model, 40)
-    papers = evaluation.paper_rows(model, "int8", n_s=(0, 1))
-    package, _ = evaluation.package_rows(model, "int8", threads=1)
-    rows = evaluation.spread_efficiency_rows(spread, papers, package)
-    assert [row.layer for row in rows] == ["a", "b"]
-    wanted = [r for r in papers if r.layer == "a" and r.n_s == 1 and r.inverting]
-    assert rows[0].paper_percent == wanted[0].efficiency_percent
-    assert rows[0].variation == spread[0].variation
+    found = [random_model(), random_model(1, method="l0")]
+    spread = evaluation.n_u_spread(found)
+    setting = evaluation.paper_setting(found, ["int8"], n_s=(0, 1))
+    rows, _ = evaluation.package_setting(found, ["int8"], threads=1)
+    met = evaluation.efficiency_by_spread(spread, setting, rows)
+    assert list(zip(met["method"], met["layer"], strict=True)) == [
+        ("random", "a"), ("random", "b"), ("l0", "a"), ("l0", "b"),
+    ]  # fmt: skip
+    wanted = setting.query("layer == 'a' and n_s == 1 and inverting")["efficiency_percent"]
+    assert met["paper_percent"][::2].tolist() == wanted.tolist()
+    assert met["variation"][2] == spread["variation"][3]
 
 
-def test_falling_with_spread_is_judged():
-    even = random_model(1, (80, 60))
-    rng = np.random.default_rng(2)
-    dense = rng.random((80, 60)) < np.where(np.arange(80) % 4 == 0, 0.7, 0.04)[:, None]
-    uneven = model_of({"a": dense}, method="l0")
-    spread = [row for m in (even, uneven) for row in evaluation.spread_rows(m, 40)]
-    papers = [row for m in (even, uneven) for row in evaluation.paper_rows(m, "int8", n_s=(1,))]
-    assert evaluation.falls_with_spread(spread, papers)
-    names = {"random": "l0", "l0": "random"}
-    import dataclasses
+def test_totals_follow_the_layers_of_their_group():
+    layers = pd.DataFrame(
+        {
+            "source": "file", "network": "resnet", "method": ["l0"] * 4, "sparsity": 0.9,
+            "layer": ["a", "a", "b", "b"], "n_s": [1, 0, 1, 0], "bits": [1, 2, 3, 4],
+            "lossless": [True, True, True, False], "n_out": [5, 5, 6, 6],
+        }
+    )  # fmt: skip
+    rows = models.with_totals(layers, ["n_s"], {"bits": "sum", "lossless": "all"})
+    assert rows["layer"].tolist() == ["a", "b", "total"] * 2
+    assert rows["bits"].tolist() == [1, 3, 4, 2, 4, 6] and rows["bits"].dtype == np.int64
+    assert rows["lossless"].tolist() == [True, True, True, True, False, False]
+    assert rows["n_out"].tolist() == [5, 6, 5] * 2
 
-    swapped = [dataclasses.replace(row, method=names[row.method]) for row in papers]
-    assert not evaluation.falls_with_spread(spread, swapped)
-    summary = evaluation.summary(spread, papers, [])
-    assert len({q.quantity for q in summary}) == len(summary)
+
+def test_models_published_in_int8_are_coded_in_int8_alone():
+    mask = np.ones((3, 4), bool)
+    floats, integers = model_of({"a": mask}), model_of({"a": mask})
+    integers.layers["a"] = Layer(np.ones((3, 4), np.int8), mask)
+    found = models.jobs([floats, integers], ["float32", "int8"])
+    assert found == [(floats, "float32"), (floats, "int8"), (integers, "int8")]
+    with pytest.raises(ValueError, match="dtypes must be one of float32, int8"):
+        models.jobs([floats], ["int4"])
 
 
 def test_bad_layers_are_named():
@@ -216,73 +260,27 @@ def test_bad_layers_are_named():
         evaluation.layer_weights(Layer(np.ones((3, 4), np.float32), mask), "int4")
 
 
-@pytest.mark.parametrize("dtype", evaluation.DTYPES)
-def test_standins_compute_the_same_after_coding(dtype):
-    model = models.open_model("standin", "resnet", "magnitude", 0.9)
-    _, decoded = evaluation.package_rows(model, dtype, beam=1)
-    row = evaluation.standin_quality(model, dtype, decoded)
-    assert row.same_outputs and row.before == row.after > 95
-    decoded["layers.0.conv2.weight"] = np.roll(decoded["layers.0.conv2.weight"], 1)
-    assert not evaluation.standin_quality(model, dtype, decoded).same_outputs
+def test_the_summary_names_every_result_once():
+    found = [random_model(shape=(20, 40)), random_model(1, (20, 40), method="l0")]
+    spread = evaluation.n_u_spread(found)
+    setting = evaluation.paper_setting(found, ["int8"], n_s=(0, 1))
+    rows, _ = evaluation.package_setting(found, ["int8"], threads=1)
+    quantities = evaluation.summary(spread, setting, rows, pd.DataFrame())
+    assert len({q.quantity for q in quantities}) == len(quantities) == 2 * (1 + 2 + 4)
+    values = {q.quantity: q.value for q in quantities}
+    e = layer_of(rows[rows["method"] == "l0"], evaluation.TOTAL).efficiency_percent
+    assert values["l0 0.8 int8: E"] == e
 
 
-def test_imagenet_is_judged_on_a_folder(tmp_path):
-    """Eleven images of noise in 1000 class folders; a ResNet-50 of random weights."""
-    import torch
-    from PIL import Image
-
-    from f2f_study.networks.vision import import_torchvision
-
-    torch.manual_seed(0)
-    network = import_torchvision().models.resnet50()
-    state = {name: value.numpy() for name, value in network.state_dict().items()}
-    tensors = {"layer1.0.conv1.weight": state.pop("layer1.0.conv1.weight")}
-    base = models.from_tensors(tensors, "torchvision", "resnet", "magnitude", 0.9, "drawn")
-    model = PrunedModel("torchvision", "resnet", "magnitude", 0.9, base.layers, "drawn", state)
-    rng = np.random.default_rng(0)
-    for index in range(1000):
-        (tmp_path / f"n{index:08d}").mkdir()
-        name = tmp_path / f"n{index:08d}" / "a.png"
-        Image.fromarray(rng.integers(0, 255, (40, 40, 3), dtype=np.uint8)).save(name)
-    _, decoded = evaluation.package_rows(model, "float32", beam=1)
-    row = quality.imagenet_quality(model, decoded, str(tmp_path), images=2)
-    assert row.same_outputs and row.before == row.after
-    assert row.metric == "% top-1 of 2 images"
-    with pytest.raises(models.ModelUnavailable, match="imagenet_folder must be a folder"):
-        quality.imagenet_quality(model, decoded, str(tmp_path / "absent"))
-    with pytest.raises(models.ModelUnavailable, match="must hold 1000 class folders, got 1"):
-        (tmp_path / "one" / "n01440764").mkdir(parents=True)
-        name = tmp_path / "one" / "n01440764" / "a.png"
-        Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(name)
-        quality.imagenet_quality(model, decoded, str(tmp_path / "one"))
+def test_every_source_but_the_standins_has_a_folder_of_its_own(tmp_path):
+    folders = [
+        evaluation.run_folder(str(tmp_path), "04_x", source).name for source in ("standin", "dlmc")
+    ]
+    assert folders == ["04_x", "04_x_dlmc"]
 
 
-def test_translation_is_judged_by_bleu(monkeypatch):
-    def share_of_words(said, references):  # stands in for sacrebleu, which is optional
-        pairs = list(zip(said, references[0], strict=True))
-        shared = [len(set(a.split()) & set(b.split())) / len(b.split()) for a, b in pairs]
-        return types.SimpleNamespace(score=100 * float(np.mean(shared)))
-
-    stub = types.SimpleNamespace(corpus_bleu=share_of_words)
-    monkeypatch.setitem(sys.modules, "sacrebleu", stub)
+def test_what_was_opened_is_described():
     model = random_model()
-    _, decoded = evaluation.package_rows(model, "float32", beam=1)
-
-    def translate(sentences, state):
-        return [f"{s} {state['a'].sum():.3f} und noch vier Wörter" for s in sentences]
-
-    pairs = (["eins", "zwei"], ["eins und noch vier Wörter", "zwei oder drei"])
-    row = evaluation.translation_quality(model, decoded, translate, pairs)
-    assert row.same_outputs and row.before == row.after > 0
-    assert row.metric == "BLEU of 2 sentences"
-    decoded["a"] = decoded["a"] * 2
-    assert not evaluation.translation_quality(model, decoded, translate, pairs).same_outputs
-
-
-def test_absent_translators_say_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "transformers", None)
-    monkeypatch.setitem(sys.modules, "sacrebleu", None)
-    with pytest.raises(models.ModelUnavailable, match="pip install transformers"):
-        evaluation.Translator("Helsinki-NLP/opus-mt-en-de")
-    with pytest.raises(models.ModelUnavailable, match="pip install sacrebleu"):
-        evaluation.newstest2014()
+    (row,) = evaluation.described([model]).itertuples()
+    assert (row.layers, row.weights, row.values) == (2, 4800, "drawn")
+    assert row.measured_sparsity == model.measured_sparsity

@@ -1,5 +1,6 @@
 """INT8 quantization: PyTorch's scales and PyTorch's rounding."""
 
+import ml_dtypes
 import numpy as np
 import pytest
 import torch
@@ -96,3 +97,10 @@ def test_bad_arguments_are_named(weights, scheme, message):
 def test_empty_tensors():
     assert quantize(np.zeros((0, 4), np.float32)).values.shape == (0, 4)
     assert quantize(np.zeros((3, 0), np.float32)).values.shape == (3, 0)
+
+
+def test_bfloat16_is_quantized_as_its_float32():
+    weights = np.random.default_rng(0).standard_normal((5, 6)).astype(ml_dtypes.bfloat16)
+    found, wanted = quantize(weights), quantize(weights.astype(np.float32))
+    assert np.array_equal(found.values, wanted.values)
+    assert np.array_equal(found.scale, wanted.scale)

@@ -2,112 +2,189 @@
 
 from __future__ import annotations
 
+import os
 import time
-from dataclasses import fields
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
+from tqdm import tqdm
 
 from f2f.base.entropy import floor_bits
 from f2f.format.codec import compress, decompress
 from f2f.format.tensor import CompressedTensor
-from f2f_study.experiments.evaluation.rows import TOTAL, PackageRow
-from f2f_study.experiments.evaluation.spread import N_IN, identity, layer_weights
+from f2f_study.experiments.evaluation.models import (
+    DTYPES,
+    TOTAL,
+    identity,
+    jobs,
+    layer_weights,
+    percent,
+    with_totals,
+)
+from f2f_study.experiments.evaluation.paper import N_IN
 from f2f_study.networks.layers import PrunedModel
 
 
-def package_rows(
-    model: PrunedModel,
-    dtype: str,
+class Decoded(NamedTuple):
+    """A network after coding.
+
+    Attributes
+    ----------
+    model
+        What went in.
+    dtype
+        The number format it was coded in.
+    tensors
+        The decoded layers by name, of that format.
+    """
+
+    model: PrunedModel
+    dtype: str
+    tensors: dict[str, np.ndarray]
+
+
+def package_setting(
+    models: Sequence[PrunedModel],
+    dtypes: Sequence[str] = DTYPES,
     *,
-    n_s: int = 7,
-    order: str = "diagonal",
     beam: int = 16,
     scheme: str = "channel",
     lowest_percent: float = 99.8,
-    threads: int = 2,
-    seed: int = 0,
-) -> tuple[list[PackageRow], dict[str, np.ndarray]]:
-    """Every layer and the total in this package's setting, and the decoded tensors.
+    threads: int | None = None,
+    **options: Any,
+) -> tuple[pd.DataFrame, list[Decoded]]:
+    """Every layer and every model through `f2f.compress` and back.
 
-    Each tensor is compressed, decompressed, and compared with what went in, bit for bit.
-    lowest_percent: least E of a layer. `compress` chooses the n_out of fewest stored bits, which
-    accepts a lower E where corrections are cheap; n_out is then lowered until E is reached. 0
-    leaves the choice as it is.
+    Parameters
+    ----------
+    models, dtypes
+        What is coded, in which number formats; models published in INT8 in that alone.
+    beam
+        Hypotheses of the encoder.
+    scheme
+        Scales of INT8, see `layer_weights`.
+    lowest_percent
+        Least E of a layer, see `compressed`.
+    threads
+        Of the encoder; None: one a core.
+    options
+        Further ones of `f2f.compress`: n_s, order, seed.
+
+    Returns
+    -------
+    rows : pandas.DataFrame
+        The columns of `package_setting.csv` (runs/README.md): every stored bit by part, beside
+        `floor_bits`, the entropy of the mask and every unpruned bit taken as incompressible.
+        `lossless`: decoded and equal bit for bit.
+    decoded : list of Decoded
+        The models that are whole networks (they have `others`) and so can be judged.
     """
-    options = {"n_s": n_s, "order": order, "beam": beam, "threads": threads, "seed": seed}
-    rows, decoded = [], {}
-    for name, layer in model.layers.items():
-        weights = layer_weights(layer, dtype, scheme)
-        started = time.perf_counter()
-        tensor = _compressed(weights, layer.mask, lowest_percent, options)
-        middle = time.perf_counter()
-        decoded[name] = np.asarray(decompress(tensor))
-        ended = time.perf_counter()
-        bits = tensor.stored_bits()
-        wrong = sum(tensor.corrections[p].count for p in tensor.encoded)
-        word = f"u{weights.itemsize}"
-        same = np.array_equal(decoded[name].reshape(-1).view(word), weights.reshape(-1).view(word))
-        floor = floor_bits(layer.size, layer.unpruned, 8 * weights.itemsize)
-        payload, header = bits["payload"] + bits["raw"], bits["header"]
-        row = PackageRow(
-            *identity(model), dtype, name, tensor.order, tensor.n_s, tensor.n_out, beam,
-            layer.size, layer.unpruned, len(tensor.encoded), len(tensor.encoded) * tensor.k, wrong,
-            tensor.efficiency, 8 * weights.nbytes, payload, bits["corrections"], bits["mask"],
-            header, 8 * tensor.nbytes, floor, *_ratios(
-                layer.size, 8 * weights.nbytes, 8 * tensor.nbytes, bits["mask"], header,
-                floor,
-            ), same, middle - started, ended - middle,
-        )  # fmt: skip
-        rows.append(row)
-    return [*rows, _package_total(rows)], decoded
+    options |= {"beam": beam, "threads": threads or os.cpu_count() or 1}
+    rows: list[dict[str, Any]] = []
+    decoded = []
+    for model, dtype in tqdm(jobs(models, dtypes), desc="this package's setting", unit=" models"):
+        tensors = {}
+        for name, layer in model.layers.items():
+            weights = layer_weights(layer, dtype, scheme)
+            started = time.perf_counter()
+            tensor = compressed(weights, layer.mask, lowest_percent, options)
+            encoded = time.perf_counter()
+            tensors[name] = np.asarray(decompress(tensor))
+            ended = time.perf_counter()
+            rows.append(
+                identity(model)
+                | {"dtype": dtype, "layer": name}
+                | _counts(tensor, weights, layer.unpruned)
+                | {
+                    "beam": beam,
+                    "lossless": tensors[name].tobytes() == weights.tobytes(),
+                    "encode_s": encoded - started,
+                    "decode_s": ended - encoded,
+                }
+            )
+        if model.others:
+            decoded.append(Decoded(model, dtype, tensors))
+    return _derived(with_totals(pd.DataFrame(rows), ["dtype"], _JOINED)), decoded
 
 
-def _compressed(
+def compressed(
     weights: np.ndarray, mask: np.ndarray, lowest_percent: float, options: dict[str, Any]
 ) -> CompressedTensor:
+    """A tensor compressed with a least E.
+
+    `f2f.compress` chooses the n_out of fewest stored bits, which accepts a lower E where
+    corrections are cheap. From there n_out is lowered, one by one, until E is reached.
+
+    Parameters
+    ----------
+    weights, mask
+        Of one layer; mask is bool, True = unpruned.
+    lowest_percent
+        Least E in %; 0 leaves the choice of n_out as it is.
+    options
+        Of `f2f.compress`.
+
+    Returns
+    -------
+    CompressedTensor
+        Of E at least `lowest_percent`, unless even n_out = n_in does not reach it.
+    """
     tensor = compress(weights, mask, **options)
     while tensor.efficiency < lowest_percent and tensor.n_out > N_IN:
         tensor = compress(weights, mask, n_out=tensor.n_out - 1, **options)
     return tensor
 
 
-def _ratios(
-    weights: int, original: int, stored: int, mask: int, header: int, floor: float
-) -> tuple[float, float, float, float, float]:
-    return (
-        stored / weights,
-        stored / floor,
-        (stored - header) / floor,
-        100 * (1 - stored / original),
-        100 * (1 - (stored - mask) / original),
-    )
+def _counts(tensor: CompressedTensor, weights: np.ndarray, unpruned: int) -> dict[str, Any]:
+    """What a compressed tensor consists of; the payload holds raw planes too."""
+    bits = tensor.stored_bits()
+    return {
+        "order": tensor.order,
+        "n_s": tensor.n_s,
+        "n_out": tensor.n_out,
+        "weights": weights.size,
+        "unpruned": unpruned,
+        "encoded_planes": len(tensor.encoded),
+        "care_bits": len(tensor.encoded) * tensor.k,
+        "wrong_bits": sum(tensor.corrections[p].count for p in tensor.encoded),
+        "original_bits": 8 * weights.nbytes,
+        "payload_bits": bits["payload"] + bits["raw"],
+        "correction_bits": bits["corrections"],
+        "mask_bits": bits["mask"],
+        "header_bits": bits["header"],
+        "stored_bits": 8 * tensor.nbytes,
+        "floor_bits": floor_bits(weights.size, unpruned, 8 * weights.itemsize),
+    }
 
 
-def _package_total(rows: list[PackageRow]) -> PackageRow:
-    names = (
-        "weights", "unpruned", "encoded_planes", "care_bits", "wrong_bits", "original_bits",
-        "payload_bits", "correction_bits", "mask_bits", "header_bits", "stored_bits", "floor_bits",
-        "encode_s", "decode_s",
-    )  # fmt: skip
-    sums = {name: sum(getattr(row, name) for row in rows) for name in names}
-    ratios = _ratios(
-        sums["weights"], sums["original_bits"], sums["stored_bits"], sums["mask_bits"],
-        sums["header_bits"], sums["floor_bits"],
-    )  # fmt: skip
-    ratio_names = (
-        "bits_per_weight", "ratio_to_floor", "coded_ratio_to_floor", "memory_reduction_percent",
-        "memory_reduction_without_mask_percent",
-    )  # fmt: skip
-    first = {f.name: getattr(rows[0], f.name) for f in fields(PackageRow)}
-    return PackageRow(
-        **first
-        | sums
-        | dict(zip(ratio_names, ratios, strict=True))
-        | {
-            "layer": TOTAL,
-            "n_out": 0,
-            "efficiency_percent": 100 * (1 - sums["wrong_bits"] / max(sums["care_bits"], 1)),
-            "lossless": all(row.lossless for row in rows),
-        }
-    )
+def _derived(counts: pd.DataFrame) -> pd.DataFrame:
+    """The columns of the CSV file, from the counts of layers and models; n_out of a model is 0."""
+    stored, original = counts["stored_bits"], counts["original_bits"]
+    return counts.assign(
+        n_out=counts["n_out"].where(counts["layer"] != TOTAL, 0),
+        efficiency_percent=100 - percent(counts["wrong_bits"], counts["care_bits"]),
+        bits_per_weight=stored / counts["weights"],
+        ratio_to_floor=stored / counts["floor_bits"],
+        coded_ratio_to_floor=(stored - counts["header_bits"]) / counts["floor_bits"],
+        memory_reduction_percent=100 - percent(stored, original),
+        memory_reduction_without_mask_percent=100 - percent(stored - counts["mask_bits"], original),
+    )[_COLUMNS]
+
+
+_SUMMED = [
+    *("weights", "unpruned", "encoded_planes", "care_bits", "wrong_bits", "original_bits"),
+    *("payload_bits", "correction_bits", "mask_bits", "header_bits", "stored_bits", "floor_bits"),
+    *("encode_s", "decode_s"),
+]
+_JOINED = {"lossless": "all"} | dict.fromkeys(_SUMMED, "sum")
+
+_COLUMNS = [
+    *("source", "network", "method", "sparsity", "dtype", "layer", "order", "n_s", "n_out"),
+    *("beam", "weights", "unpruned", "encoded_planes", "care_bits", "wrong_bits"),
+    *("efficiency_percent", "original_bits", "payload_bits", "correction_bits", "mask_bits"),
+    *("header_bits", "stored_bits", "floor_bits", "bits_per_weight", "ratio_to_floor"),
+    *("coded_ratio_to_floor", "memory_reduction_percent"),
+    *("memory_reduction_without_mask_percent", "lossless", "encode_s", "decode_s"),
+]

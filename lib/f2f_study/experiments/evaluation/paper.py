@@ -1,170 +1,224 @@
-"""A pruned model in the paper's setting: row order, one n_out, planes as they are or inverted."""
+"""A pruned model in the paper's setting: row order, one n_out, planes as they are or inverted.
+
+The encoder is Algorithm 3 itself, the exact optimum; where blocks hold far more care bits than
+n_in, as many do here, narrower searches fall short of it by whole per cents. As it is slow, evenly
+spaced pieces of a layer stand for all of it, and sizes are scaled up.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
+from tqdm import tqdm
 
 from f2f.decoder.decoder import Decoder
 from f2f.encoder.exact import encode_viterbi
-from f2f_study.experiments.accounting import paper_bits
-from f2f_study.experiments.evaluation.rows import TOTAL, PaperRow
-from f2f_study.experiments.evaluation.spread import N_IN, identity, layer_weights, paper_n_out
+from f2f_study.experiments.accounting import block_length, paper_bits
+from f2f_study.experiments.evaluation.models import (
+    DTYPES,
+    identity,
+    jobs,
+    layer_weights,
+    percent,
+    with_totals,
+)
 from f2f_study.networks.layers import PrunedModel
 
+N_IN = 8
 _PIECE = 32  # blocks of a sampled tensor judged in one piece
 _MARGIN = 6  # blocks encoded at either end of a piece and not judged; n_s is at most 2 here
 
 
-def _pieces(n: int, n_out: int, max_blocks: int) -> list[tuple[int, int, int, int]]:
-    """Evenly spaced pieces of max_blocks blocks together; 0 = the whole plane.
+def paper_setting(
+    models: Sequence[PrunedModel],
+    dtypes: Sequence[str] = DTYPES,
+    *,
+    n_s: Sequence[int] = (0, 1, 2),
+    max_blocks: int = 0,
+    scheme: str = "channel",
+    threads: int | None = None,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Every layer and every model in the paper's setting, with and without inverting.
 
-    A piece is encoded from `start` to `stop` and judged from `first` to `last`: the blocks at its
-    cut ends are easier than those of a long plane, as their state is free.
+    Parameters
+    ----------
+    models, dtypes
+        What is encoded, in which number formats; models published in INT8 in that alone.
+    n_s
+        Shift registers, each at most 2.
+    max_blocks
+        Blocks measured per layer, in evenly spaced pieces; 0 = all. Half as many for float32,
+        which has four times the planes.
+    scheme
+        Scales of INT8, see `layer_weights`.
+    threads
+        Layers are spread over so many, with the same result; None: one a core.
+    seed
+        Of the decoder matrix.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The columns of `paper_setting.csv` (runs/README.md). Corrections by the paper's accounting;
+        `memory_reduction_percent` leaves the mask out, as decoded bits at pruned places are
+        arbitrary, and `memory_reduction_with_mask_percent` adds one bit per weight.
     """
+    rows: list[dict[str, Any]] = []
+    for model, dtype in tqdm(jobs(models, dtypes), desc="paper's setting", unit=" models"):
+        blocks = -(-max_blocks // 2) if dtype == "float32" else max_blocks
+        for shifts in n_s:
+            decoder = Decoder(N_IN, block_length(N_IN, model.sparsity), shifts, seed)
+            measure = partial(_layer_rows, model, dtype, scheme, decoder, blocks)
+            with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+                rows += [row for pair in pool.map(measure, model.layers) for row in pair]
+    summed = dict.fromkeys(_SUMMED, "sum")
+    return _derived(with_totals(pd.DataFrame(rows), ["dtype", "n_s", "inverting"], summed))
+
+
+def ones_by_plane(model: PrunedModel, dtype: str, scheme: str = "channel") -> pd.Series:
+    """Share of ones among the care bits of every bit plane: what inverting can use.
+
+    Parameters
+    ----------
+    model, dtype, scheme
+        As in `paper_setting`.
+
+    Returns
+    -------
+    pandas.Series
+        In %, by plane: 0 is the lowest bit, the last the sign.
+    """
+    unpruned = np.concatenate(
+        [layer_weights(layer, dtype, scheme)[layer.mask] for layer in model.layers.values()]
+    )
+    words = unpruned.view(f"u{unpruned.itemsize}")
+    shares = [100 * _plane(words, p).mean() for p in range(8 * words.itemsize)]
+    return pd.Series(shares, name=dtype).rename_axis("plane")
+
+
+class Piece(NamedTuple):
+    """A stretch of a plane that is encoded by itself; positions in bits, stops are exclusive.
+
+    Attributes
+    ----------
+    start, stop
+        What is encoded.
+    first, last
+        What is judged: the blocks at the cut ends of a piece are easier than those of a long
+        plane, as their state is free.
+    """
+
+    start: int
+    first: int
+    last: int
+    stop: int
+
+
+def pieces(n: int, n_out: int, max_blocks: int) -> list[Piece]:
+    """Evenly spaced pieces of max_blocks blocks together; 0 = the whole plane of n bits."""
     blocks = -(-n // n_out)
     count = max(1, max_blocks // _PIECE)
     if not max_blocks or blocks <= max_blocks + 2 * _MARGIN * count:
-        return [(0, 0, n, n)]
+        return [Piece(0, 0, n, n)]
     each = max_blocks // count
-    pieces = []
+    found = []
     for first in np.linspace(0, blocks - each, count).astype(int).tolist():
-        start, last = max(0, first - _MARGIN), first + each
-        edges = (start, first, last, last + _MARGIN)
-        pieces.append((edges[0] * n_out, edges[1] * n_out, *(min(n, e * n_out) for e in edges[2:])))
-    return pieces
+        last = first + each
+        edges = max(0, first - _MARGIN), first, last, last + _MARGIN
+        found.append(Piece(*(min(n, edge * n_out) for edge in edges)))
+    return found
 
 
-def _wrong_bits(
-    words: np.ndarray, care: np.ndarray, decoder: Decoder, max_blocks: int
-) -> tuple[np.ndarray, np.ndarray, int, int]:
-    """Wrong care bits per plane, as they are and with inverting; care positions and bits judged.
+def _layer_rows(
+    model: PrunedModel, dtype: str, scheme: str, decoder: Decoder, max_blocks: int, name: str
+) -> list[dict[str, Any]]:
+    """Counts of one layer, planes as they are and inverted; care and wrong bits not yet rounded.
 
-    words: unsigned weight bits in row order. The encoder runs on planes as they are, and again on
-    those of which most care bits of the whole tensor are ones.
+    The encoder runs on planes as they are, and again on those of which most care bits of the whole
+    tensor are ones.
     """
-    n_w = 8 * words.itemsize
-    ones = [np.count_nonzero(words[care] >> words.dtype.type(p) & 1) for p in range(n_w)]
-    flipped = 2 * np.array(ones) > np.count_nonzero(care)
-    plain, inverted = np.zeros(n_w, np.int64), np.zeros(n_w, np.int64)
-    positions = sampled = 0
-    for start, first, last, stop in _pieces(words.size, decoder.n_out, max_blocks):
-        judged = care[start:stop].copy()
-        judged[: first - start] = judged[last - start :] = False
-        positions += int(np.count_nonzero(judged))
-        sampled += last - first
+    weights = layer_weights(model.layers[name], dtype, scheme).reshape(-1)
+    words, care = weights.view(f"u{weights.itemsize}"), model.layers[name].mask.reshape(-1)
+    n_w, n = 8 * words.itemsize, words.size
+    unpruned = words[care]
+    flipped = [2 * np.count_nonzero(_plane(unpruned, p)) > unpruned.size for p in range(n_w)]
+    wrong = {False: 0, True: 0}
+    judged_care = judged_weights = 0
+    for piece in pieces(n, decoder.n_out, max_blocks):
+        judged_weights += piece.last - piece.first
+        judged_care += n_w * int(np.count_nonzero(care[piece.first : piece.last]))
+        care_mask = care[piece.start : piece.stop].astype(np.uint8)
         for p in range(n_w):
-            bits = (words[start:stop] >> words.dtype.type(p) & 1).astype(np.uint8)
-            plain[p] += _errors(bits, care[start:stop], judged, decoder)
-            if flipped[p]:
-                inverted[p] += _errors(bits ^ 1, care[start:stop], judged, decoder)
-    return plain, np.where(flipped, inverted, plain), positions, sampled
-
-
-def _errors(bits: np.ndarray, care: np.ndarray, judged: np.ndarray, decoder: Decoder) -> int:
-    """Wrong ones of the judged care bits of a plane after encoding, by decoding."""
-    inputs = encode_viterbi(bits, care.astype(np.uint8), decoder)
-    return int(np.count_nonzero((decoder.decode(inputs, bits.size) ^ bits)[judged]))
-
-
-def paper_rows(
-    model: PrunedModel,
-    dtype: str,
-    *,
-    n_s: Sequence[int] = (0, 1, 2),
-    n_out: int | None = None,
-    max_blocks: int = 0,
-    scheme: str = "channel",
-    threads: int = 1,
-    seed: int = 0,
-) -> list[PaperRow]:
-    """Every layer and the total in the paper's setting, with and without inverting.
-
-    Algorithm 3 itself, the exact optimum; where blocks hold far more care bits than n_in, as many
-    do here, narrower searches fall short of it by whole per cents. n_out: None takes the nominal
-    sparsity's, one for the model. max_blocks: blocks measured per layer (evenly spaced pieces), 0 =
-    all; half as many for float32, which has four times the planes. Sizes are scaled up. threads:
-    layers are spread over so many, with the same result. seed: of the decoder matrix.
-    """
-    n_out = paper_n_out(model.sparsity) if n_out is None else n_out
-    blocks = -(-max_blocks // 2) if dtype == "float32" else max_blocks
-    rows = []
-    for shifts in n_s:
-        decoder = Decoder(N_IN, n_out, shifts, seed)
-
-        def measure(name: str, decoder: Decoder = decoder) -> list[PaperRow]:
-            weights = layer_weights(model.layers[name], dtype, scheme).reshape(-1)
-            words, n_w = weights.view(f"u{weights.itemsize}"), 8 * weights.itemsize
-            care = model.layers[name].mask.reshape(-1)
-            plain, inverted, positions, sampled = _wrong_bits(words, care, decoder, blocks)
-            return [
-                _paper_row(
-                    model,
-                    dtype,
-                    name,
-                    decoder,
-                    inverting,
-                    positions * n_w,
-                    int(errors.sum()),
-                    words.size,
-                    n_w,
-                    words.size / sampled,
-                )
-                for inverting, errors in ((False, plain), (True, inverted))
-            ]
-
-        with ThreadPoolExecutor(threads) as pool:
-            pairs = list(pool.map(measure, model.layers))
-        for column in zip(*pairs, strict=True):
-            rows += [*column, _paper_total(list(column))]
-    return rows
-
-
-def _paper_row(
-    model: PrunedModel,
-    dtype: str,
-    name: str,
-    decoder: Decoder,
-    inverting: bool,
-    care_bits: int,
-    wrong_bits: int,
-    n: int,
-    n_w: int,
-    scale: float,
-) -> PaperRow:
-    payload = n_w * decoder.n_in * decoder.n_vectors(n)
-    correction = paper_bits(n * n_w, round(wrong_bits * scale))
-    return PaperRow(
-        *identity(model), dtype, name, decoder.n_out, decoder.n_s, inverting,
-        round(care_bits * scale), round(wrong_bits * scale),
-        100 * (1 - wrong_bits / care_bits) if care_bits else 100.0,
-        n * n_w, payload, correction, n,
-        100 * (1 - (payload + correction) / (n * n_w)),
-        100 * (1 - (payload + correction + n) / (n * n_w)),
-        100 / scale,
-    )  # fmt: skip
-
-
-def _paper_total(rows: list[PaperRow]) -> PaperRow:
-    def total(name: str) -> int:
-        return sum(getattr(row, name) for row in rows)
-
-    original, kept = total("original_bits"), total("payload_bits") + total("correction_bits")
-    sampled = sum(row.sampled_percent * row.mask_bits for row in rows) / total("mask_bits")
-    first = {f.name: getattr(rows[0], f.name) for f in fields(PaperRow)}
-    sums = ("care_bits", "wrong_bits", "original_bits", "payload_bits", "correction_bits")
-    return PaperRow(
-        **first
-        | {name: total(name) for name in (*sums, "mask_bits")}
+            bits = _plane(words[piece.start : piece.stop], p)
+            as_is = _wrong_bits(bits, care_mask, piece, decoder)
+            wrong[False] += as_is
+            wrong[True] += _wrong_bits(bits ^ 1, care_mask, piece, decoder) if flipped[p] else as_is
+    scale = n / judged_weights
+    return [
+        identity(model)
         | {
-            "layer": TOTAL,
-            "efficiency_percent": 100 * (1 - total("wrong_bits") / max(total("care_bits"), 1)),
-            "memory_reduction_percent": 100 * (1 - kept / original),
-            "memory_reduction_with_mask_percent": 100
-            * (1 - (kept + total("mask_bits")) / original),
-            "sampled_percent": sampled,
+            "dtype": dtype,
+            "layer": name,
+            "n_out": decoder.n_out,
+            "n_s": decoder.n_s,
+            "inverting": inverting,
+            "care_bits": judged_care * scale,
+            "wrong_bits": wrong[inverting] * scale,
+            "original_bits": n * n_w,
+            "payload_bits": n_w * decoder.n_in * decoder.n_vectors(n),
+            "correction_bits": paper_bits(n * n_w, round(wrong[inverting] * scale)),
+            "mask_bits": n,
+            "judged_weights": judged_weights,
         }
-    )
+        for inverting in (False, True)
+    ]
+
+
+def _plane(words: np.ndarray, p: int) -> np.ndarray:
+    """Bit p of every unsigned word (n,), uint8 0/1."""
+    return (words >> words.dtype.type(p) & 1).astype(np.uint8)
+
+
+def _wrong_bits(bits: np.ndarray, care_mask: np.ndarray, piece: Piece, decoder: Decoder) -> int:
+    """Wrong ones of the judged care bits of a piece after encoding, counted by decoding.
+
+    bits, care_mask: uint8 0/1 (stop - start,).
+    """
+    inputs = encode_viterbi(bits, care_mask, decoder)
+    wrong = (decoder.decode(inputs, bits.size) ^ bits) & care_mask
+    return int(np.count_nonzero(wrong[piece.first - piece.start : piece.last - piece.start]))
+
+
+def _derived(counts: pd.DataFrame) -> pd.DataFrame:
+    """The columns of the CSV file, from the counts of layers and totals."""
+    kept = counts["payload_bits"] + counts["correction_bits"]
+    rounded = counts[["care_bits", "wrong_bits"]].round().astype(np.int64)
+    return counts.assign(
+        care_bits=rounded["care_bits"],
+        wrong_bits=rounded["wrong_bits"],
+        efficiency_percent=100 - percent(counts["wrong_bits"], counts["care_bits"]),
+        memory_reduction_percent=100 - percent(kept, counts["original_bits"]),
+        memory_reduction_with_mask_percent=100
+        - percent(kept + counts["mask_bits"], counts["original_bits"]),
+        sampled_percent=percent(counts["judged_weights"], counts["mask_bits"]),
+    )[_COLUMNS]
+
+
+_SUMMED = [
+    *("care_bits", "wrong_bits", "original_bits", "payload_bits", "correction_bits", "mask_bits"),
+    "judged_weights",
+]
+
+_COLUMNS = [
+    *("source", "network", "method", "sparsity", "dtype", "layer", "n_out", "n_s", "inverting"),
+    *("care_bits", "wrong_bits", "efficiency_percent", "original_bits", "payload_bits"),
+    *("correction_bits", "mask_bits", "memory_reduction_percent"),
+    *("memory_reduction_with_mask_percent", "sampled_percent"),
+]

@@ -2,84 +2,133 @@
 
 Three networks can be judged: the stand-ins on their own test data, a torchvision ResNet-50 on a
 folder of ImageNet validation images, and a translation model of Hugging Face on WMT14
-newstest2014. The last two need what cannot come with this package.
+newstest2014. The last two need what cannot come with this package. PyTorch is imported only here
+and where networks are trained, and only when one is judged.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
-from f2f_study.experiments.evaluation.rows import QualityRow, StandinRow
-from f2f_study.experiments.evaluation.spread import identity, layer_weights
-from f2f_study.networks.layers import PrunedModel
-from f2f_study.networks.quantize import quantize
-from f2f_study.sources.download import ModelUnavailable
-
-if TYPE_CHECKING:
-    import torch
+from f2f_study import sources
+from f2f_study.experiments.evaluation.models import identity, restored_state
+from f2f_study.experiments.evaluation.package import Decoded
+from f2f_study.sources import ModelUnavailable, PrunedModel
 
 State = Mapping[str, np.ndarray]
 
 
-def restored_state(
-    model: PrunedModel, dtype: str, tensors: State | None = None, scheme: str = "channel"
-) -> dict[str, np.ndarray]:
-    """The parameters of a model with its layers in `dtype`, int8 ones dequantized to float32.
+class Judged(NamedTuple):
+    """A network on its test data.
 
-    tensors: the decoded layers; None takes the layers as they went in.
+    Attributes
+    ----------
+    quality
+        In the unit of the metric.
+    outputs
+        All it put out: the bytes of its logits, or its sentences.
     """
-    state = dict(model.others)
-    for name, layer in model.layers.items():
-        array = layer_weights(layer, dtype, scheme) if tensors is None else tensors[name]
-        if dtype == "int8" and layer.weights is not None and layer.weights.dtype != np.int8:
-            scale = quantize(layer.weights, scheme).scale
-            array = array.astype(np.float32) * scale.reshape(
-                scale.shape + (1,) * (array.ndim - scale.ndim)
-            )
-        state[name] = array
-    return state
+
+    quality: float
+    outputs: bytes | list[str]
 
 
-def standin_quality(
-    model: PrunedModel, dtype: str, decoded: State, scheme: str = "channel", dense: float = math.nan
-) -> QualityRow:
-    """A stand-in judged on its test data before and after coding."""
+def _compared(
+    coded: Decoded,
+    metric: str,
+    judge: Callable[[State], Judged],
+    scheme: str = "channel",
+    dense: float = math.nan,
+) -> dict[str, Any]:
+    """A row of `quality.csv`: a network judged with the layers as they went in and came out."""
+    model, dtype, tensors = coded
+    before = judge(restored_state(model, dtype, scheme=scheme))
+    after = judge(restored_state(model, dtype, tensors, scheme))
+    return identity(model) | {
+        "dtype": dtype,
+        "metric": metric,
+        "dense": dense,
+        "before": before.quality,
+        "after": after.quality,
+        "same_outputs": before.outputs == after.outputs,
+    }
+
+
+def standin_quality(decoded: Sequence[Decoded], scheme: str = "channel") -> pd.DataFrame:
+    """The stand-ins judged on their test data before and after coding.
+
+    Parameters
+    ----------
+    decoded
+        Of `package_setting`, of source standin.
+    scheme
+        Scales of INT8, as they were coded.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The columns of `quality.csv` (runs/README.md); `dense` is the unpruned stand-in's.
+        `same_outputs`: every output on the test data is the same, bit for bit.
+    """
     import torch
 
-    from f2f_study.networks import standin
+    from f2f_study.networks import standin, tasks
 
-    @standin.one_thread()
-    @torch.no_grad()
-    def outputs(state: State) -> tuple[float, torch.Tensor]:
-        network = standin.load(model.network, state)
-        if isinstance(network, standin.Transformer):
-            found = network(*standin.number_pairs("test"))
-        else:
-            found = network(standin.digit_images("test")[0])
-        return standin.quality(network), found
+    def judge(network: str, state: State) -> Judged:
+        with standin.one_thread(), torch.no_grad():
+            model = standin.load(network, state)
+            inputs, targets = tasks.examples(network, "test")
+            found = model(inputs, targets) if network == "transformer" else model(inputs)
+            return Judged(standin.quality(model), found.numpy().tobytes())
 
-    before, first = outputs(restored_state(model, dtype, None, scheme))
-    after, second = outputs(restored_state(model, dtype, decoded, scheme))
-    metric = standin.QUALITIES[model.network]
-    same = torch.equal(first, second)
-    return QualityRow(*identity(model), dtype, metric, dense, before, after, same)
+    rows = []
+    for coded in decoded:
+        network = coded.model.network
+        dense = recorded_percent(sources.open_standin(network))
+        rows.append(
+            _compared(coded, tasks.METRICS[network], partial(judge, network), scheme, dense)
+        )
+    return pd.DataFrame(rows)
+
+
+def recorded_percent(model: PrunedModel) -> float:
+    """The number at the head of a stand-in's quality in words."""
+    return float(model.quality.split()[0])
 
 
 def imagenet_quality(
-    model: PrunedModel, decoded: State, folder: str, images: int = 1000, batch: int = 32
-) -> QualityRow:
+    decoded: Sequence[Decoded], folder: str, images: int = 1000, batch: int = 32
+) -> pd.DataFrame:
     """Top-1 accuracy of a torchvision ResNet-50 on ImageNet validation images.
 
-    model: of source torchvision, FP32. folder: validation images, one folder per class, named by
-    WordNet number (n01440764, ...), all 1000 of them. images: evenly spaced ones, 0 = all.
+    Parameters
+    ----------
+    decoded
+        Of `package_setting`, of source torchvision; the FP32 ones are judged.
+    folder
+        Validation images, one folder per class, named by WordNet number (n01440764, ...), all
+        1000 of them.
+    images
+        How many, evenly spaced; 0 = all.
+    batch
+        Images that go through the network at once.
 
-    Raises:
-        ModelUnavailable: no such folder, or not 1000 classes in it.
+    Returns
+    -------
+    pandas.DataFrame
+        The columns of `quality.csv`.
+
+    Raises
+    ------
+    ModelUnavailable
+        There is no such folder, or not 1000 classes in it.
     """
     import torch
 
@@ -96,54 +145,80 @@ def imagenet_quality(
     if len(every.classes) != 1000:
         raise ModelUnavailable(f"{folder} must hold 1000 class folders, got {len(every.classes)}")
     count = min(images, len(every)) if images else len(every)
-    chosen = torch.utils.data.Subset(
-        every, np.linspace(0, len(every) - 1, count).astype(int).tolist()
-    )
-    loader = torch.utils.data.DataLoader(chosen, batch)
+    chosen = np.linspace(0, len(every) - 1, count).astype(int).tolist()
+    loader = torch.utils.data.DataLoader(torch.utils.data.Subset(every, chosen), batch)
 
     @torch.no_grad()
-    def judge(state: State) -> tuple[float, torch.Tensor]:
+    def judge(state: State) -> Judged:
         network = vision.models.resnet50()
         network.load_state_dict({k: torch.from_numpy(np.array(a)) for k, a in state.items()})
         network.eval()
         pairs = [(network(picture), label) for picture, label in loader]
         outputs, labels = (torch.cat(part) for part in zip(*pairs, strict=True))
-        return 100 * float((outputs.argmax(1) == labels).float().mean()), outputs
+        right = float((outputs.argmax(1) == labels).float().mean())
+        return Judged(100 * right, outputs.numpy().tobytes())
 
-    before, first = judge(restored_state(model, "float32"))
-    after, second = judge(restored_state(model, "float32", decoded))
-    same = torch.equal(first, second)
     metric = f"% top-1 of {count} images"
-    return QualityRow(*identity(model), "float32", metric, math.nan, before, after, same)
+    floats = [coded for coded in decoded if coded.dtype == "float32"]
+    return pd.DataFrame(_compared(coded, metric, judge) for coded in floats)
 
 
-def newstest2014(sentences: int = 0) -> tuple[list[str], list[str]]:
-    """English and German sentences of WMT14 newstest2014 through sacrebleu; 0 = all.
+class Pairs(NamedTuple):
+    """Sentences in English, and their German references."""
 
-    Raises:
-        ModelUnavailable: sacrebleu is not installed, or the set cannot be downloaded.
+    sources: Sequence[str]
+    references: Sequence[str]
+
+
+def newstest2014(sentences: int = 0) -> Pairs:
+    """WMT14 newstest2014, English to German, through sacrebleu.
+
+    Parameters
+    ----------
+    sentences
+        How many, from the beginning; 0 = all.
+
+    Returns
+    -------
+    Pairs
+        As many sentences as references.
+
+    Raises
+    ------
+    ModelUnavailable
+        sacrebleu is not installed, or the set cannot be downloaded.
     """
     try:
         from sacrebleu import utils
 
         utils.download_test_set("wmt14/full", "en-de")
-        sides = [
-            Path(find("wmt14/full", "en-de")).read_text("utf-8").splitlines()
-            for find in (utils.get_source_file, lambda s, p: utils.get_reference_files(s, p)[0])
-        ]
+        paths = (
+            utils.get_source_file("wmt14/full", "en-de"),
+            utils.get_reference_files("wmt14/full", "en-de")[0],
+        )
+        english, german = (Path(path).read_text("utf-8").splitlines() for path in paths)
     except ImportError as error:
         raise ModelUnavailable("newstest2014 needs sacrebleu: pip install sacrebleu") from error
     except OSError as error:
         raise ModelUnavailable(f"newstest2014 cannot be downloaded: {error}") from error
-    count = sentences or len(sides[0])
-    return sides[0][:count], sides[1][:count]
+    count = sentences or len(english)
+    return Pairs(english[:count], german[:count])
 
 
 class Translator:
-    """A translation model of Hugging Face, named or as a folder, e.g. Helsinki-NLP/opus-mt-en-de.
+    """A translation model of Hugging Face.
 
-    Raises:
-        ModelUnavailable: transformers is not installed, or the model cannot be loaded.
+    Parameters
+    ----------
+    name
+        Its name or folder, e.g. Helsinki-NLP/opus-mt-en-de.
+    batch
+        Sentences that are translated at once.
+
+    Raises
+    ------
+    ModelUnavailable
+        transformers is not installed, or the model cannot be loaded.
     """
 
     def __init__(self, name: str, batch: int = 16) -> None:
@@ -160,9 +235,14 @@ class Translator:
             raise ModelUnavailable(f"translator {name!r} cannot be loaded: {error}") from error
         self.name, self.batch = name, batch
 
-    def state(self) -> dict[str, np.ndarray]:
-        """Its float32 parameters."""
-        return {k: v.detach().float().numpy() for k, v in self.network.state_dict().items()}
+    def pruned(self, sparsity: float) -> PrunedModel:
+        """The network pruned at once by magnitude; embeddings and output layer stay dense."""
+        state = {k: v.detach().float().numpy() for k, v in self.network.state_dict().items()}
+        words = f"trained, {self.name}"
+        ends = ("embed", "shared", "lm_head")
+        return sources.from_tensors(
+            state, "file", "transformer", "magnitude", sparsity, words, skip=ends
+        )
 
     def translate(self, sentences: Sequence[str], state: State) -> list[str]:
         """Translations by the model with these parameters, searched with its own settings."""
@@ -181,48 +261,31 @@ class Translator:
 
 
 def translation_quality(
-    model: PrunedModel,
-    decoded: State,
+    decoded: Sequence[Decoded],
     translate: Callable[[Sequence[str], State], Iterable[str]],
-    pairs: tuple[Sequence[str], Sequence[str]],
-) -> QualityRow:
+    pairs: Pairs,
+) -> pd.DataFrame:
     """BLEU of a translation model before and after coding.
 
-    translate: (sentences, parameters) -> translations, as `Translator.translate`. pairs: source
-    sentences and references, as `newstest2014`.
+    Parameters
+    ----------
+    decoded
+        Of `package_setting`, in float32.
+    translate
+        (sentences, parameters) -> translations, as `Translator.translate`.
+    pairs
+        As `newstest2014` gives them.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The columns of `quality.csv`; `same_outputs`: every translation is the same.
     """
     from sacrebleu import corpus_bleu
 
-    sources, references = pairs
-    first = list(translate(sources, restored_state(model, "float32")))
-    second = list(translate(sources, restored_state(model, "float32", decoded)))
-    before, after = (corpus_bleu(said, [list(references)]).score for said in (first, second))
-    metric = f"BLEU of {len(sources)} sentences"
-    same = first == second
-    return QualityRow(*identity(model), "float32", metric, math.nan, before, after, same)
+    def judge(state: State) -> Judged:
+        said = list(translate(pairs.sources, state))
+        return Judged(corpus_bleu(said, [list(pairs.references)]).score, said)
 
-
-def standin_row(model: PrunedModel, trained: PrunedModel | None, seconds: float) -> StandinRow:
-    """A committed stand-in, judged again, beside one trained in this run (or None)."""
-    from f2f_study.networks import standin
-
-    def percent(words: str) -> float:
-        return float(words.split()[0])
-
-    layers = model.layers.values()
-    shares = [1 - layer.unpruned / layer.size for layer in layers] or [0.0]
-    again = standin.quality(standin.load(model.network, model.state()))
-    return StandinRow(
-        model.network,
-        model.method,
-        model.sparsity,
-        model.size,
-        model.unpruned,
-        min(shares),
-        max(shares),
-        standin.QUALITIES[model.network],
-        percent(model.quality),
-        again,
-        percent(trained.quality) if trained else math.nan,
-        seconds if trained else math.nan,
-    )
+    metric = f"BLEU of {len(pairs.sources)} sentences"
+    return pd.DataFrame(_compared(coded, metric, judge) for coded in decoded)

@@ -1,139 +1,185 @@
-"""What both settings share: weights of a layer, the paper's n_out, the spread of n_u."""
+"""n_u, the unpruned weights of a block: how far their spread is from independent pruning.
+
+Blocks are those of the paper's setting: `block_length` weights in row order. Were weights pruned
+independently, n_u would be binomial; the more it varies, the more blocks hold more care bits than
+the window can serve.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TypeVar
+import re
+from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
+from scipy.stats import binom
 
-from f2f.base import validate
-from f2f_study.experiments.accounting import binomial_variation, unpruned_per_block
-from f2f_study.experiments.evaluation.rows import (
-    TOTAL,
-    HistogramRow,
-    PackageRow,
-    PaperRow,
-    SpreadEfficiencyRow,
-    SpreadRow,
+from f2f_study.experiments.accounting import (
+    binomial_variation,
+    block_length,
+    unpruned_per_block,
 )
+from f2f_study.experiments.evaluation.models import MODEL, TOTAL, identity
+from f2f_study.experiments.evaluation.paper import N_IN
 from f2f_study.networks.layers import Layer, PrunedModel
-from f2f_study.networks.quantize import quantize
-
-DTYPES = ("float32", "int8")
-N_IN = 8
-
-Row = TypeVar("Row", SpreadRow, PaperRow, PackageRow)
+from f2f_study.sources.dlmc import resnet_names
 
 
-def paper_n_out(sparsity: float) -> int:
-    """The paper's block for a model: the most whole weights that n_in bits can carry, n_in/(1-S).
+def n_u_spread(models: Sequence[PrunedModel]) -> pd.DataFrame:
+    """Spread of n_u of every layer and, over all blocks, of every model.
 
-    >>> paper_n_out(0.9), paper_n_out(0.7)
-    (80, 26)
+    Parameters
+    ----------
+    models
+        Masks are enough.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The columns of `n_u_spread.csv` (runs/README.md). `variation` is the standard deviation of
+        n_u over its mean, `variation_binomial` that of independent pruning at the layer's own
+        sparsity (total: the model's). `excess_percent`: unpruned weights beyond the first n_in = 8
+        of their block, more than a block's own input vector can serve, of all of them.
     """
-    if not 0 <= sparsity < 1:
-        raise ValueError(f"sparsity must be at least 0 and below 1, got {sparsity!r}")
-    return int(N_IN / (1 - sparsity) + 1e-6)
+    rows = []
+    for model in models:
+        n_out = block_length(N_IN, model.sparsity)
+        blocks = _blocks(model, n_out)
+        blocks[TOTAL] = np.concatenate(list(blocks.values()))
+        parts: dict[str, Layer | PrunedModel] = {**model.layers, TOTAL: model}
+        for name, part in parts.items():
+            rows.append(
+                identity(model)
+                | {"layer": name, "weights": part.size, "unpruned": part.unpruned}
+                | _spread(blocks[name], 1 - part.unpruned / part.size, n_out)
+            )
+    return pd.DataFrame(rows)
 
 
-def layer_weights(layer: Layer, dtype: str, scheme: str = "channel") -> np.ndarray:
-    """The layer's weights as float32, or quantized to int8 per output channel or per tensor.
-
-    Raises:
-        ValueError: the layer has no values, or is int8 already and float32 was asked for.
-    """
-    validate.choice("dtype", dtype, DTYPES)
-    if layer.weights is None:
-        raise ValueError("layer must have values, got a mask only")
-    if layer.weights.dtype == np.int8:
-        if dtype != "int8":
-            raise ValueError("dtype must be int8 for a model published in INT8, got 'float32'")
-        return layer.weights
-    weights = layer.weights.astype(np.float32, copy=False)
-    return weights if dtype == "float32" else quantize(weights, scheme).values
-
-
-def identity(model: PrunedModel) -> tuple[str, str, str, float]:
-    return model.source, model.network, model.method, model.sparsity
-
-
-def spread_rows(model: PrunedModel, n_out: int) -> list[SpreadRow]:
-    """Spread of n_u per layer and, pooled over all blocks, in total."""
-    counts = {
+def _blocks(model: PrunedModel, n_out: int) -> dict[str, np.ndarray]:
+    """n_u of every whole block of every layer, int64 (blocks,)."""
+    return {
         name: unpruned_per_block(layer.mask.reshape(-1), n_out)
         for name, layer in model.layers.items()
     }
-    rows = []
-    pooled = np.concatenate(list(counts.values()))
-    every = [(name, counts[name], la.size, la.unpruned) for name, la in model.layers.items()]
-    for name, n_u, size, unpruned in [*every, (TOTAL, pooled, model.size, model.unpruned)]:
-        kept = unpruned / size
-        mean = float(n_u.mean()) if n_u.size else 0.0
-        rows.append(
-            SpreadRow(
-                *identity(model),
-                name,
-                size,
-                unpruned,
-                n_out,
-                mean,
-                float(n_u.std()) / mean if mean else 0.0,
-                binomial_variation(1 - kept, n_out) if kept else 0.0,
-                100 * float(np.maximum(n_u - N_IN, 0).sum()) / max(int(n_u.sum()), 1),
-            )
+
+
+def _spread(n_u: np.ndarray, sparsity: float, n_out: int) -> dict[str, float]:
+    """Mean and spread of n_u (blocks,); 0 where nothing is unpruned."""
+    mean = float(n_u.mean()) if n_u.size else 0.0
+    return {
+        "n_out": n_out,
+        "mean_n_u": mean,
+        "variation": float(n_u.std()) / mean if mean else 0.0,
+        "variation_binomial": binomial_variation(sparsity, n_out) if sparsity < 1 else 0.0,
+        "excess_percent": 100 * float(np.maximum(n_u - N_IN, 0).sum()) / max(int(n_u.sum()), 1),
+    }
+
+
+def n_u_histogram(models: Sequence[PrunedModel]) -> pd.DataFrame:
+    """Distribution of n_u over all blocks of a model, beside the binomial of its sparsity.
+
+    Parameters
+    ----------
+    models
+        Masks are enough.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The columns of `n_u_histogram.csv`: for every n_u in 0…n_out the share of blocks that have
+        it, in %, measured and binomial.
+    """
+    parts = []
+    for model in models:
+        n_out = block_length(N_IN, model.sparsity)
+        n_u = np.concatenate(list(_blocks(model, n_out).values()))
+        values = np.arange(n_out + 1)
+        shares = {
+            "n_out": n_out,
+            "n_u": values,
+            "share_percent": 100 * np.bincount(n_u, minlength=n_out + 1) / max(n_u.size, 1),
+            "share_binomial_percent": 100 * binom.pmf(values, n_out, model.unpruned / model.size),
+        }
+        parts.append(pd.DataFrame(identity(model) | shares))
+    return pd.concat(parts, ignore_index=True)
+
+
+def by_kind_of_layer(rows: pd.DataFrame, values: list[str], columns: list[str]) -> pd.DataFrame:
+    """Means over the layers of a kind.
+
+    Parameters
+    ----------
+    rows
+        A table with a row per layer.
+    values
+        Its columns to average.
+    columns
+        Its columns that tell apart what is not averaged, such as method and sparsity.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per kind, see `kind_of_layer`, and a column per value and combination.
+    """
+    layers = rows[rows["layer"] != TOTAL]
+    kinds = layers.assign(kind=layers["layer"].map(kind_of_layer))
+    return kinds.pivot_table(values, "kind", columns, sort=False)
+
+
+def kind_of_layer(name: str) -> str:
+    """What a layer is, whatever its number.
+
+    Parameters
+    ----------
+    name
+        Of the tensor; one of DLMC's ResNet-50 stands for torchvision's.
+
+    Returns
+    -------
+    str
+        The name without numbers and without ".weight".
+
+    Examples
+    --------
+    >>> kind_of_layer("decoder.0.encdec_attention.kv.weight")
+    'decoder.encdec_attention.kv'
+    >>> kind_of_layer("bottleneck_2_block_group3_5_1")
+    'layer.conv2'
+    """
+    name = (resnet_names(name)[0] or name).removesuffix(".weight")
+    numberless = re.sub(r"(?<![^._])\d+[._]?", "", name).strip("._")
+    return re.sub(r"^layer\d", "layer", numberless)
+
+
+def efficiency_by_spread(
+    spread: pd.DataFrame, paper: pd.DataFrame, package: pd.DataFrame
+) -> pd.DataFrame:
+    """Every layer's spread of n_u beside its E in the two settings.
+
+    Parameters
+    ----------
+    spread, paper, package
+        Of `n_u_spread`, `paper_setting` and `package_setting`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The columns of `efficiency_by_spread.csv`; E of the paper's setting is that of the largest
+        n_s, with inverting.
+    """
+    best = paper[(paper["n_s"] == paper["n_s"].max()) & paper["inverting"]]
+    layer = [*MODEL, "layer"]
+    met = (
+        package[package["layer"] != TOTAL]
+        .merge(spread[[*layer, "variation", "excess_percent"]], on=layer)
+        .merge(best, on=[*layer, "dtype"], suffixes=("", "_paper"))
+        .rename(
+            columns={
+                "efficiency_percent": "package_percent",
+                "efficiency_percent_paper": "paper_percent",
+            }
         )
-    return rows
-
-
-def histogram_rows(model: PrunedModel, n_out: int) -> list[HistogramRow]:
-    """Distribution of n_u over all blocks of the model, beside the binomial of its sparsity."""
-    from scipy.stats import binom
-
-    counts = np.concatenate(
-        [unpruned_per_block(la.mask.reshape(-1), n_out) for la in model.layers.values()]
     )
-    share = np.bincount(counts, minlength=n_out + 1) / max(counts.size, 1)
-    binomial = binom.pmf(np.arange(n_out + 1), n_out, model.unpruned / model.size)
-    return [
-        HistogramRow(*identity(model), n_out, n_u, float(100 * a), float(100 * b))
-        for n_u, (a, b) in enumerate(zip(share, binomial, strict=True))
-    ]
-
-
-def spread_efficiency_rows(
-    spread: Iterable[SpreadRow], paper: Iterable[PaperRow], package: Iterable[PackageRow]
-) -> list[SpreadEfficiencyRow]:
-    """Spread and E of every layer, matched; of every dtype that the package rows have."""
-    variation = {(r.method, r.sparsity, r.layer): r for r in spread}
-    best: dict[tuple[str, str, float, str], PaperRow] = {}
-    for row in paper:
-        key = (row.dtype, row.method, row.sparsity, row.layer)
-        if row.inverting and (key not in best or best[key].n_s < row.n_s):
-            best[key] = row
-    rows = []
-    for r in package:
-        key = (r.dtype, r.method, r.sparsity, r.layer)
-        if r.layer != TOTAL and key in best:
-            n_u = variation[key[1:]]
-            rows.append(
-                SpreadEfficiencyRow(
-                    r.source,
-                    r.network,
-                    r.method,
-                    r.sparsity,
-                    r.dtype,
-                    r.layer,
-                    r.weights,
-                    n_u.variation,
-                    n_u.excess_percent,
-                    best[key].efficiency_percent,
-                    r.efficiency_percent,
-                )
-            )
-    return rows
-
-
-def totals(rows: Iterable[Row]) -> list[Row]:
-    """The rows of whole models."""
-    return [row for row in rows if row.layer == TOTAL]
+    columns = ["variation", "excess_percent", "paper_percent", "package_percent"]
+    return met[[*MODEL, "dtype", "layer", "weights", *columns]]

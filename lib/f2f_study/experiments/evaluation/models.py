@@ -1,0 +1,176 @@
+"""What the tables of notebooks 04 and 05 have in common: their models, formats and totals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from f2f.base import validate
+from f2f_study import results
+from f2f_study.networks.layers import Layer, PrunedModel
+from f2f_study.networks.quantize import Quantized, quantize
+
+DTYPES = ("float32", "int8")
+TOTAL = "total"
+"""The `layer` of a row that stands for the whole model."""
+MODEL = ["source", "network", "method", "sparsity"]
+"""The columns that name a model; `method` is a pruning method, `sparsity` the nominal one."""
+
+
+def run_folder(run_dir: str, notebook: str, source: str) -> Path:
+    """The folder of a notebook's results; every source but the stand-ins has one of its own."""
+    return results.run_dir(run_dir, notebook if source == "standin" else f"{notebook}_{source}")
+
+
+def described(models: Sequence[PrunedModel]) -> pd.DataFrame:
+    """What was opened: a row per model with its size, measured sparsity, origin and quality.
+
+    Parameters
+    ----------
+    models
+        As `f2f_study.sources.open_models` returns them.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `values` says in words where the numbers come from: masks that are published without
+        values get drawn ones.
+    """
+    return pd.DataFrame(
+        {
+            "method": model.method,
+            "sparsity": model.sparsity,
+            "layers": len(model.layers),
+            "weights": model.size,
+            "measured_sparsity": model.measured_sparsity,
+            "values": model.values,
+            "quality": model.quality,
+        }
+        for model in models
+    )
+
+
+def identity(model: PrunedModel) -> dict[str, object]:
+    """The columns `MODEL` of a model's rows."""
+    return {name: getattr(model, name) for name in MODEL}
+
+
+def jobs(
+    models: Sequence[PrunedModel], dtypes: Sequence[str] = DTYPES
+) -> list[tuple[PrunedModel, str]]:
+    """Every model in every number format; one that was published in INT8 in that alone."""
+    for dtype in dtypes:
+        validate.choice("dtypes", dtype, DTYPES)
+    return [
+        (model, dtype)
+        for model in models
+        for dtype in (("int8",) if _published_in_int8(model) else dtypes)
+    ]
+
+
+def _published_in_int8(model: PrunedModel) -> bool:
+    arrays = [layer.weights for layer in model.layers.values()]
+    return all(array is not None and array.dtype == np.int8 for array in arrays)
+
+
+def layer_weights(layer: Layer, dtype: str, scheme: str = "channel") -> np.ndarray:
+    """The weights of a layer in a number format.
+
+    Parameters
+    ----------
+    layer
+        Float32 weights, or int8 ones.
+    dtype
+        "float32", or "int8": quantized where they are not int8 already.
+    scheme
+        Scales of the quantization: "channel" (one per output channel) or "tensor".
+
+    Returns
+    -------
+    numpy.ndarray
+        The layer's shape, zero at pruned places.
+
+    Raises
+    ------
+    ValueError
+        The layer has no values, or is int8 and float32 was asked for.
+    """
+    validate.choice("dtype", dtype, DTYPES)
+    if layer.weights is None:
+        raise ValueError("layer must have values, got a mask only")
+    if layer.weights.dtype == np.int8:
+        if dtype != "int8":
+            raise ValueError("dtype must be int8 for a model published in INT8, got 'float32'")
+        return layer.weights
+    weights = layer.weights.astype(np.float32, copy=False)
+    return weights if dtype == "float32" else quantize(weights, scheme).values
+
+
+def restored_state(
+    model: PrunedModel,
+    dtype: str,
+    tensors: Mapping[str, np.ndarray] | None = None,
+    scheme: str = "channel",
+) -> dict[str, np.ndarray]:
+    """The parameters of a network with its layers in a number format.
+
+    Parameters
+    ----------
+    model, dtype, scheme
+        As in `layer_weights`. Layers quantized here are dequantized to float32.
+    tensors
+        The decoded layers by name; None takes the layers as they went in.
+
+    Returns
+    -------
+    dict
+        Every parameter by name, `model.others` among them.
+    """
+    state = dict(model.others)
+    for name, layer in model.layers.items():
+        array = layer_weights(layer, dtype, scheme) if tensors is None else tensors[name]
+        if dtype == "int8" and layer.weights is not None and layer.weights.dtype != np.int8:
+            array = Quantized(array, quantize(layer.weights, scheme).scale).dequantize()
+        state[name] = array
+    return state
+
+
+def with_totals(
+    layers: pd.DataFrame, keys: Sequence[str], joined: Mapping[str, str]
+) -> pd.DataFrame:
+    """The rows of layers, and behind those of a model one for all of it.
+
+    Parameters
+    ----------
+    layers
+        A row per layer, those of a model one after another.
+    keys
+        Columns that, beside `MODEL`, tell apart what is not joined.
+    joined
+        How a column of the layers gives that of the model: "sum" or "all"; in every other one the
+        model has the first layer's value.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The same columns; `layer` of the new rows is `TOTAL`. What is no count the caller derives
+        from the counts, for layers and models alike.
+    """
+    parts = []
+    for _, part in layers.groupby([*MODEL, *keys], sort=False):
+        whole = {name: part[name].agg(how) for name, how in joined.items()}
+        parts += [part, part.iloc[[0]].assign(layer=TOTAL, **whole)]
+    return pd.concat(parts, ignore_index=True)
+
+
+def totals(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of whole models."""
+    return rows[rows["layer"] == TOTAL]
+
+
+def percent(part: pd.Series, whole: pd.Series) -> pd.Series:
+    """100·part/whole, and 0 where there is nothing at all."""
+    return 100 * part / whole.where(whole != 0, 1)

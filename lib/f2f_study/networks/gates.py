@@ -1,0 +1,107 @@
+"""What stands between a trained parameter and the weight a layer sees: a mask, a gate, or noise.
+
+Each is a rule for ``torch.nn.utils.parametrize``.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+# Stretch interval and temperature of the hard concrete distribution (Louizos et al., section 4.1).
+GAMMA, ZETA, BETA = -0.1, 1.1, 2.0 / 3.0
+# A weight counts as noise where log alpha exceeds this (Molchanov et al., section 5).
+LOG_ALPHA_THRESHOLD = 3.0
+
+
+class Masked(nn.Module):
+    """Parametrization ``weight * mask``; pruned weights keep their value and get no gradient.
+
+    Parameters
+    ----------
+    mask
+        The weight's shape, True = kept.
+    """
+
+    mask: Tensor
+
+    def __init__(self, mask: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mask", mask.to(torch.bool))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight * self.mask
+
+
+class HardConcrete(nn.Module):
+    """Parametrization ``weight * gate``, one hard concrete gate per weight.
+
+    In training the gate is a sample, ``clip(s (zeta - gamma) + gamma, 0, 1)`` with
+    ``s = sigmoid((ln u - ln(1 - u) + log_alpha) / beta)`` (Louizos et al., equations 10 and 11);
+    in evaluation ``clip(sigmoid(log_alpha) (zeta - gamma) + gamma, 0, 1)`` (equation 13).
+
+    Parameters
+    ----------
+    weight
+        Whose shape the gates have.
+    log_alpha
+        Where they begin.
+    """
+
+    def __init__(self, weight: Tensor, log_alpha: float = 2.0) -> None:
+        super().__init__()
+        self.log_alpha = nn.Parameter(torch.full_like(weight, log_alpha))
+
+    def gate(self) -> Tensor:
+        """Deterministic gate of evaluation, 0..1 with exact zeros."""
+        return torch.clamp(torch.sigmoid(self.log_alpha) * (ZETA - GAMMA) + GAMMA, 0.0, 1.0)
+
+    def expected_open(self) -> Tensor:
+        """Expected number of non-zero gates (equation 12), a differentiable scalar."""
+        return torch.sigmoid(self.log_alpha - BETA * math.log(-GAMMA / ZETA)).sum()
+
+    def forward(self, weight: Tensor) -> Tensor:
+        if not self.training:
+            return weight * self.gate()
+        u = torch.empty_like(self.log_alpha).uniform_(1e-6, 1.0 - 1e-6)
+        s = torch.sigmoid((torch.log(u) - torch.log1p(-u) + self.log_alpha) / BETA)
+        return weight * torch.clamp(s * (ZETA - GAMMA) + GAMMA, 0.0, 1.0)
+
+
+class GaussianNoise(nn.Module):
+    """Parametrization ``weight + sigma * noise`` of sparse variational dropout.
+
+    ``log alpha = log sigma^2 - log weight^2``. The noise is drawn per weight and step (additive
+    reparametrization, Molchanov et al., section 4.2); evaluation drops weights whose log alpha is
+    at or above the threshold.
+
+    Parameters
+    ----------
+    weight
+        Whose shape the noise has.
+    log_sigma2
+        Logarithm of its variance, where it begins.
+    """
+
+    def __init__(self, weight: Tensor, log_sigma2: float = -10.0) -> None:
+        super().__init__()
+        self.log_sigma2 = nn.Parameter(torch.full_like(weight, log_sigma2))
+        self.threshold = LOG_ALPHA_THRESHOLD
+
+    def log_alpha(self, weight: Tensor) -> Tensor:
+        """log alpha per weight."""
+        return self.log_sigma2 - torch.log(weight**2 + 1e-8)
+
+    def divergence(self, weight: Tensor) -> Tensor:
+        """KL divergence to the log-uniform prior (equation 14), summed over the weights."""
+        k1, k2, k3 = 0.63576, 1.87320, 1.48695
+        log_alpha = torch.clamp(self.log_alpha(weight), -8.0, 8.0)
+        negative = k1 * torch.sigmoid(k2 + k3 * log_alpha)
+        negative = negative - 0.5 * torch.nn.functional.softplus(-log_alpha) - k1
+        return -negative.sum()
+
+    def forward(self, weight: Tensor) -> Tensor:
+        if not self.training:
+            return weight * (self.log_alpha(weight) < self.threshold)
+        sigma = torch.exp(0.5 * torch.clamp(self.log_sigma2, max=4.0))
+        return weight + sigma * torch.randn_like(weight)

@@ -1,0 +1,85 @@
+"""Masks of one-shot pruning: which weights stay, by magnitude or at random.
+
+A mask is bool and True where a weight is kept; exactly ``round(sparsity * n)`` of n weights are
+dropped.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+
+def check_sparsity(sparsity: float, name: str = "sparsity") -> float:
+    """The share, if it is one."""
+    if not 0.0 <= sparsity <= 1.0:
+        raise ValueError(f"{name} must be between 0 and 1, got {sparsity!r}")
+    return float(sparsity)
+
+
+def keep_highest(score: Tensor, sparsity: float) -> Tensor:
+    """Mask that keeps the highest scores.
+
+    Parameters
+    ----------
+    score
+        Any shape; ties are dropped in flat order.
+    sparsity
+        Share of entries to drop, 0..1.
+
+    Returns
+    -------
+    Tensor
+        bool, the same shape, True = kept.
+
+    Raises
+    ------
+    ValueError
+        sparsity is outside 0..1.
+    """
+    check_sparsity(sparsity)
+    flat = score.detach().reshape(-1)
+    drop = round(sparsity * flat.numel())
+    mask = torch.ones(flat.numel(), dtype=torch.bool, device=flat.device)
+    mask[torch.argsort(flat, stable=True)[:drop]] = False
+    return mask.reshape(score.shape)
+
+
+def magnitude_mask(weight: Tensor, sparsity: float) -> Tensor:
+    """Mask that keeps the weights of largest absolute value, of any real dtype.
+
+    Parameters
+    ----------
+    weight
+        Any shape.
+    sparsity
+        Share to drop, 0..1.
+
+    Examples
+    --------
+    >>> magnitude_mask(torch.tensor([0.1, -3.0, 0.2, 1.0]), 0.5).tolist()
+    [False, True, False, True]
+    """
+    # An integer dtype has no room for the absolute value of its lowest number.
+    exact = weight if weight.is_floating_point() else weight.to(torch.int64)
+    return keep_highest(exact.abs(), sparsity)
+
+
+def random_mask(shape: Iterable[int], sparsity: float, seed: int = 0) -> Tensor:
+    """Mask of the given shape that drops weights at random; the same for the same seed.
+
+    Parameters
+    ----------
+    shape
+        Of the mask.
+    sparsity
+        Share to drop, 0..1.
+    seed
+        Of the draw, whatever torch's default dtype.
+    """
+    return keep_highest(random_scores(shape, torch.Generator().manual_seed(seed)), sparsity)
+
+
+def random_scores(shape: Iterable[int], generator: torch.Generator) -> Tensor:
+    """float32 in 0..1, uniform: the order in which random pruning drops weights."""
+    return torch.rand(tuple(shape), generator=generator, dtype=torch.float32)

@@ -1,0 +1,153 @@
+"""`open_model`: the one way to a pruned model, whatever its source."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from f2f.base import validate
+from f2f.tensorfile import read_tensors
+from f2f_study.networks.layers import METHODS, PrunedModel
+from f2f_study.sources import checkpoints, committed, dense, dlmc
+from f2f_study.sources.download import find_file
+
+SOURCES = ("standin", "dlmc", "checkpoint", "torchvision", "file")
+NETWORKS = ("transformer", "resnet")
+
+
+def open_model(
+    source: str,
+    network: str,
+    method: str,
+    sparsity: float,
+    *,
+    path: str = "",
+    values: str = "normal",
+    seed: int = 0,
+    download: bool = False,
+) -> PrunedModel:
+    """A pruned model from one of the sources.
+
+    Parameters
+    ----------
+    source
+        One of `SOURCES`.
+    network
+        "transformer" or "resnet".
+    method
+        One of `METHODS`. Dense models (torchvision, and files with hardly a zero) are pruned here,
+        at once, tensor by tensor; only "random" and "magnitude" can do that.
+    sparsity
+        Nominal share of pruned weights, e.g. 0.9.
+    path
+        Source "file": the file, also by its name in the data folder. Source "torchvision": the
+        name of the weights, IMAGENET1K_V1, IMAGENET1K_V2 (default) or the INT8
+        IMAGENET1K_FBGEMM_V2.
+    values
+        Source "dlmc" only: "normal", "laplace", "none", or a file with the weights of a dense
+        ResNet-50, whose values are then taken at the unpruned places.
+    seed
+        Of drawn values and random masks.
+    download
+        Fetch what is missing.
+
+    Returns
+    -------
+    PrunedModel
+        Its layers in the order of the source.
+
+    Raises
+    ------
+    ValueError
+        A wrong argument.
+    ModelUnavailable
+        The model is not on this machine; says how to get it.
+    FormatError
+        A file is damaged or not what it should be.
+
+    Examples
+    --------
+    >>> model = open_model("standin", "resnet", "magnitude", 0.9)
+    >>> model.layers["layers.2.conv2.weight"].weights.shape
+    (96, 96, 3, 3)
+    """
+    validate.choice("source", source, SOURCES)
+    validate.choice("network", network, NETWORKS)
+    validate.choice("method", method, METHODS)
+    if not 0 <= sparsity < 1:
+        raise ValueError(f"sparsity must be at least 0 and below 1, got {sparsity!r}")
+    if source == "standin":
+        return committed.open_standin(network, method, sparsity)
+    if source == "dlmc":
+        return dlmc.load(network, method, sparsity, values, seed, download)
+    if source == "checkpoint":
+        return checkpoints.load(network, method, sparsity, download)
+    if source == "torchvision":
+        if network != "resnet":
+            raise ValueError(f"network must be resnet for source torchvision, got {network!r}")
+        tensors, words = dense.torchvision_resnet50(path or dense.TORCHVISION_DEFAULT, download)
+    else:
+        file = find_file(path)
+        tensors, words = read_tensors(file), f"trained, {file.name}"
+    return dense.from_tensors(tensors, source, network, method, sparsity, words, seed)
+
+
+def available(source: str, network: str) -> list[tuple[str, float]]:
+    """(method, sparsity) of the models that can be opened without a download, by sparsity.
+
+    Parameters
+    ----------
+    source, network
+        As in `open_model`. For dense sources, what can be pruned here: random and magnitude at 0.7
+        and 0.9.
+    """
+    validate.choice("source", source, SOURCES)
+    validate.choice("network", network, NETWORKS)
+    if source == "dlmc":
+        return dlmc.available(network)
+    if source == "checkpoint":
+        return checkpoints.available(network)
+    if source == "standin":
+        return committed.available(network)
+    return [(method, sparsity) for sparsity in (0.7, 0.9) for method in dense.ONE_SHOT]
+
+
+def open_models(
+    source: str,
+    network: str,
+    methods: Sequence[str],
+    sparsities: Sequence[float],
+    **options: Any,
+) -> list[PrunedModel]:
+    """Every model of a source that is there, by sparsity and method.
+
+    Parameters
+    ----------
+    source, network
+        As in `open_model`.
+    methods, sparsities
+        Lists; every pair is wanted. Pairs that are not on this machine are left out, unless all
+        are or ``download=True``; then `open_model` says how to get them, or fetches them.
+    options
+        Of `open_model`.
+
+    Returns
+    -------
+    list of PrunedModel
+        At least one.
+
+    Raises
+    ------
+    ValueError, ModelUnavailable, FormatError
+        As `open_model`.
+    """
+    for name, given in (("methods", methods), ("sparsities", sparsities)):
+        if isinstance(given, str | float | int) or not len(given):
+            raise ValueError(f"{name} must be a list of one or more, got {given!r}")
+    for method in methods:
+        validate.choice("methods", method, METHODS)
+    wanted = [(method, sparsity) for sparsity in sparsities for method in methods]
+    there = available(source, network)
+    found = [pair for pair in wanted if pair in there]
+    pairs = wanted if options.get("download") or not found else found
+    return [open_model(source, network, *pair, **options) for pair in pairs]
