@@ -129,10 +129,9 @@ def compress(  # noqa: PLR0913  (options of a user's function, by keyword only)
         matrix = "folded" if n_s == MAX_N_S else "random"
     if negative_zero is not None:
         validate.choice("negative_zero", negative_zero, NEGATIVE_ZEROS)
-    options = _Options(n_s, n_out, seed, matrix, method, beam, order, mask_codec, threads)
+    options = _Options(n_s, n_out, seed, matrix, method, beam, order, mask_codec, threads).checked()
     values, library = _as_array(array)
     shape, dtype = values.shape, values.dtype.name
-    options.check()
     if mask is not None and dtype not in DTYPES:
         raise ValueError(f"mask must be None for dtype {dtype}, which is stored as it is")
     bits = values.reshape(-1).view(f"u{DTYPES.get(dtype, 1)}")
@@ -168,18 +167,25 @@ class _Options:
     mask_codec: str
     threads: int
 
-    def check(self) -> None:
-        """Raise `ValueError` for the first option that is none."""
-        validate.integer("n_s", self.n_s, 0, MAX_N_S)
-        if self.n_out is not None:
-            validate.integer("n_out", self.n_out, 1, MAX_N_OUT)
-        validate.integer("seed", self.seed, 0, 2**63 - 1)
-        Decoder(N_IN, 1, self.n_s, self.seed, self.matrix)  # refuses what it cannot make
-        validate.choice("method", self.method, ENCODERS)
-        validate.integer("beam", self.beam, 1, MAX_BEAM)
-        validate.integer("threads", self.threads, 1)
-        validate.choice("order", self.order, ORDERS)
-        validate.choice("mask_codec", self.mask_codec, MASK_CODECS)
+    def checked(self) -> _Options:
+        """The same as plain integers and text; `ValueError` for the first option that is none."""
+        n_s = validate.integer("n_s", self.n_s, 0, MAX_N_S)
+        n_out = self.n_out
+        if n_out is not None:
+            n_out = validate.integer("n_out", n_out, 1, MAX_N_OUT)
+        seed = validate.integer("seed", self.seed, 0, 2**63 - 1)
+        Decoder(N_IN, 1, n_s, seed, self.matrix)  # refuses what it cannot make
+        return _Options(
+            n_s,
+            n_out,
+            seed,
+            self.matrix,
+            validate.choice("method", self.method, ENCODERS),
+            validate.integer("beam", self.beam, 1, MAX_BEAM),
+            validate.choice("order", self.order, ORDERS),
+            validate.choice("mask_codec", self.mask_codec, MASK_CODECS),
+            validate.integer("threads", self.threads, 1),
+        )
 
 
 def _encode(

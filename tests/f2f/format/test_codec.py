@@ -206,6 +206,14 @@ def test_bad_arguments_are_refused_by_name(options, message):
         f2f.compress(np.zeros((4, 4), dtype=np.int8), **options)
 
 
+def test_numpy_integers_are_integers(tmp_path):
+    array = random_tensor("int8", (64, 96), 0.9, 1, False)
+    numbers = {"n_s": np.int64(2), "n_out": np.uint16(60), "seed": np.int32(3), "beam": np.int8(4)}
+    tensor = f2f.compress(array, **numbers)
+    plain = f2f.compress(array, n_s=2, n_out=60, seed=3, beam=4)
+    assert json.dumps(tensor.header()) == json.dumps(plain.header())
+
+
 def test_bad_arrays_are_refused_by_name():
     with pytest.raises(ValueError, match="array must be a NumPy array or a torch tensor, got str"):
         f2f.compress("weights")
