@@ -1,9 +1,10 @@
 """Command line: ``python -m f2f`` (or ``f2f``) compress, decompress, inspect, verify.
 
-Models come and go as .safetensors, .npz, .pt or .pth; the compressed file is the one of
-`f2f.format.container`. Compression is lossless: every tensor comes back bit for bit. Exit code 0:
-done; 1: `verify` found a difference; 2: wrong arguments, an unreadable or damaged file, one line on
-standard error; 130: interrupted. A file is written whole or not at all.
+Models come and go as .safetensors, .npz, .pt, .pth or .bin, or as a folder of shards with an index
+(`f2f.checkpoint`); the compressed file is the one of `f2f.format.container`. Compression is
+lossless: every tensor comes back bit for bit. Exit code 0: done; 1: `verify` found a difference; 2:
+wrong arguments, an unreadable or damaged file, one line on standard error; 130: interrupted. A file
+is written whole or not at all.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor
 from inspect import signature
 from pathlib import Path
@@ -23,15 +24,23 @@ import numpy as np
 from tqdm import tqdm
 
 from f2f import __version__
+from f2f.checkpoint import (
+    compress_folder,
+    decompress_folder,
+    open_compressed,
+    read_shards,
+)
 from f2f.format.codec import ENCODERS, NEGATIVE_ZEROS, compress
-from f2f.format.container import load, open_file, save
+from f2f.format.container import open_file, save
 from f2f.format.mask import CODECS
 from f2f.format.orders import ORDERS, matrix_shape
 from f2f.format.tensor import CompressedTensor
 from f2f.parallel import compress_model, decompress_model
-from f2f.tensorfile import read_tensors, suffix, write_tensors
+from f2f.tensorfile import SUFFIXES, read_tensors, suffix, write_tensors
 
 PEERS = ("bitmap", "csr")
+BATCH = 1 << 28  # bytes of decoded tensors that `verify` holds at a time
+_KINDS = ", ".join(SUFFIXES)
 _COLUMNS = ("weights", "stored", "floor", *PEERS)
 # What the options mean where they are not given: what they mean to `f2f.compress`.
 _OPTIONS = ("n_s", "n_out", "seed", "method", "beam", "order", "mask_codec", "negative_zero")
@@ -68,8 +77,12 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("compress", help="compress a model into one file")
     command.set_defaults(run=_compress)
-    command.add_argument("input", metavar="IN", help=".safetensors, .npz, .pt or .pth")
-    command.add_argument("output", metavar="OUT", help="the compressed file, .safetensors")
+    command.add_argument(
+        "input", metavar="IN", help=".safetensors, .npz, .pt, .pth, .bin, or a folder of shards"
+    )
+    command.add_argument(
+        "output", metavar="OUT", help="the compressed file, .safetensors, or folder"
+    )
     command.set_defaults(**_DEFAULTS)
     command.add_argument("--n-s", type=int, help=f"shift registers, 0…7 ({_DEFAULTS['n_s']})")
     command.add_argument("--n-out", type=int, help="weights a block (chosen for each tensor)")
@@ -87,17 +100,19 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("decompress", help="the model again, bit for bit")
     command.set_defaults(run=_decompress)
-    command.add_argument("input", metavar="IN", help="a compressed file")
-    command.add_argument("output", metavar="OUT", help=".safetensors, .npz, .pt or .pth")
+    command.add_argument("input", metavar="IN", help="a compressed file or folder")
+    command.add_argument(
+        "output", metavar="OUT", help=".safetensors, .npz, .pt, .pth, .bin, or a folder"
+    )
     _add_common(command)
 
     command = commands.add_parser("inspect", help="sizes of every tensor beside other formats")
     command.set_defaults(run=_inspect)
-    command.add_argument("input", metavar="FILE", help="a compressed file")
+    command.add_argument("input", metavar="FILE", help="a compressed file or folder")
 
     command = commands.add_parser("verify", help="check every byte; compare with the original")
     command.set_defaults(run=_verify)
-    command.add_argument("input", metavar="FILE", help="a compressed file")
+    command.add_argument("input", metavar="FILE", help="a compressed file or folder")
     command.add_argument("--against", metavar="ORIGINAL", help="compare every tensor bit for bit")
     _add_common(command)
     return parser
@@ -114,24 +129,25 @@ def _progress(arguments: argparse.Namespace) -> bool:
 
 def _compress(arguments: argparse.Namespace) -> int:
     started = time.perf_counter()
-    if suffix(arguments.output) != ".safetensors":
-        raise ValueError(f"OUT must end in .safetensors, got {arguments.output!r}")
     if arguments.mask_codec == "none":
         raise ValueError("--mask-codec must store the mask here, got 'none'")
-    _refuse_overwrite(arguments)
-    tensors = read_tensors(arguments.input)
-    model = compress_model(
-        tensors,
-        n_jobs=arguments.jobs,
-        progress=_progress(arguments),
-        **{name: getattr(arguments, name) for name in _DEFAULTS},
-    )
-    save(arguments.output, model, tensors.metadata)
-    if not arguments.quiet:
+    options = {name: getattr(arguments, name) for name in _DEFAULTS}
+    run = {"n_jobs": arguments.jobs, "progress": _progress(arguments)}
+    if os.path.isdir(arguments.input):
+        before, after = compress_folder(arguments.input, arguments.output, **run, **options)
+        what = "shards"
+    else:
+        if suffix(arguments.output) != ".safetensors":
+            raise ValueError(f"OUT must end in .safetensors, got {arguments.output!r}")
+        _refuse_overwrite(arguments)
+        tensors = read_tensors(arguments.input)
+        save(arguments.output, compress_model(tensors, **run, **options), tensors.metadata)
         before = sum(array.nbytes for array in {id(a): a for a in tensors.values()}.values())
         after = Path(arguments.output).stat().st_size
+        what = f"{len(tensors)} tensors"
+    if not arguments.quiet:
         print(
-            f"{arguments.output}: {len(tensors)} tensors, {_mega(before)} -> {_mega(after)} "
+            f"{arguments.output}: {what}, {_mega(before)} -> {_mega(after)} "
             f"({before / max(after, 1):.2f} times smaller) in {time.perf_counter() - started:.1f} s"
         )
     return 0
@@ -139,57 +155,87 @@ def _compress(arguments: argparse.Namespace) -> int:
 
 def _decompress(arguments: argparse.Namespace) -> int:
     started = time.perf_counter()
-    suffix(arguments.output)
-    _refuse_overwrite(arguments)
-    with open_file(arguments.input) as file:
-        metadata = file.metadata
-        tensors = decompress_model(file, n_jobs=arguments.jobs, progress=_progress(arguments))
-    write_tensors(arguments.output, tensors, metadata)
+    run = {"n_jobs": arguments.jobs, "progress": _progress(arguments)}
+    if os.path.isdir(arguments.input):
+        size = decompress_folder(arguments.input, arguments.output, **run)
+        what = "shards"
+    else:
+        suffix(arguments.output)
+        _refuse_overwrite(arguments)
+        with open_file(arguments.input) as file:
+            metadata = file.metadata
+            tensors = decompress_model(file, **run)
+        write_tensors(arguments.output, tensors, metadata)
+        size, what = Path(arguments.output).stat().st_size, f"{len(tensors)} tensors"
     if not arguments.quiet:
-        size, seconds = Path(arguments.output).stat().st_size, time.perf_counter() - started
-        print(f"{arguments.output}: {len(tensors)} tensors, {_mega(size)} in {seconds:.1f} s")
+        seconds = time.perf_counter() - started
+        print(f"{arguments.output}: {what}, {_mega(size)} in {seconds:.1f} s")
     return 0
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    model = load(arguments.input)
-    tensors = decompress_model(model, n_jobs=arguments.jobs, progress=_progress(arguments))
-    differences, what = [], "checksums match"
-    if arguments.against is not None:
-        original = read_tensors(arguments.against)
-        differences = _differences(tensors, original)
-        what = "equal to the original bit for bit"
-        if original.left_out:
-            what = "equal to the original's bit for bit, which also has " + ", ".join(
-                map(repr, original.left_out)
-            )
+    differences: list[str] = []
+    left_out: list[str] = []
+    with open_compressed(arguments.input) as model:
+        if arguments.against is None:
+            for _ in _decoded(model, list(model), arguments):
+                pass
+        else:
+            missing = dict.fromkeys(model)
+            for original in read_shards(arguments.against):
+                left_out += original.left_out
+                differences += [f"tensor {n!r} is missing" for n in original if n not in model]
+                for name, array in _decoded(model, [n for n in original if n in model], arguments):
+                    differences += _differences(name, array, original[name])
+                for name in original:
+                    missing.pop(name, None)
+            differences += [f"tensor {name!r} is not in the original" for name in missing]
+        count = len(model)
     for line in differences:
         print(f"{arguments.input}: {line}")
     if not differences and not arguments.quiet:
-        print(f"{arguments.input}: {len(tensors)} tensors, {what}")
+        what = "equal to the original bit for bit" if arguments.against else "checksums match"
+        if left_out:
+            names = ", ".join(map(repr, left_out))
+            what = f"equal to the original's bit for bit, which also has {names}"
+        print(f"{arguments.input}: {count} tensors, {what}")
     return 1 if differences else 0
 
 
-def _differences(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) -> list[str]:
-    """What differs between two models, a line a tensor; bits are compared, not numbers."""
-    lines = [f"tensor {name!r} is missing" for name in wanted if name not in found]
-    lines += [f"tensor {name!r} is not in the original" for name in found if name not in wanted]
-    for name in (name for name in wanted if name in found):
-        a, b = found[name], wanted[name]
-        if (a.shape, a.dtype) != (b.shape, b.dtype):
-            lines.append(f"tensor {name!r} is {a.dtype} {a.shape}, original {b.dtype} {b.shape}")
-        elif a.tobytes() != b.tobytes():
-            bits = [np.ascontiguousarray(x).reshape(-1).view(np.uint8) for x in (a, b)]
-            wrong = np.count_nonzero((bits[0] != bits[1]).reshape(a.size, -1).any(axis=1))
-            lines.append(f"tensor {name!r} differs in {wrong} of {a.size} elements")
-    return lines
+def _decoded(
+    model: Mapping[str, CompressedTensor], names: list[str], arguments: argparse.Namespace
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Names and arrays, a few tensors in memory at a time."""
+    batch: dict[str, CompressedTensor] = {}
+    size = 0
+    with tqdm(total=len(names), desc="verify", disable=not _progress(arguments)) as bar:
+        for name in names:
+            batch[name] = model[name]
+            size += batch[name].n * max(batch[name].n_w // 8, 1)
+            if size > BATCH or name == names[-1]:
+                yield from decompress_model(batch, n_jobs=arguments.jobs).items()
+                bar.update(len(batch))
+                batch, size = {}, 0
+
+
+def _differences(name: str, a: np.ndarray, b: np.ndarray) -> list[str]:
+    """What differs between a tensor and the original, if anything; bits, not numbers."""
+    if (a.shape, a.dtype.name) != (b.shape, b.dtype.name):
+        return [f"tensor {name!r} is {a.dtype} {a.shape}, original {b.dtype} {b.shape}"]
+    if a.dtype != b.dtype:  # of the other byte order
+        b = b.astype(a.dtype)
+    if a.tobytes() == b.tobytes():
+        return []
+    bits = [np.ascontiguousarray(x).reshape(-1).view(np.uint8) for x in (a, b)]
+    wrong = np.count_nonzero((bits[0] != bits[1]).reshape(a.size, -1).any(axis=1))
+    return [f"tensor {name!r} differs in {wrong} of {a.size} elements"]
 
 
 def _inspect(arguments: argparse.Namespace) -> int:
     rows: list[list[str]] = []
     plain = 0
     total = dict.fromkeys(_COLUMNS, 0.0)
-    with open_file(arguments.input) as file:
+    with open_compressed(arguments.input) as file:
         for name in tqdm(file, desc="inspect", disable=not sys.stderr.isatty(), leave=False):
             if name in file.aliases:
                 rows.append([name, f"= {file.aliases[name]}"])

@@ -18,6 +18,7 @@ from torch.nn import functional
 from torch.nn.utils.prune import BasePruningMethod
 
 from f2f.base.tensors import identity, to_numpy, to_torch
+from f2f.checkpoint import read_folder
 from f2f.format import container
 from f2f.format.codec import compress, decompress_numpy
 from f2f.format.tensor import CompressedTensor
@@ -77,16 +78,31 @@ def load_state_dict(
     n_jobs: int | None = None,
     progress: bool = False,
 ) -> dict[str, Tensor]:
-    """The state dict of a file, or of what `compress_state_dict` returned, bit for bit.
+    """The state dict of a file, a folder of shards, or of what `compress_state_dict` returned.
 
-    Give it to the module's own `load_state_dict`. A file's names come sorted.
+    Bit for bit. Give it to the module's own `load_state_dict`. A file's names come sorted.
 
     Raises
     ------
     FormatError, OSError
         As `f2f.load`.
     """
-    model = source if isinstance(source, Mapping) else container.load(source)
+    if isinstance(source, Mapping):
+        return _as_tensors(source, n_jobs, progress)
+    if not os.path.isdir(source):
+        with container.open_file(source) as file:
+            return _as_tensors(file, n_jobs, progress)
+    state: dict[str, Tensor] = {}
+    folder = read_folder(source)
+    for shard in folder.shards:
+        with container.open_file(folder.path / shard) as file:
+            state |= _as_tensors(file, n_jobs, progress)
+    return state
+
+
+def _as_tensors(
+    model: Mapping[str, CompressedTensor], n_jobs: int | None, progress: bool
+) -> dict[str, Tensor]:
     arrays = decompress_model(model, n_jobs=n_jobs, progress=progress)
     shared = {id(array): to_torch(array) for array in arrays.values()}
     return {name: shared[id(array)] for name, array in arrays.items()}

@@ -1,12 +1,13 @@
-"""Named arrays from and to the files that models come in: .safetensors, .npz, .pt and .pth.
+"""Named arrays from and to the files that models come in: .safetensors, .npz, .pt, .pth and .bin.
 
-Nothing here runs code from a file: .npz is read without pickle, .pt and .pth with
-``weights_only=True``. What cannot be read that way is refused.
+Nothing here runs code from a file: .npz is read without pickle, .pt, .pth and .bin (all of PyTorch)
+with ``weights_only=True``. What cannot be read that way is refused.
 """
 
 from __future__ import annotations
 
 import io
+import json
 import os
 import warnings
 import zipfile
@@ -16,14 +17,14 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
-from safetensors import SafetensorError, deserialize, safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from f2f.base.atomic import atomic_write
 from f2f.base.errors import FormatError
 from f2f.base.tensors import identity, is_numeric, to_numpy, to_torch
 
-SUFFIXES = (".safetensors", ".npz", ".pt", ".pth")
+SUFFIXES = (".safetensors", ".npz", ".pt", ".pth", ".bin")
 STATE_KEYS = ("state_dict", "model_state_dict", "model")  # under which checkpoints keep tensors
 
 # safetensors' dtype codes; those of ml_dtypes come from its import.
@@ -177,20 +178,34 @@ def _read_safetensors(path: str | os.PathLike[str]) -> Tensors:
             metadata = file.metadata() or {}
         if metadata.get("format") == "f2f":
             raise FormatError(f"{path}: is a compressed file already")
-        # Not safe_open's tensors: NumPy has no names for the 8-bit floats that ml_dtypes adds.
-        entries = deserialize(Path(path).read_bytes())
     except SafetensorError as error:
         raise FormatError(f"{path}: cannot be read as safetensors: {error}") from error
-    arrays = {}
-    for name, entry in entries:
-        if entry["dtype"] not in _DTYPES:
-            known = ", ".join(_DTYPES)
-            raise FormatError(
-                f"{path}: tensor {name!r} must have one of the dtypes {known}, got {entry['dtype']}"
-            )
-        array = np.frombuffer(entry["data"], dtype=_DTYPES[entry["dtype"]])
-        arrays[name] = array.reshape(entry["shape"])
+    # Views of the bytes, read once. Not safe_open's tensors: NumPy has no names for the 8-bit
+    # floats that ml_dtypes adds.
+    data = np.fromfile(path, dtype=np.uint8)
+    try:
+        count = int.from_bytes(data[:8].tobytes(), "little")
+        entries = json.loads(data[8 : 8 + count].tobytes())
+        entries.pop("__metadata__", None)
+        arrays = {name: _view(data[8 + count :], name, **entry) for name, entry in entries.items()}
+    except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        raise FormatError(f"{path}: cannot be read as safetensors: {error}") from error
     return Tensors(arrays, metadata)
+
+
+def _view(
+    data: np.ndarray, name: str, dtype: str, shape: list[int], data_offsets: list[int]
+) -> np.ndarray:
+    """A tensor of a .safetensors file, in its bytes where they are aligned."""
+    if dtype not in _DTYPES:
+        raise ValueError(
+            f"tensor {name!r} must have one of the dtypes {', '.join(_DTYPES)}, got {dtype}"
+        )
+    begin, end = data_offsets
+    part = data[begin:end]
+    if part.ctypes.data % _DTYPES[dtype].itemsize:
+        part = part.copy()
+    return part.view(_DTYPES[dtype]).reshape(shape)
 
 
 def _read_npz(path: str | os.PathLike[str], size: int) -> Tensors:

@@ -97,7 +97,8 @@ def save(
     >>> bool((f2f.decompress(back["fc.weight"]) == weight).all())
     True
     """
-    entries: dict[str, np.ndarray] = {}
+    entries: dict[str, _Entry] = {}  # the places are filled in when the order is known
+    stored: dict[str, CompressedTensor] = {}
     records: dict[str, dict[str, Any]] = {}
     aliases: dict[str, str] = {}
     # By object, which is kept: an address alone may belong to another tensor by now.
@@ -115,7 +116,9 @@ def save(
             CompressedTensor.from_parts(header, parts)
         except FormatError as error:
             raise ValueError(f"tensor {name!r} cannot be stored: {error}") from error
-        entries.update({f"{name}/{part}": array for part, array in parts.items()})
+        stored[name] = tensor
+        for part, array in parts.items():
+            entries[f"{name}/{part}"] = _Entry(array.dtype.name, array.shape, 0, array.nbytes)
         records[name] = {"blake2b": _checksum(header, parts), "header": header}
     facts = {
         "format": "f2f",
@@ -126,11 +129,13 @@ def save(
     }
     if metadata:
         facts["metadata"] = _json(_text(metadata))
-    order = sorted(entries, key=lambda key: (-entries[key].dtype.itemsize, key))
+    order = sorted(entries, key=lambda key: (-_itemsize(entries[key].dtype), key))
     with atomic_write(path) as file:
         file.write(_file_header(facts, {key: entries[key] for key in order}))
         for key in order:
-            file.write(_bytes(entries[key]))
+            # Made a second time: all parts of a model at once would take its size again.
+            name, _, part = key.rpartition("/")
+            file.write(_bytes(_plain(name, part, stored[name].arrays()[part])))
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, CompressedTensor]:
@@ -306,16 +311,16 @@ def _checksum(header: Any, parts: Mapping[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
-def _file_header(metadata: dict[str, str], entries: Mapping[str, np.ndarray]) -> bytes:
+def _file_header(metadata: dict[str, str], entries: Mapping[str, _Entry]) -> bytes:
     """Length and JSON header of a file that holds the entries in this order, with its digest."""
     # Written here, not by the library: its metadata comes in random order, files would differ.
     header: dict[str, Any] = {"__metadata__": metadata}
     end = 0
-    for key, array in entries.items():
-        begin, end = end, end + array.nbytes
+    for key, entry in entries.items():
+        begin, end = end, end + entry.end
         header[key] = {
-            "dtype": _DTYPES[array.dtype.name],
-            "shape": array.shape,
+            "dtype": _DTYPES[entry.dtype],
+            "shape": entry.shape,
             "data_offsets": [begin, end],
         }
     text = json.dumps(header, separators=(",", ":")).encode()

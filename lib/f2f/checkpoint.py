@@ -1,0 +1,312 @@
+"""A checkpoint folder, compressed and back: shards with an index, one shard at a time.
+
+Large models come as a folder: shards, an index (``model.safetensors.index.json``) that says which
+tensor lies in which shard, and the files beside them (configuration, tokenizer). The compressed
+folder looks the same: every shard a file of `f2f.format.container`, the index with the names of
+these, everything else copied. A folder with one ``model.safetensors`` and no index is one shard.
+
+Shards are read, coded and written one after another, each whole or not at all. What has been
+written is found again by the next call: a compressed shard keeps a checksum of the shard it was
+made from and of the options, and is not coded again if they are the same.
+
+Memory: one shard, its compressed form, and the arrays of the tensor that is coded (some ten bytes a
+weight and job): below twice the largest shard for shards of many tensors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePath
+from typing import Any, NamedTuple
+
+from tqdm import tqdm
+
+from f2f.base.atomic import atomic_write
+from f2f.base.errors import FormatError
+from f2f.format.container import ModelFile, open_file, save
+from f2f.format.tensor import CompressedTensor
+from f2f.parallel import compress_model, decompress_model
+from f2f.tensorfile import Tensors, read_tensors, write_tensors
+
+INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+SINGLE = ("model.safetensors", "pytorch_model.bin")
+MADE_FROM = "f2f.made_from"  # in the metadata of a compressed shard
+
+
+class Folder(NamedTuple):
+    """A checkpoint folder as its index describes it.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+    index_name : str
+        Name of the index file; "" if there is none.
+    content : dict
+        What the index holds.
+    shards : dict of str to list of str
+        Names of the tensors that the index puts in each shard, in order of the shards' names;
+        empty lists without an index.
+    """
+
+    path: Path
+    index_name: str
+    content: dict[str, Any]
+    shards: dict[str, list[str]]
+
+    def others(self) -> Iterator[Path]:
+        """Files and folders beside the shards and the index."""
+        return (
+            path
+            for path in sorted(self.path.iterdir())
+            if path.name != self.index_name and path.name not in self.shards
+        )
+
+
+def read_folder(path: str | os.PathLike[str]) -> Folder:
+    """The shards of a checkpoint folder by its index.
+
+    Raises
+    ------
+    FormatError
+        There is neither index nor model file, the index is damaged or names files that are not
+        plain names in this folder, or a shard is missing.
+    OSError
+        The folder cannot be read.
+    """
+    folder = Path(path)
+    names = set(os.listdir(folder))
+    index = next((name for name in INDEXES if name in names), "")
+    if not index:
+        single = next((name for name in SINGLE if name in names), "")
+        if not single:
+            raise FormatError(f"{path}: has neither {' nor '.join((*INDEXES, *SINGLE))}")
+        return Folder(folder, "", {}, {single: []})
+    try:
+        content = json.loads((folder / index).read_text(encoding="utf-8"))
+        places = {str(name): str(shard) for name, shard in content["weight_map"].items()}
+    except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        raise FormatError(f"{folder / index}: cannot be read as an index: {error!r}") from error
+    shards: dict[str, list[str]] = {shard: [] for shard in sorted(set(places.values()))}
+    for name, shard in places.items():
+        shards[shard].append(name)
+    for shard in shards:
+        if PurePath(shard).name != shard or shard in ("", ".", ".."):
+            raise FormatError(f"{folder / index}: shard {shard!r} must be a name in this folder")
+        if shard not in names:
+            raise FormatError(f"{folder / index}: shard {shard!r} is missing")
+    return Folder(folder, index, content, shards)
+
+
+def compress_folder(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    n_jobs: int | None = None,
+    progress: bool = False,
+    **options: Any,
+) -> tuple[int, int]:
+    """Compress a checkpoint folder; what an earlier call has finished is kept.
+
+    Parameters
+    ----------
+    source, target : path-like
+        Two folders; the target is made if it is absent.
+    n_jobs, progress, **options
+        As of `f2f.parallel.compress_model`.
+
+    Returns
+    -------
+    tuple of int
+        Bytes of the shards before and after.
+
+    Raises
+    ------
+    ValueError
+        Wrong options, or the same folder twice.
+    FormatError
+        As `read_folder`, or a shard is damaged or lacks a tensor that the index puts there.
+    OSError
+        A file cannot be read or written.
+    """
+    folder = read_folder(source)
+    out = _prepare(folder, target)
+    before = after = 0
+    renamed = {shard: _compressed_name(shard) for shard in folder.shards}
+    with tqdm(folder.shards.items(), desc="shards", unit="shard", disable=not progress) as bar:
+        for shard, names in bar:
+            before += (folder.path / shard).stat().st_size
+            path = out / renamed[shard]
+            made_from = _fingerprint(folder.path / shard, options)
+            if not _is_made_from(path, made_from):
+                tensors = read_tensors(folder.path / shard)
+                _check_names(folder.path / shard, names, tensors)
+                metadata = tensors.metadata | {MADE_FROM: made_from}
+                model = compress_model(tensors, n_jobs=n_jobs, progress=progress, **options)
+                del tensors
+                save(path, model, metadata)
+            after += path.stat().st_size
+    _write_index(folder, out, renamed)
+    return before, after
+
+
+def decompress_folder(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    n_jobs: int | None = None,
+    progress: bool = False,
+) -> int:
+    """The checkpoint folder again: shards as .safetensors, bit for bit, and everything beside them.
+
+    Parameters
+    ----------
+    source, target : path-like
+        A compressed folder, and another that is made if it is absent.
+    n_jobs, progress
+        As of `f2f.parallel.decompress_model`.
+
+    Returns
+    -------
+    int
+        Bytes of the shards.
+
+    Raises
+    ------
+    ValueError
+        The same folder twice.
+    FormatError, OSError
+        As `compress_folder`.
+    """
+    folder = read_folder(source)
+    out = _prepare(folder, target)
+    size = 0
+    with tqdm(folder.shards.items(), desc="shards", unit="shard", disable=not progress) as bar:
+        for shard, names in bar:
+            with open_file(folder.path / shard) as file:
+                _check_names(folder.path / shard, names, file)
+                metadata = {k: v for k, v in file.metadata.items() if k != MADE_FROM}
+                tensors = decompress_model(file, n_jobs=n_jobs, progress=progress)
+            write_tensors(out / shard, tensors, metadata)
+            size += (out / shard).stat().st_size
+    _write_index(folder, out, {shard: shard for shard in folder.shards})
+    return size
+
+
+class CompressedFolder(Mapping[str, CompressedTensor]):
+    """The tensors of a compressed folder by name, read one by one, as of one file.
+
+    One shard is open at a time; names come shard by shard.
+
+    Attributes
+    ----------
+    aliases : dict of str to str
+        Names that share the tensor of another name, to that name.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        folder = read_folder(path)
+        self._shards: dict[str, Path] = {}
+        self.aliases: dict[str, str] = {}
+        self._open: ModelFile | None = None
+        for shard, names in folder.shards.items():
+            with open_file(folder.path / shard) as file:
+                _check_names(file.path, names, file)
+                self._shards |= dict.fromkeys(file, file.path)
+                self.aliases |= file.aliases
+
+    def __enter__(self) -> CompressedFolder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the shard that is open; tensors already read stay valid."""
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._shards)
+
+    def __len__(self) -> int:
+        return len(self._shards)
+
+    def __getitem__(self, name: str) -> CompressedTensor:
+        path = self._shards[name]
+        if self._open is None or self._open.path != path:
+            self.close()
+            self._open = open_file(path)
+        return self._open[name]
+
+
+def open_compressed(path: str | os.PathLike[str]) -> ModelFile | CompressedFolder:
+    """A compressed file or folder, open for reading tensors one by one."""
+    return CompressedFolder(path) if os.path.isdir(path) else open_file(path)
+
+
+def read_shards(path: str | os.PathLike[str]) -> Iterator[Tensors]:
+    """The tensors of a model file, or of the shards of a checkpoint folder one after another."""
+    if not os.path.isdir(path):
+        yield read_tensors(path)
+        return
+    folder = read_folder(path)
+    for shard, names in folder.shards.items():
+        tensors = read_tensors(folder.path / shard)
+        _check_names(folder.path / shard, names, tensors)
+        yield tensors
+
+
+def _prepare(folder: Folder, target: str | os.PathLike[str]) -> Path:
+    """The target folder with everything but shards and index."""
+    out = Path(target)
+    out.mkdir(parents=True, exist_ok=True)
+    if out.resolve() == folder.path.resolve() or folder.path.resolve() in out.resolve().parents:
+        raise ValueError(f"OUT must be a folder outside IN, got {os.fspath(target)!r}")
+    for path in folder.others():
+        if path.is_dir():
+            shutil.copytree(path, out / path.name, dirs_exist_ok=True)
+        else:
+            with open(path, "rb") as old, atomic_write(out / path.name) as new:
+                shutil.copyfileobj(old, new)
+    return out
+
+
+def _compressed_name(shard: str) -> str:
+    """.bin shards of PyTorch become .safetensors."""
+    return shard if shard.endswith(".safetensors") else PurePath(shard).stem + ".safetensors"
+
+
+def _write_index(folder: Folder, out: Path, renamed: dict[str, str]) -> None:
+    if not folder.index_name:
+        return
+    places = {name: renamed[shard] for shard, names in folder.shards.items() for name in names}
+    order = {name: places[name] for name in folder.content["weight_map"]}
+    text = json.dumps(folder.content | {"weight_map": order}, indent=2) + "\n"
+    with atomic_write(out / INDEXES[0]) as file:
+        file.write(text.encode())
+
+
+def _fingerprint(shard: Path, options: dict[str, Any]) -> str:
+    """BLAKE2b-128 of a shard's bytes and of the options of its compression."""
+    with open(shard, "rb") as file:
+        digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
+    digest.update(json.dumps(options, sort_keys=True, default=str).encode())
+    return digest.hexdigest()
+
+
+def _is_made_from(path: Path, made_from: str) -> bool:
+    try:
+        with open_file(path) as file:
+            return file.metadata.get(MADE_FROM) == made_from
+    except (FormatError, OSError):
+        return False
+
+
+def _check_names(shard: Path, names: list[str], tensors: Any) -> None:
+    if missing := [name for name in names if name not in tensors]:
+        raise FormatError(f"{shard}: lacks {missing[0]!r}, which the index puts there")

@@ -1,0 +1,160 @@
+"""Checkpoint folders: every shard comes back bit for bit, finished ones are not coded again."""
+
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+import f2f
+from f2f import checkpoint, nn
+from f2f.__main__ import main
+from f2f.base.errors import FormatError
+from f2f.tensorfile import read_tensors, write_tensors
+
+
+def tensors(number):
+    rng = np.random.default_rng(number)
+    weight = rng.standard_normal((48, 64)).astype(np.float32)
+    weight[rng.random(weight.shape) < 0.8] = 0
+    return {f"layer{number}.weight": weight, f"layer{number}.bias": np.ones(48, np.float32)}
+
+
+def make(folder, suffix=".safetensors", shards=3):
+    """A folder of shards as model hubs have them."""
+    folder.mkdir()
+    places = {}
+    for number in range(shards):
+        name = f"model-{number + 1:05d}-of-{shards:05d}{suffix}"
+        write_tensors(folder / name, tensors(number), {"format": "pt"})
+        places |= dict.fromkeys(tensors(number), name)
+    index = "model.safetensors" if suffix == ".safetensors" else "pytorch_model.bin"
+    content = {"metadata": {"total_size": 123}, "weight_map": places}
+    (folder / f"{index}.index.json").write_text(json.dumps(content))
+    (folder / "config.json").write_text('{"hidden_size": 64}')
+    (folder / "tokenizer").mkdir()
+    (folder / "tokenizer" / "vocab.txt").write_text("a b c")
+    return folder
+
+
+def assert_same(a, b):
+    assert sorted(a) == sorted(b)
+    for name in a:
+        assert a[name].dtype == b[name].dtype and a[name].tobytes() == b[name].tobytes()
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".bin"])
+def test_there_and_back_by_the_command_line(tmp_path, capsys, suffix):
+    source = make(tmp_path / "in", suffix)
+    packed, back = tmp_path / "packed", tmp_path / "back"
+    assert main(["compress", str(source), str(packed), "--beam", "1"]) == 0
+    assert "times smaller" in capsys.readouterr().out
+    assert main(["verify", str(packed), "--against", str(source)]) == 0
+    assert "6 tensors, equal to the original bit for bit" in capsys.readouterr().out
+    assert main(["inspect", str(packed)]) == 0
+    assert "layer2.weight" in capsys.readouterr().out
+    assert main(["decompress", str(packed), str(back)]) == 0
+    for folder in (packed, back):
+        assert (folder / "config.json").read_text() == '{"hidden_size": 64}'
+        assert (folder / "tokenizer" / "vocab.txt").read_text() == "a b c"
+    index = json.loads((back / "model.safetensors.index.json").read_text())
+    assert index["metadata"] == {"total_size": 123} and len(index["weight_map"]) == 6
+    for number in range(3):
+        shard = back / index["weight_map"][f"layer{number}.bias"]
+        assert_same(read_tensors(shard), tensors(number))
+        kept = {"format": "pt"} if suffix == ".safetensors" else {}
+        assert read_tensors(shard).metadata == kept
+    assert not [path for path in back.iterdir() if path.suffix == ".tmp"]
+
+
+def test_finished_shards_are_not_coded_again(tmp_path, monkeypatch):
+    source, packed = make(tmp_path / "in"), tmp_path / "packed"
+    coded = []
+    real = checkpoint.compress_model
+
+    def counted(given, **options):
+        if len(coded) == 2:
+            raise KeyboardInterrupt
+        coded.append(sorted(given))
+        return real(given, **options)
+
+    monkeypatch.setattr(checkpoint, "compress_model", counted)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoint.compress_folder(source, packed, beam=1)
+    before = {p.name: p.stat().st_mtime_ns for p in packed.glob("*.safetensors")}
+    assert len(before) == 2
+    coded.clear()
+    checkpoint.compress_folder(source, packed, beam=1)
+    assert coded == [sorted(tensors(2))]
+    assert all((packed / name).stat().st_mtime_ns == time for name, time in before.items())
+    # Another shard, or another option, and it is coded again.
+    coded.clear()
+    write_tensors(source / "model-00001-of-00003.safetensors", tensors(0) | {"x": np.eye(2)})
+    checkpoint.compress_folder(source, packed, beam=1)
+    assert [names[-1] for names in coded] == ["x"]
+    coded[:] = []
+    monkeypatch.setattr(
+        checkpoint, "compress_model", lambda g, **o: coded.append(1) or real(g, **o)
+    )
+    checkpoint.compress_folder(source, packed, beam=2)
+    assert len(coded) == 3
+
+
+def test_a_folder_of_one_file(tmp_path):
+    source = tmp_path / "in"
+    source.mkdir()
+    write_tensors(source / "model.safetensors", tensors(0))
+    checkpoint.compress_folder(source, tmp_path / "packed", beam=1)
+    assert os.listdir(tmp_path / "packed") == ["model.safetensors"]
+    checkpoint.decompress_folder(tmp_path / "packed", tmp_path / "back")
+    assert_same(read_tensors(tmp_path / "back" / "model.safetensors"), tensors(0))
+
+
+def test_a_state_dict_from_a_folder(tmp_path):
+    checkpoint.compress_folder(make(tmp_path / "in"), tmp_path / "packed", beam=1)
+    state = nn.load_state_dict(tmp_path / "packed")
+    assert len(state) == 6
+    assert torch.equal(state["layer1.weight"], torch.from_numpy(tensors(1)["layer1.weight"]))
+    with checkpoint.open_compressed(tmp_path / "packed") as folder:
+        assert len(folder) == 6 and "layer0.bias" in folder
+        assert np.array_equal(f2f.decompress(folder["layer2.bias"]), np.ones(48))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda f: (f / "model-00002-of-00003.safetensors").unlink(), "is missing"),
+        (lambda f: (f / "model.safetensors.index.json").write_text("{"), "cannot be read as an"),
+        (lambda f: shutil.copy(f / "model-00001-of-00003.safetensors",
+                               f / "model-00002-of-00003.safetensors"), "lacks 'layer1"),
+        (lambda f: (f / "model.safetensors.index.json").write_text(
+            '{"weight_map": {"a": "../x.safetensors"}}'), "must be a name in this folder"),
+        (lambda f: (f / "model.safetensors.index.json").unlink(), "has neither"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_folder_is_named(tmp_path, capsys, change, message):
+    source = make(tmp_path / "in")
+    change(source)
+    with pytest.raises(FormatError, match=message):
+        checkpoint.compress_folder(source, tmp_path / "out", beam=1)
+    assert main(["compress", str(source), str(tmp_path / "out"), "--beam", "1"]) == 2
+    assert capsys.readouterr().err.startswith("f2f: ")
+
+
+def test_a_folder_is_not_written_into_itself(tmp_path):
+    source = make(tmp_path / "in")
+    for target in (source, source / "below"):
+        with pytest.raises(ValueError, match="OUT must be a folder outside IN"):
+            checkpoint.compress_folder(source, target)
+
+
+def test_differences_between_folders_are_named(tmp_path, capsys):
+    source, packed = make(tmp_path / "in"), tmp_path / "packed"
+    checkpoint.compress_folder(source, packed, beam=1)
+    changed = tensors(1)
+    changed["layer1.bias"][3] = 2
+    write_tensors(source / "model-00002-of-00003.safetensors", changed)
+    assert main(["verify", str(packed), "--against", str(source)]) == 1
+    assert "tensor 'layer1.bias' differs in 1 of 48 elements" in capsys.readouterr().out
