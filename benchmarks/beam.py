@@ -27,10 +27,11 @@ from numba import njit
 
 from f2f.base.intrinsics import popcount
 from f2f.decoder.decoder import Decoder
-from f2f.encoder.beam import _decide, encode_beam
-from f2f.encoder.branching import hash_shift
-from f2f.encoder.elimination import rotate_left
+from f2f.encoder.beam import encode_beam, give_up
+from f2f.encoder.elimination import Log, Segment
 from f2f.encoder.rate import choose_n_out
+from f2f.encoder.search import hash_shift
+from f2f.encoder.words import rotate_left
 from f2f_study import results
 from f2f_study.experiments import beyond
 
@@ -91,7 +92,7 @@ def eager(log, care, target, n_in, n_out, beam):
                     costs[table[at]] = min(costs[table[at]], costs[h])
             count = kept
             block += 1
-        combo, change, wanted = log[i, 0], log[i, 1], np.uint64(target[i])
+        combo, change, wanted = log.combos[i], log.changes[i], np.uint64(target[i])
         if change == 0:
             for h in range(count):
                 costs[h] += np.int64((popcount(words[h] & combo) ^ wanted) & one)
@@ -121,17 +122,24 @@ def eager(log, care, target, n_in, n_out, beam):
     return total + costs[:count].min()
 
 
+def elimination_log(care: np.ndarray, target: np.ndarray, n: int, decoder: Decoder) -> Log:
+    """What elimination does to the care bits of one plane."""
+    nothing = np.zeros(1, dtype=np.uint64)
+    vectors = decoder.n_vectors(n)
+    segment = Segment(
+        care, target.copy(), decoder.rows, decoder.n_in, decoder.n_out, 0, vectors, 0, nothing
+    )
+    return give_up(segment, 1, 1, False)
+
+
 def eager_row(blocks: int, beam: int, seed: int, n_out: int = 80) -> beyond.EncoderRow:
     """The baseline at S = 0.9, n_s = 7, one plane; the elimination is not timed."""
     n_s, sparsity = 7, 0.9
     decoder, n = Decoder(8, n_out, n_s, seed), blocks * n_out
     care, target = beyond.iid_planes(n, sparsity, seed)
     target &= 1
-    log = np.zeros((len(care), 2), dtype=np.uint64)
-    retired = np.zeros((decoder.n_vectors(n), 8), dtype=np.uint64)
-    words = np.zeros(1, dtype=np.uint64)
-    _decide(care, target.copy(), decoder.rows, 8, n_out, 0, 0, words, 1, 1, False, log, retired)
-    eager(log[:1], care[:1], target[:1], 8, n_out, beam)
+    log = elimination_log(care, target, n, decoder)
+    eager(log, care[:1], target[:1], 8, n_out, beam)
     start = time.thread_time()
     wrong = int(eager(log, care, target, 8, n_out, beam))
     time_ns = 1e9 * (time.thread_time() - start) / len(care)
@@ -171,12 +179,8 @@ def check() -> None:
             raise SystemExit(f"golden case {number}: {wrong} wrong bits, not the optimum")
         if decoder.window > 9:
             continue
-        log = np.zeros((len(care), 2), dtype=np.uint64)
-        retired = np.zeros((decoder.n_vectors(n), decoder.n_in), dtype=np.uint64)
-        words = np.zeros(1, dtype=np.uint64)
-        sizes = (decoder.n_in, decoder.n_out)
-        _decide(care, target.copy(), decoder.rows, *sizes, 0, 0, words, 1, 1, False, log, retired)
-        found = eager(log, care, target, *sizes, 1 << decoder.window)
+        log = elimination_log(care, target, n, decoder)
+        found = eager(log, care, target, decoder.n_in, decoder.n_out, 1 << decoder.window)
         if found != wrong:
             raise SystemExit(f"golden case {number}: the baseline finds {found}, not {wrong}")
 

@@ -106,12 +106,13 @@ def direct(target, care, n_out, columns, blocks):
     n_s = columns.shape[1] // N_IN - 1
     cost = np.zeros((1 << N_IN * n_s) + minplus.PAD, dtype=np.uint8)
     new = np.zeros_like(cost)
+    rows = np.empty(0, dtype=np.uint64)  # for the trace only
+    problem = viterbi.Plane(target, care, rows, columns, N_IN, n_out, n_s)
     found = np.empty(n_out, dtype=np.int64)
     total = 0
     for t in range(blocks):
-        k = viterbi._care_rows(target, care, n_out, t, found)
-        old, mid, fresh = viterbi._groups(target, columns, N_IN, n_s, t * n_out, found, k)
-        minplus.direct_step(cost, new, N_IN, mid.shape[1], old, mid, fresh)
+        k = viterbi._care_rows(problem, t, found)
+        minplus.direct_step(cost, new, viterbi._byte_terms(problem, t, found[:k]))
         least = new[: 1 << N_IN * n_s].min()
         total += least
         for s in range(1 << N_IN * n_s):

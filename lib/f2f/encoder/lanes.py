@@ -8,8 +8,9 @@ SSE2 or NEON). Offsets are in bytes and need no alignment; nothing is bounds-che
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -18,6 +19,24 @@ from numba.extending import intrinsic
 from f2f.base.intrinsics import I32, I64, V16, V32, byte_pointer, is_bytes, load, store
 
 LANES = 32  # bytes of a vector
+
+
+class GroupSums(NamedTuple):
+    """Sums over groups of care rows, one row of a table from each group, for `least_sums`.
+
+    Attributes
+    ----------
+    tables : ndarray of uint8, flat
+        Of all groups. Sums are taken modulo 256.
+    offsets : ndarray of int64, (count, groups)
+        Where the row of group g for item a begins, but for `shifts`.
+    shifts : ndarray of int64, (groups,)
+        What is XORed to all offsets of a group.
+    """
+
+    tables: np.ndarray
+    offsets: np.ndarray
+    shifts: np.ndarray
 
 
 def _minimum(builder: Any, x: Any, y: Any) -> Any:
@@ -167,26 +186,28 @@ def _make_least_sums(vectors: int) -> Any:
     """Kernel for the least of many sums of table rows, for `vectors` neighbouring vectors."""
 
     @intrinsic
-    def least_sums(typingctx, start, first, step, tables, offsets, shifts, column, out, at):
+    def least_sums(typingctx, sums, column, start, first, step, out, at):
         """out[at + i] = min over a of start[first + a*step] + Σ_g tables[at_ag + column + i].
 
-        at_ag = offsets[a, g] ^ shifts[g]. offsets: int64 (count, groups); shifts: int64 (groups,).
+        at_ag = offsets[a, g] ^ shifts[g], with the fields of `sums`, a `GroupSums`.
         """
-        if not all(is_bytes(array) for array in (start, tables, out)):
+        if not all(is_bytes(array) for array in (sums.types[0], start, out)):
             return None
 
         def codegen(context, builder, signature, arguments):
-            start, first, step, tables, offsets, shifts, column, out, at = arguments
-            rows = context.make_array(signature.args[4])(context, builder, offsets)
+            sums, column, start, first, step, out, at = arguments
+            kinds = signature.args[0].types
+            tables, offsets, shifts = (builder.extract_value(sums, i) for i in range(3))
+            rows = context.make_array(kinds[1])(context, builder, offsets)
             count, groups = cgutils.unpack_tuple(builder, rows.shape)
-            flips = context.make_array(signature.args[5])(context, builder, shifts).data
-            base = byte_pointer(context, builder, signature.args[3], tables, column)
+            flips = context.make_array(kinds[2])(context, builder, shifts).data
+            base = byte_pointer(context, builder, kinds[0], tables, column)
             ones = ir.Constant(V32, [255] * LANES)
             least = [cgutils.alloca_once_value(builder, ones) for _ in range(vectors)]
             total = [cgutils.alloca_once(builder, V32) for _ in range(vectors)]
             with cgutils.for_range(builder, count) as loop:
                 place = builder.add(first, builder.mul(step, loop.index))
-                byte = builder.load(byte_pointer(context, builder, signature.args[0], start, place))
+                byte = builder.load(byte_pointer(context, builder, signature.args[2], start, place))
                 spread = builder.insert_element(
                     ir.Constant(V32, ir.Undefined), byte, ir.Constant(I32, 0)
                 )
@@ -207,15 +228,13 @@ def _make_least_sums(vectors: int) -> Any:
                 for i in range(vectors):
                     value = _minimum(builder, builder.load(least[i]), builder.load(total[i]))
                     builder.store(value, least[i])
-            base = byte_pointer(context, builder, signature.args[7], out, at)
+            base = byte_pointer(context, builder, signature.args[5], out, at)
             for i in range(vectors):
                 place = builder.gep(base, [ir.Constant(I64, LANES * i)])
                 store(builder, builder.load(least[i]), place)
             return context.get_dummy_value()
 
-        signature = types.void(
-            start, types.intp, types.intp, tables, offsets, shifts, types.intp, out, types.intp
-        )
+        signature = types.void(sums, types.intp, start, types.intp, types.intp, out, types.intp)
         return signature, codegen
 
     return least_sums

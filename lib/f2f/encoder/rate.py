@@ -42,7 +42,10 @@ def overflow(mean: float, variance: float, n_in: int, window: int) -> float:
 
 
 def correction_cost(share: float) -> float:
-    """Bits per position of an Elias-Fano list of a share of all positions (as in `f2f.format.basis`)."""
+    """Bits per position of an Elias-Fano list of a share of all positions.
+
+    The list is that of `f2f.format.corrections`.
+    """
     if share <= 0:
         return 0.0
     low = max(0, round(math.log2(math.log(2) / share)))
