@@ -134,6 +134,13 @@ def _trailing_zeros(typingctx, value):
     return types.uint64(types.uint64), codegen
 
 
+def _leading_zeros(typingctx, value):
+    def codegen(context, builder, signature, args):
+        return builder.ctlz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.uint64(types.uint64), codegen
+
+
 def _popcount(typingctx, value):
     def codegen(context, builder, signature, args):
         return builder.ctpop(args[0])
@@ -141,7 +148,8 @@ def _popcount(typingctx, value):
     return types.uint64(types.uint64), codegen
 
 
-# For kernels, on one uint64: the index of its lowest set bit (of a word that is not 0), and the
-# number of its set bits.
+# For kernels, on one uint64: the zeros below its lowest and above its highest set bit (of a word
+# that is not 0), and the number of its set bits.
 trailing_zeros: Any = intrinsic(_trailing_zeros)
+leading_zeros: Any = intrinsic(_leading_zeros)
 popcount: Any = intrinsic(_popcount)

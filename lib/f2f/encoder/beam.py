@@ -240,7 +240,7 @@ class History(NamedTuple):
         Which care bits of the segment they are, oldest first.
     effects : ndarray of uint64, (limit + MAX_RECENT,)
         What giving one up adds to the last agreed state, not 0.
-    count : ndarray of int64, (1,)
+    n_bits : ndarray of int64, (1,)
         How many there are.
     limit : int
         How many are kept; 0 if all are candidates at once.
@@ -248,7 +248,7 @@ class History(NamedTuple):
 
     ranks: np.ndarray
     effects: np.ndarray
-    count: np.ndarray
+    n_bits: np.ndarray
     limit: int
 
 
@@ -497,7 +497,7 @@ def _list_candidates(step, outcome, history, candidates, exact):
 
     The older ones leave the history. If `exact`, also recent ones that only change the state.
     """
-    candidates.count[0] = 0
+    candidates.n_candidates[0] = 0
     for j in range(step.n_checks[0]):
         search.add_candidate(candidates, np.uint64(0), 1 << j, step.check_ranks[j])
     for a in range(step.n_recent[0] - 1, -1, -1):
@@ -505,7 +505,7 @@ def _list_candidates(step, outcome, history, candidates, exact):
         if pattern or (exact and effect != 0):
             search.add_candidate(candidates, effect, pattern, step.recent_ranks[a])
     kept = 0
-    for a in range(history.count[0]):
+    for a in range(history.n_bits[0]):
         effect, rank = history.effects[a], history.ranks[a]
         pattern = np.int64(image(outcome.syndromes, effect))
         if pattern:
@@ -514,7 +514,7 @@ def _list_candidates(step, outcome, history, candidates, exact):
             history.effects[kept] = effect
             history.ranks[kept] = rank
             kept += 1
-    history.count[0] = kept
+    history.n_bits[0] = kept
 
 
 @njit(cache=True, nogil=True)
@@ -544,7 +544,7 @@ def _remember(step, outcome, history):
     Recent care bits that took part in no check are added; the newest `limit` are kept.
     """
     effects, ranks = history.effects, history.ranks
-    old, recent = history.count[0], step.n_recent[0]
+    old, recent = history.n_bits[0], step.n_recent[0]
     kept = 0
     for a in range(max(0, old + recent - history.limit), old):
         effects[kept] = image(outcome.states, effects[a])
@@ -555,4 +555,4 @@ def _remember(step, outcome, history):
             effects[kept] = outcome.effects[PLANE_BITS + a]
             ranks[kept] = step.recent_ranks[a]
             kept += 1 if effects[kept] != 0 else 0
-    history.count[0] = kept
+    history.n_bits[0] = kept

@@ -1,4 +1,4 @@
-"""Operations on vectors of 32 bytes that lie in flat uint8 arrays, for the exact encoder.
+"""Operations on vectors that lie in flat arrays, for the exact encoder and the shaper.
 
 Numba vectorises plain loops, yet not these: in-place updates of rows of one array, where it must
 assume overlap, and byte permutations. Each is a function of numba code written as LLVM vector
@@ -16,7 +16,18 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from f2f.base.intrinsics import I32, I64, V16, V32, byte_pointer, is_bytes, load, store
+from f2f.base.intrinsics import (
+    I8,
+    I32,
+    I64,
+    V16,
+    V32,
+    byte_pointer,
+    is_bytes,
+    load,
+    permute,
+    store,
+)
 
 LANES = 32  # bytes of a vector
 
@@ -243,6 +254,45 @@ def _make_least_sums(vectors: int) -> Any:
 least_sums_1 = _make_least_sums(1)
 least_sums_8 = _make_least_sums(8)
 
+
+def _flags(typingctx, values, at, limit):
+    """uint64: bit i is set if values[at + i] < limit; values is int32, limit an int64."""
+
+    def codegen(context, builder, signature, arguments):
+        values, at, limit = arguments
+        data = context.make_array(signature.args[0])(context, builder, values).data
+        kind = ir.VectorType(I32, 64)
+        found = load(builder, kind, builder.gep(data, [at]))
+        first = builder.insert_element(
+            ir.Constant(kind, ir.Undefined), builder.trunc(limit, I32), ir.Constant(I32, 0)
+        )
+        limits = permute(builder, first, first, [0] * 64)
+        return builder.bitcast(builder.icmp_signed("<", found, limits), I64)
+
+    return types.uint64(values, types.intp, types.int64), codegen
+
+
+def _parities(typingctx, masks, at, word):
+    """uint8: bit i is the parity of word & masks.flat[at + i]; masks is uint64."""
+
+    def codegen(context, builder, signature, arguments):
+        masks, at, word = arguments
+        data = context.make_array(signature.args[0])(context, builder, masks).data
+        kind = ir.VectorType(I64, 8)
+        rows = load(builder, kind, builder.gep(data, [at]))
+        first = builder.insert_element(ir.Constant(kind, ir.Undefined), word, ir.Constant(I32, 0))
+        common = builder.and_(rows, permute(builder, first, first, [0] * 8))
+        count = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(kind, [kind]), "llvm.ctpop.v8i64"
+        )
+        odd = builder.trunc(builder.call(count, [common]), ir.VectorType(ir.IntType(1), 8))
+        return builder.bitcast(odd, I8)
+
+    return types.uint8(masks, types.intp, types.uint64), codegen
+
+
+flags_64: Any = intrinsic(_flags)
+parities_8: Any = intrinsic(_parities)
 transpose_16: Any = intrinsic(_transpose_16)
 minimum: Any = intrinsic(_minimum_32)
 copy: Any = intrinsic(_copy)

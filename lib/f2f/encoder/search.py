@@ -67,7 +67,7 @@ class Candidates(NamedTuple):
         The checks that a candidate takes part in, bit j for check j.
     ranks : ndarray of int64, (most,)
         Which care bit of the segment it is.
-    count : ndarray of int64, (1,)
+    n_candidates : ndarray of int64, (1,)
         How many there are.
     first_of : ndarray of int16, (2**checks,)
         The first candidate with a pattern, or -1. This and the next three are an index that
@@ -85,7 +85,7 @@ class Candidates(NamedTuple):
     effects: np.ndarray
     patterns: np.ndarray
     ranks: np.ndarray
-    count: np.ndarray
+    n_candidates: np.ndarray
     first_of: np.ndarray
     following: np.ndarray
     members: np.ndarray
@@ -158,7 +158,7 @@ class Reached(NamedTuple):
     syndromes : ndarray of int64, (most,)
     costs : ndarray of int32, (most,)
     ends : ndarray of int32, (most,)
-    count : ndarray of int64, (1,)
+    n_pairs : ndarray of int64, (1,)
     places : ndarray of int64, (2 most,)
         Hash table of the pairs' numbers, -1 where it is free.
     shift : uint64
@@ -169,7 +169,7 @@ class Reached(NamedTuple):
     syndromes: np.ndarray
     costs: np.ndarray
     ends: np.ndarray
-    count: np.ndarray
+    n_pairs: np.ndarray
     places: np.ndarray
     shift: np.uint64
 
@@ -246,11 +246,11 @@ def new_branches(beam):
 @njit(cache=True, nogil=True)
 def add_candidate(candidates, effect, pattern, rank):
     """Append a candidate."""
-    at = candidates.count[0]
+    at = candidates.n_candidates[0]
     candidates.effects[at] = effect
     candidates.patterns[at] = pattern
     candidates.ranks[at] = rank
-    candidates.count[0] = at + 1
+    candidates.n_candidates[0] = at + 1
 
 
 @njit(cache=True, nogil=True)
@@ -264,7 +264,7 @@ def drop_equals(candidates):
     wrap = np.uint64(len(keys) - 1)
     one = np.uint64(1)
     kept = 0
-    for a in range(candidates.count[0]):
+    for a in range(candidates.n_candidates[0]):
         at = ((effects[a] ^ np.uint64(patterns[a])) * np.uint64(_HASH)) >> shift
         while stamps[at] == stamp and (
             effects[keys[at]] != effects[a] or patterns[keys[at]] != patterns[a]
@@ -277,20 +277,20 @@ def drop_equals(candidates):
             ranks[kept] = ranks[a]
             patterns[kept] = patterns[a]
             kept += 1
-    candidates.count[0] = kept
+    candidates.n_candidates[0] = kept
 
 
 @njit(cache=True, nogil=True)
 def link(candidates, checks):
     """Index the candidates by pattern and by check, in their order; no pattern may be 0."""
     patterns, first_of, following = candidates.patterns, candidates.first_of, candidates.following
-    for a in range(candidates.count[0] - 1, -1, -1):
+    for a in range(candidates.n_candidates[0] - 1, -1, -1):
         following[a] = first_of[patterns[a]]
         first_of[patterns[a]] = a
     for j in range(checks):
         members = candidates.members[j]
         size = 0
-        for a in range(candidates.count[0]):
+        for a in range(candidates.n_candidates[0]):
             members[size] = a
             size += (patterns[a] >> j) & 1
         candidates.sizes[j] = size
@@ -299,7 +299,7 @@ def link(candidates, checks):
 @njit(cache=True, nogil=True)
 def unlink(candidates):
     """Make `first_of` all -1 again."""
-    for a in range(candidates.count[0]):
+    for a in range(candidates.n_candidates[0]):
         candidates.first_of[candidates.patterns[a]] = -1
 
 
@@ -490,11 +490,11 @@ def _reach(reached, state, syndrome, cost):
         at = (at + np.uint64(1)) & wrap
     pair = places[at]
     if pair < 0:
-        pair = reached.count[0]
+        pair = reached.n_pairs[0]
         places[at] = pair
         reached.states[pair] = state
         reached.syndromes[pair] = syndrome
-        reached.count[0] = pair + 1
+        reached.n_pairs[0] = pair + 1
     elif costs[pair] <= cost:
         return np.int64(-1)
     costs[pair] = cost
@@ -516,7 +516,7 @@ def _settle(reached, survivors, q):
     """Make the pairs without violated checks the hypotheses of plane q."""
     reached, survivors = borrowed(reached), borrowed(survivors)
     found = 0
-    for e in range(reached.count[0]):
+    for e in range(reached.n_pairs[0]):
         if reached.syndromes[e] == 0:
             survivors.states[q, found] = reached.states[e]
             survivors.costs[q, found] = reached.costs[e]
@@ -529,7 +529,7 @@ def _settle(reached, survivors, q):
 def _extend(reached, survivors, effect, pattern, rank):
     """Give up a candidate, besides what was given up, in every pair reached so far."""
     reached, survivors = borrowed(reached), borrowed(survivors)
-    for e in range(reached.count[0]):
+    for e in range(reached.n_pairs[0]):
         state, syndrome = reached.states[e] ^ effect, reached.syndromes[e] ^ pattern
         pair = _reach(reached, state, syndrome, reached.costs[e] + np.int32(1))
         if pair >= 0:
@@ -555,9 +555,9 @@ def branch_all(survivors, q, candidates, branches):
         hash_shift(2 * most),
     )
     _start(reached, survivors, q, branches)
-    for a in range(candidates.count[0]):
+    for a in range(candidates.n_candidates[0]):
         effect, pattern = candidates.effects[a], candidates.patterns[a]
-        before = reached.count[0]
+        before = reached.n_pairs[0]
         if survivors.used[0] + before > len(survivors.nodes):
             survivors = _with_capacity(survivors, 2 * (survivors.used[0] + before))
         _extend(reached, survivors, effect, pattern, candidates.ranks[a])
