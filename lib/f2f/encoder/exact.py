@@ -160,7 +160,7 @@ def encode_reference(target: np.ndarray, care_mask: np.ndarray, decoder: Decoder
 
     Examples
     --------
-    >>> decoder = Decoder(n_in=2, n_out=5, n_s=1)
+    >>> decoder = Decoder(n_in=2, n_out=5, n_s=1, seed=1)
     >>> target, care_mask = np.array([1, 0, 0, 1, 1, 0]), np.array([1, 0, 1, 0, 0, 1])
     >>> inputs = encode_reference(target, care_mask, decoder)
     >>> len(inputs), bool((decoder.decode(inputs, 6) == target)[care_mask == 1].all())

@@ -255,6 +255,49 @@ least_sums_1 = _make_least_sums(1)
 least_sums_8 = _make_least_sums(8)
 
 
+def _broadcast(builder: Any, kind: Any, value: Any) -> Any:
+    """A vector whose elements all are a value."""
+    first = builder.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(I32, 0))
+    return permute(builder, first, first, [0] * kind.count)
+
+
+V64Q = ir.VectorType(I64, 64)
+_FLAGS = ir.VectorType(ir.IntType(1), 64)
+
+
+def _xor_of(typingctx, words, chosen):
+    """The XOR of words[p] over the set bits p of `chosen`; words is uint64 (64,)."""
+
+    def codegen(context, builder, signature, arguments):
+        words, chosen = arguments
+        data = context.make_array(signature.args[0])(context, builder, words).data
+        zeros = ir.Constant(V64Q, [0] * 64)
+        terms = builder.select(builder.bitcast(chosen, _FLAGS), load(builder, V64Q, data), zeros)
+        reduce = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(I64, [V64Q]), "llvm.vector.reduce.xor.v64i64"
+        )
+        return builder.call(reduce, [terms])
+
+    return types.uint64(words, types.uint64), codegen
+
+
+def _xor_where(typingctx, words, bits, word):
+    """XOR `word` to all words[p] that have one of `bits`; returns these p as a set of bits."""
+
+    def codegen(context, builder, signature, arguments):
+        words, bits, word = arguments
+        data = context.make_array(signature.args[0])(context, builder, words).data
+        before = load(builder, V64Q, data)
+        zeros = ir.Constant(V64Q, [0] * 64)
+        common = builder.and_(before, _broadcast(builder, V64Q, bits))
+        held = builder.icmp_unsigned("!=", common, zeros)
+        added = builder.xor(before, _broadcast(builder, V64Q, word))
+        store(builder, builder.select(held, added, before), data)
+        return builder.bitcast(held, I64)
+
+    return types.uint64(words, types.uint64, types.uint64), codegen
+
+
 def _flags(typingctx, values, at, limit):
     """uint64: bit i is set if values[at + i] < limit; values is int32, limit an int64."""
 
@@ -263,10 +306,7 @@ def _flags(typingctx, values, at, limit):
         data = context.make_array(signature.args[0])(context, builder, values).data
         kind = ir.VectorType(I32, 64)
         found = load(builder, kind, builder.gep(data, [at]))
-        first = builder.insert_element(
-            ir.Constant(kind, ir.Undefined), builder.trunc(limit, I32), ir.Constant(I32, 0)
-        )
-        limits = permute(builder, first, first, [0] * 64)
+        limits = _broadcast(builder, kind, builder.trunc(limit, I32))
         return builder.bitcast(builder.icmp_signed("<", found, limits), I64)
 
     return types.uint64(values, types.intp, types.int64), codegen
@@ -280,8 +320,7 @@ def _parities(typingctx, masks, at, word):
         data = context.make_array(signature.args[0])(context, builder, masks).data
         kind = ir.VectorType(I64, 8)
         rows = load(builder, kind, builder.gep(data, [at]))
-        first = builder.insert_element(ir.Constant(kind, ir.Undefined), word, ir.Constant(I32, 0))
-        common = builder.and_(rows, permute(builder, first, first, [0] * 8))
+        common = builder.and_(rows, _broadcast(builder, kind, word))
         count = cgutils.get_or_insert_function(
             builder.module, ir.FunctionType(kind, [kind]), "llvm.ctpop.v8i64"
         )
@@ -293,6 +332,8 @@ def _parities(typingctx, masks, at, word):
 
 flags_64: Any = intrinsic(_flags)
 parities_8: Any = intrinsic(_parities)
+xor_of_64: Any = intrinsic(_xor_of)
+xor_where_64: Any = intrinsic(_xor_where)
 transpose_16: Any = intrinsic(_transpose_16)
 minimum: Any = intrinsic(_minimum_32)
 copy: Any = intrinsic(_copy)

@@ -34,7 +34,7 @@ from numba import njit
 from f2f.base import validate
 from f2f.base.intrinsics import borrowed, leading_zeros, popcount, trailing_zeros
 from f2f.decoder.decoder import Decoder
-from f2f.encoder.lanes import flags_64, parities_8
+from f2f.encoder.lanes import flags_64, parities_8, xor_of_64, xor_where_64
 from f2f.encoder.words import rotate_left
 
 TRACE_BLOCKS = 2048  # between trace-backs; twice as many are held
@@ -101,8 +101,8 @@ class System(NamedTuple):
     ----------
     rows : ndarray of uint64, (64,)
         Row p is the variables of the equation whose pivot is bit p, 0 if there is none.
-    sides : ndarray of uint64, (64,)
-        Their right-hand sides, 0/1.
+    sides : ndarray of uint64, (1,)
+        Bit p is the right-hand side of the equation with pivot p, 0 if there is none.
     pivots : ndarray of uint64, (1,)
         Bit p is set if there is an equation with pivot p.
     """
@@ -263,7 +263,7 @@ def new_freedom(blocks, n_in):
 def new_system():
     """A system without equations."""
     return System(
-        np.zeros(64, dtype=np.uint64), np.zeros(64, dtype=np.uint64), np.zeros(1, dtype=np.uint64)
+        np.zeros(64, dtype=np.uint64), np.zeros(1, dtype=np.uint64), np.zeros(1, dtype=np.uint64)
     )
 
 
@@ -317,8 +317,7 @@ def eliminate(problem, system, freedom):
             i -= 1
         _leave(system, freedom, t, n_in, n_in * problem.n_s)
     # What is left constrains the start state; its free bits are zero.
-    for p in range(64):
-        freedom.start[0] |= system.sides[p] << np.uint64(p)
+    freedom.start[0] = system.sides[0]
 
 
 @njit(cache=True, nogil=True, forceinline=True)
@@ -330,21 +329,17 @@ def _take(system, row, side, place):
     one = np.uint64(1)
     rows, sides = system.rows, system.sides
     combo = row & system.pivots[0]
-    for p in range(64):
-        taken = (combo >> np.uint64(p)) & one
-        row ^= rows[p] & (np.uint64(0) - taken)
-        side ^= sides[p] & taken
+    row ^= xor_of_64(rows, combo)
+    side ^= popcount(sides[0] & combo) & one
     if row == 0:
         return
     newest = np.int64(63 - leading_zeros(rotate_left(row, (64 - place) & 63)))
     pivot = np.uint64((newest + place) & 63)
-    for p in range(64):
-        held = (rows[p] >> pivot) & one
-        rows[p] ^= row & (np.uint64(0) - held)
-        sides[p] ^= side & held
+    bit = one << pivot
+    column = xor_where_64(rows, bit, row)
     rows[pivot] = row
-    sides[pivot] = side
-    system.pivots[0] |= one << pivot
+    sides[0] ^= (column | bit) & (np.uint64(0) - side)
+    system.pivots[0] |= bit
 
 
 @njit(cache=True, nogil=True, forceinline=True)
@@ -361,14 +356,14 @@ def _leave(system, freedom, t, n_in, older):
             local = rotate_left(system.rows[p], (64 - place) & 63)
             determined |= 1 << b
             freedom.masks[t, b] = local & below
-            freedom.sides[t] |= np.uint8(system.sides[p] << np.uint64(b))
+            freedom.sides[t] |= np.uint8(((system.sides[0] >> np.uint64(p)) & one) << np.uint64(b))
             rest = (local >> np.uint64(older)) & ~(one << np.uint64(b))
             while rest != 0:  # free bits, older within x_t than bit b
                 moves[t, trailing_zeros(rest)] |= np.uint8(1 << b)
                 rest &= rest - one
             system.rows[p] = np.uint64(0)
-            system.sides[p] = np.uint64(0)
             system.pivots[0] ^= one << np.uint64(p)
+    system.sides[0] &= system.pivots[0]
     free = 0
     for b in range(n_in):
         if not (determined >> b) & 1:
