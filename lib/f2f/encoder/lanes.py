@@ -298,6 +298,23 @@ def _xor_where(typingctx, words, bits, word):
     return types.uint64(words, types.uint64, types.uint64), codegen
 
 
+def _xor_8(typingctx, first, p, second, q, out, at):
+    """out.flat[at : at + 8] = first.flat[p : p + 8] ^ second.flat[q : q + 8], all uint64."""
+
+    def codegen(context, builder, signature, arguments):
+        kind = ir.VectorType(I64, 8)
+        places = []
+        for i in (0, 2, 4):
+            array = context.make_array(signature.args[i])(context, builder, arguments[i])
+            places.append(builder.gep(array.data, [arguments[i + 1]]))
+        x, y = load(builder, kind, places[0]), load(builder, kind, places[1])
+        store(builder, builder.xor(x, y), places[2])
+        return context.get_dummy_value()
+
+    signature = types.void(first, types.intp, second, types.intp, out, types.intp)
+    return signature, codegen
+
+
 def _flags(typingctx, values, at, limit):
     """uint64: bit i is set if values[at + i] < limit; values is int32, limit an int64."""
 
@@ -332,6 +349,7 @@ def _parities(typingctx, masks, at, word):
 
 flags_64: Any = intrinsic(_flags)
 parities_8: Any = intrinsic(_parities)
+xor_8: Any = intrinsic(_xor_8)
 xor_of_64: Any = intrinsic(_xor_of)
 xor_where_64: Any = intrinsic(_xor_where)
 transpose_16: Any = intrinsic(_transpose_16)

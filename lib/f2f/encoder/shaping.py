@@ -17,9 +17,10 @@ Two passes:
    is fully reduced and variable v lies at bit v mod 64, so that the equations to add to a row are
    known at once; here all 64 are gone through, side by side in vectors.
 2. Forward tree search (the M-algorithm, `_search`). A hypothesis is the window of its newest inputs
-   in one machine word; each block extends it by every value x of the free bits (`_extend`). With
-   the block's soft positions as a mask, all that hypothesis h and choice x put out is A_h ⊕ B_x, so
-   the cost of a child is a Hamming weight of a few words. The `beam` best are kept (`select`).
+   in one machine word, and what these put out in the coming blocks; each block extends it by every
+   value x of the free bits (`_extend`). With the block's soft positions as a mask, all that
+   hypothesis h and choice x put out is A_h ⊕ B_x, so the cost of a child is a Hamming weight of a
+   few words. The `beam` best are kept (`select`).
 
 Paper symbols: N_in = `n_in`, N_out = `n_out`, N_s = `n_s`.
 """
@@ -34,7 +35,7 @@ from numba import njit
 from f2f.base import validate
 from f2f.base.intrinsics import borrowed, leading_zeros, popcount, trailing_zeros
 from f2f.decoder.decoder import Decoder
-from f2f.encoder.lanes import flags_64, parities_8, xor_of_64, xor_where_64
+from f2f.encoder.lanes import flags_64, parities_8, xor_8, xor_of_64, xor_where_64
 from f2f.encoder.words import rotate_left
 
 TRACE_BLOCKS = 2048  # between trace-backs; twice as many are held
@@ -119,6 +120,12 @@ class Hypotheses(NamedTuple):
     ----------
     states : ndarray of uint64, (2, beam)
         The n_s newest vectors, oldest in the low bits.
+    outputs : ndarray of uint64, (2, beam, width + 8*ceil(words/8))
+        What these vectors put out in the n_s coming blocks of ``words = ceil(n_out/64)`` words: in
+        words 0…n_s*words-1, the coming block's first. The others are 0.
+    later : ndarray of uint64, (2**n_in, width)
+        What a vector x_t puts out in the n_s blocks after block t, in the same order; width is
+        n_s*words rounded up to a multiple of 8.
     costs : ndarray of int32, (2, beam)
         Ones at soft positions, less those of the best survivor.
     bases : ndarray of uint8, (beam,)
@@ -129,13 +136,15 @@ class Hypotheses(NamedTuple):
     choices : ndarray of uint64, (ceil(n_out/64), 2**n_in)
         B_x: what choice x changes at the soft positions.
     child_costs : ndarray of int32, (beam << n_in, and 64 to spare)
-    chosen : ndarray of int64, (beam,)
+    chosen : ndarray of uint64, (beam,)
         Numbers of the children that survive, rising.
     limit : ndarray of int64, (1,)
         Cost of the dearest child that survived last, from where to look for the next.
     """
 
     states: np.ndarray
+    outputs: np.ndarray
+    later: np.ndarray
     costs: np.ndarray
     bases: np.ndarray
     span: np.ndarray
@@ -268,16 +277,25 @@ def new_system():
 
 
 @njit(cache=True, nogil=True)
-def new_hypotheses(beam, n_in, words):
-    """Room for `beam` hypotheses; blocks have `words` words."""
+def new_hypotheses(beam, tables):
+    """Room for `beam` hypotheses of the decoder with these `Decoder.tables`."""
+    n_s, fan, words = tables.shape[0] - 1, tables.shape[1], tables.shape[2]
+    width = (n_s * words + 7) // 8 * 8
+    later = np.zeros((fan, width), dtype=np.uint64)
+    for k in range(n_s):
+        for c in range(fan):
+            for w in range(words):
+                later[c, k * words + w] = tables[n_s - 1 - k, c, w]
     return Hypotheses(
         np.zeros((2, beam), dtype=np.uint64),
+        np.zeros((2, beam, width + (words + 7) // 8 * 8), dtype=np.uint64),
+        later,
         np.zeros((2, beam), dtype=np.int32),
         np.zeros(beam, dtype=np.uint8),
-        np.zeros(1 << n_in, dtype=np.uint8),
-        np.zeros((words, 1 << n_in), dtype=np.uint64),
-        np.zeros((beam << n_in) + 64, dtype=np.int32),
-        np.zeros(beam, dtype=np.int64),
+        np.zeros(fan, dtype=np.uint8),
+        np.zeros((words, fan), dtype=np.uint64),
+        np.zeros(beam * fan + 64, dtype=np.int32),
+        np.zeros(beam, dtype=np.uint64),
         np.zeros(1, dtype=np.int64),
     )
 
@@ -285,10 +303,10 @@ def new_hypotheses(beam, n_in, words):
 @njit(cache=True, nogil=True)
 def _shape(problem, beam):
     """Both passes; returns the inputs, uint8 (blocks + n_s,)."""
-    blocks, words = problem.soft.shape
-    n_in, n_s = problem.n_in, problem.n_s
+    blocks, n_in, n_s = len(problem.soft), problem.n_in, problem.n_s
     freedom = new_freedom(blocks, n_in)
     eliminate(problem, new_system(), freedom)
+    hypotheses = new_hypotheses(beam, problem.tables)
     trace = Trace(
         np.empty((2 * TRACE_BLOCKS, beam), dtype=np.uint16),
         np.empty((2 * TRACE_BLOCKS, beam), dtype=np.uint8),
@@ -296,7 +314,8 @@ def _shape(problem, beam):
     inputs = np.zeros(blocks + n_s, dtype=np.uint8)
     for j in range(n_s):
         inputs[j] = (freedom.start[0] >> np.uint64(n_in * j)) & np.uint64((1 << n_in) - 1)
-    _search(problem, freedom, new_hypotheses(beam, n_in, words), trace, inputs[n_s:])
+    _start(problem, hypotheses, freedom.start[0], inputs[:n_s])
+    _search(problem, freedom, hypotheses, trace, inputs[n_s:])
     return inputs
 
 
@@ -373,12 +392,22 @@ def _leave(system, freedom, t, n_in, older):
 
 
 @njit(cache=True, nogil=True)
+def _start(problem, hypotheses, state, vectors):
+    """Make the first hypothesis that of the n_s vectors before x_0, `state` in one word."""
+    words = problem.soft.shape[1]
+    hypotheses.states[0, 0] = state
+    for u in range(len(vectors)):
+        for k in range(u + 1):
+            for w in range(words):
+                hypotheses.outputs[0, 0, k * words + w] ^= problem.tables[u - k, vectors[u], w]
+
+
+@njit(cache=True, nogil=True)
 def _search(problem, freedom, hypotheses, trace, inputs):
     """The M-algorithm; writes the vectors of the best path to inputs, uint8 (blocks,)."""
     problem, freedom = borrowed(problem), borrowed(freedom)
     hypotheses, trace = borrowed(hypotheses), borrowed(trace)
     blocks = len(freedom.free)
-    hypotheses.states[0, 0] = freedom.start[0]
     alive = 1
     first = 0  # block in row 0 of the trace
     for t in range(blocks):
@@ -400,8 +429,7 @@ def _extend(problem, freedom, hypotheses, t, alive):
     tables, soft = problem.tables, problem.soft
     span, choices, child_costs = hypotheses.span, hypotheses.choices, hypotheses.child_costs
     n_s, words = problem.n_s, soft.shape[1]
-    n_in = np.uint64(problem.n_in)
-    vector = (np.uint64(1) << n_in) - np.uint64(1)
+    outputs = hypotheses.outputs
     free = np.int64(freedom.free[t])
     fan = 1 << free
     span[0] = 0
@@ -412,24 +440,19 @@ def _extend(problem, freedom, hypotheses, t, alive):
         for x in range(fan):
             choices[w, x] = tables[n_s, span[x], w] & soft[t, w]
     for h in range(alive):
-        state = hypotheses.states[t & 1, h]
-        base = parities_8(freedom.masks, 8 * t, state) ^ freedom.sides[t]
+        base = parities_8(freedom.masks, 8 * t, hypotheses.states[t & 1, h]) ^ freedom.sides[t]
         hypotheses.bases[h] = base
+        children = child_costs[h * fan : (h + 1) * fan]
         cost = hypotheses.costs[t & 1, h]
         for w in range(words):
             # A_h: all that the vectors of the window put out but for the choice
-            output = tables[n_s, base, w]
-            rest = state
-            for j in range(n_s):
-                output ^= tables[j, rest & vector, w]
-                rest >>= n_in
-            output &= soft[t, w]
-            for x in range(fan):
-                ones = np.int32(popcount(output ^ choices[w, x]))
-                if w == 0:
-                    child_costs[h * fan + x] = cost + ones
-                else:
-                    child_costs[h * fan + x] += ones
+            output = (outputs[t & 1, h, w] ^ tables[n_s, base, w]) & soft[t, w]
+            if w == 0:
+                for x in range(fan):
+                    children[x] = cost + np.int32(popcount(output ^ choices[0, x]))
+            else:
+                for x in range(fan):
+                    children[x] += np.int32(popcount(output ^ choices[w, x]))
 
 
 @njit(cache=True, nogil=True, forceinline=True)
@@ -473,7 +496,7 @@ def select(hypotheses, count):
         at_limit -= np.int64(popcount(equal))
         rest = below | equal
         while rest != 0:
-            chosen[kept] = at + np.int64(trailing_zeros(rest))
+            chosen[kept] = np.uint64(at) + trailing_zeros(rest)
             kept += 1
             rest &= rest - np.uint64(1)
     return kept
@@ -491,19 +514,26 @@ def _cheaper(costs, count, limit):
 @njit(cache=True, nogil=True, forceinline=True)
 def _survive(problem, freedom, hypotheses, trace, t, row, alive):
     """Make the chosen children of block t the hypotheses of the next, and trace them in a row."""
-    states, costs, span = hypotheses.states, hypotheses.costs, hypotheses.span
-    older = np.uint64(problem.n_in * problem.n_s)
     now, then = t & 1, (t + 1) & 1
-    free = np.int64(freedom.free[t])
+    states, costs = hypotheses.states[now], hypotheses.costs[then]
+    new_states, outputs, later = hypotheses.states[then], hypotheses.outputs, hypotheses.later
+    parents, vectors = trace.parents[row], trace.vectors[row]
+    words, width, stride = problem.soft.shape[1], later.shape[1], outputs.shape[2]
+    older, n_in = np.uint64(problem.n_in * problem.n_s), np.uint64(problem.n_in)
+    free = np.uint64(freedom.free[t])
+    choice = (np.uint64(1) << free) - np.uint64(1)
+    source, target = now * len(states) * stride + words, then * len(states) * stride
     for kept in range(alive):
         c = hypotheses.chosen[kept]
         h = c >> free
-        vector = hypotheses.bases[h] ^ span[c & ((1 << free) - 1)]
-        trace.parents[row, kept] = h
-        trace.vectors[row, kept] = vector
-        window = states[now, h] | (np.uint64(vector) << older)
-        states[then, kept] = window >> np.uint64(problem.n_in)
-        costs[then, kept] = hypotheses.child_costs[c]
+        vector = hypotheses.bases[h] ^ hypotheses.span[c & choice]
+        parents[kept] = h
+        vectors[kept] = vector
+        new_states[kept] = (states[h] | (np.uint64(vector) << older)) >> n_in
+        costs[kept] = hypotheses.child_costs[c]
+        at, start = source + np.int64(h) * stride, np.int64(vector) * width
+        for k in range(0, width, 8):
+            xor_8(outputs, at + k, later, start + k, outputs, target + kept * stride + k)
 
 
 @njit(cache=True, nogil=True)
@@ -513,7 +543,12 @@ def _settle(trace, hypotheses, t, alive, inputs):
     Block t is the newest. Returns how many hypotheses remain.
     """
     parents, vectors = trace.parents, trace.vectors
-    states, costs = hypotheses.states[(t + 1) & 1], hypotheses.costs[(t + 1) & 1]
+    then = (t + 1) & 1
+    states, costs, outputs = (
+        hypotheses.states[then],
+        hypotheses.costs[then],
+        hypotheses.outputs[then],
+    )
     last = 2 * TRACE_BLOCKS - 1
     ancestor = np.empty(alive, dtype=np.int64)
     for h in range(alive):
@@ -529,6 +564,7 @@ def _settle(trace, hypotheses, t, alive, inputs):
             vectors[last, kept] = vectors[last, h]
             states[kept] = states[h]
             costs[kept] = costs[h]
+            outputs[kept] = outputs[h]
             kept += 1
     for row in range(TRACE_BLOCKS - 1, -1, -1):
         inputs[row] = vectors[row, chosen]

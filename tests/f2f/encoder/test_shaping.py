@@ -121,7 +121,7 @@ def test_wrong_arguments(care, target, soft, beam):
 @pytest.mark.parametrize("beam", [1, 7, 64, 65, 300])
 @pytest.mark.parametrize("count", [1, 2, 63, 64, 65, 256, 1000])
 def test_the_cheapest_children_survive_the_first_of_equals_first(beam, count):
-    hypotheses = shaping.new_hypotheses(beam, 8, 1)
+    hypotheses = shaping.new_hypotheses(beam, Decoder(8, 40, 7).tables)
     rng = np.random.default_rng(beam + count)
     for spread, limit in ((1, 0), (4, 1000), (60, 3), (100_000, 0)):
         costs = rng.integers(0, spread, min(count, beam << 8)).astype(np.int32) + 5
