@@ -115,7 +115,7 @@ class Log(NamedTuple):
 
 
 _I64 = ir.IntType(64)
-_LANES = 4
+_LANES = 8
 _VECTOR = ir.VectorType(_I64, _LANES)
 
 
@@ -194,8 +194,12 @@ def spread(typingctx, equations, mask):
 @njit(cache=True, nogil=True)
 def start_system(segment):
     """The system in which every variable of the given input vectors is a pivot by itself."""
+    # Each equation is to lie in one cache line.
+    space = np.zeros((ACCUMULATOR + 2) * WORDS, dtype=np.uint64)
+    start = (-space.ctypes.data & 63) >> 3
+    equations = space[start : start + (ACCUMULATOR + 1) * WORDS].reshape((ACCUMULATOR + 1, WORDS))
     system = System(
-        np.zeros((ACCUMULATOR + 1, WORDS), dtype=np.uint64),
+        equations,
         np.zeros(64, dtype=np.uint64),
         np.zeros(1, dtype=np.uint64),
     )
