@@ -194,7 +194,7 @@ def encode_shaped(
         Bits of the plane.
     decoder : Decoder
     beam : int, 1…65535
-        Hypotheses kept; time is proportional to it.
+        Hypotheses kept; time and memory are proportional to it.
 
     Returns
     -------

@@ -124,6 +124,52 @@ def test_flags_of_lesser_values(limit):
     assert int(call(values, 3, limit)) == expected
 
 
+@pytest.mark.parametrize("chosen", [0, 1, 2**63, 0xF0F0F0F0F0F0F0F0])
+def test_xor_of_chosen_words(chosen):
+    words = np.random.default_rng(0).integers(0, 2**64, 64, dtype=np.uint64)
+
+    @njit
+    def call(words, chosen):
+        return lanes.xor_of_64(words, chosen)
+
+    expected = np.uint64(0)
+    for p in range(64):
+        if chosen >> p & 1:
+            expected ^= words[p]
+    assert call(words, np.uint64(chosen)) == expected
+
+
+@pytest.mark.parametrize("pivot", [0, 17, 63])
+def test_a_bit_is_cleared_everywhere(pivot):
+    words = np.random.default_rng(pivot).integers(0, 2**64, 64, dtype=np.uint64)
+    bit = np.uint64(1 << pivot)
+    row = words[5] | bit
+
+    @njit
+    def call(words, bits, word):
+        return lanes.xor_where_64(words, bits, word)
+
+    held = words & bit != 0
+    expected = np.where(held, words ^ row, words)
+    found = call(words, bit, row)
+    np.testing.assert_array_equal(words, expected)
+    assert int(found) == sum(1 << p for p in range(64) if held[p])
+
+
+def test_xor_of_eight_words():
+    rng = np.random.default_rng(0)
+    first, second = rng.integers(0, 2**64, (2, 3, 8), dtype=np.uint64)
+    out = np.zeros((2, 9), dtype=np.uint64)
+
+    @njit
+    def call(first, second, out):
+        lanes.xor_8(first, 3, second, 13, out, 9)
+
+    call(first, second, out)
+    np.testing.assert_array_equal(out[1, :8], first.ravel()[3:11] ^ second.ravel()[13:21])
+    assert not out[0].any() and not out[1, 8]
+
+
 def test_parities_of_eight_masks():
     rng = np.random.default_rng(0)
     masks = rng.integers(0, 2**64, (3, 8), dtype=np.uint64)
