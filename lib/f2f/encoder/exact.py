@@ -31,7 +31,7 @@ from numba import njit, types
 from numba.extending import overload
 
 from f2f.base import validate
-from f2f.base.intrinsics import popcount
+from f2f.base.intrinsics import borrowed, popcount
 from f2f.decoder.decoder import Decoder
 from f2f.encoder import minplus
 
@@ -363,6 +363,7 @@ def _step_by_dtype(plane, t, found, cost, new, scratch):
 @njit(cache=True, nogil=True)
 def _forward(plane, first, count, tables):
     """tables[i + 1] from tables[i] for blocks first…first+count-1, least cost subtracted."""
+    plane = borrowed(plane)
     states = 1 << plane.n_in * plane.n_s
     found = np.empty(plane.n_out, dtype=np.int64)
     scratch = minplus.new_scratch(states)
@@ -381,6 +382,7 @@ def _forward(plane, first, count, tables):
 @njit(cache=True, nogil=True)
 def _trace(plane, first, count, tables, inputs):
     """Fill inputs[first…first+count-1], given the n_s vectors after them and the cost tables."""
+    plane = borrowed(plane)
     n_in, n_s = plane.n_in, plane.n_s
     size = 1 << n_in
     found = np.empty(plane.n_out, dtype=np.int64)

@@ -2,8 +2,8 @@
 
 Numba vectorises plain loops, yet not these: in-place updates of rows of one array, where it must
 assume overlap, and byte permutations. Each is a function of numba code written as LLVM vector
-operations, for which LLVM finds the instructions of any processor (one AVX2 register, two of
-SSE2 or NEON). Offsets are in bytes and need no alignment; nothing is bounds-checked.
+operations, for which LLVM finds the instructions of any processor (for 32 bytes one AVX2 register,
+two of SSE2 or NEON). Offsets count elements and need no alignment; nothing is bounds-checked.
 """
 
 from __future__ import annotations

@@ -33,6 +33,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from f2f.base.intrinsics import borrowed
 from f2f.encoder.lanes import (
     LANES,
     GroupSums,
@@ -267,6 +268,7 @@ def convolve_step(cost, new, terms, k, scratch):
         Care rows, at most MAX_CONVOLVE.
     scratch : Scratch
     """
+    terms, scratch = borrowed(terms), borrowed(scratch)
     width = len(terms.mid)
     table = scratch.table
     free, rank = kernel_minimum(cost, width, terms.old, scratch.minima)
