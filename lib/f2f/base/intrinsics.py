@@ -81,22 +81,33 @@ def byte_shuffle(builder: Any) -> Any:
     return cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx2.pshuf.b")
 
 
-@intrinsic
-def borrowed(typingctx, array):
-    """The same array without a claim on its memory, which the caller must keep.
+def _without_claim(context: Any, builder: Any, kind: Any, value: Any) -> Any:
+    if isinstance(kind, types.BaseTuple):
+        for i, part in enumerate(kind.types):
+            element = _without_claim(context, builder, part, builder.extract_value(value, i))
+            value = builder.insert_value(value, element, i)
+    elif isinstance(kind, types.Array):
+        view = context.make_array(kind)(context, builder, value)
+        view.meminfo = cgutils.get_null_value(view.meminfo.type)
+        view.parent = cgutils.get_null_value(view.parent.type)
+        value = view._getvalue()
+    return value
 
-    Passing it on costs no (atomic) reference counting, which numba otherwise does at every call.
+
+@intrinsic
+def borrowed(typingctx, state):
+    """The same array, or tuple of arrays, without a claim on its memory, which the caller keeps.
+
+    Passing it on costs no (atomic) reference counting, which numba otherwise does at every call and
+    for every field of a tuple. Borrow only arguments: numba drops a local variable at its last use.
     """
-    if not isinstance(array, types.Array):
+    if not isinstance(state, (types.Array, types.BaseTuple)):
         return None
 
     def codegen(context, builder, signature, arguments):
-        view = context.make_array(signature.args[0])(context, builder, arguments[0])
-        view.meminfo = cgutils.get_null_value(view.meminfo.type)
-        view.parent = cgutils.get_null_value(view.parent.type)
-        return view._getvalue()
+        return _without_claim(context, builder, signature.args[0], arguments[0])
 
-    return array(array), codegen
+    return state(state), codegen
 
 
 @intrinsic
@@ -123,6 +134,13 @@ def _trailing_zeros(typingctx, value):
     return types.uint64(types.uint64), codegen
 
 
+def _leading_zeros(typingctx, value):
+    def codegen(context, builder, signature, args):
+        return builder.ctlz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.uint64(types.uint64), codegen
+
+
 def _popcount(typingctx, value):
     def codegen(context, builder, signature, args):
         return builder.ctpop(args[0])
@@ -130,7 +148,8 @@ def _popcount(typingctx, value):
     return types.uint64(types.uint64), codegen
 
 
-# For kernels, on one uint64: the index of its lowest set bit (of a word that is not 0), and the
-# number of its set bits.
+# For kernels, on one uint64: the zeros below its lowest and above its highest set bit (of a word
+# that is not 0), and the number of its set bits.
 trailing_zeros: Any = intrinsic(_trailing_zeros)
+leading_zeros: Any = intrinsic(_leading_zeros)
 popcount: Any = intrinsic(_popcount)

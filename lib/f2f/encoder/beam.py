@@ -2,12 +2,12 @@
 
 Algorithm 3 of the paper walks a trellis of ``2**(n_in*n_s)`` states. But a care bit is a linear
 equation over GF(2) in the input bits, and a band of such equations can be *solved*: the only
-question is which of them to give up. `f2f.encoder.elimination` reduces the equations once for all planes of
-a tensor, which share mask and matrix and differ in right-hand sides only. An equation that is
-independent of those before it can always be met. One that is dependent, a *check*, is met or not by
-the right-hand sides before it: an error-correcting code in disguise, and its optimum encoding the
-nearest codeword. At a window of 64 bits and the best possible rate some 0.8 % of the care bits are
-checks; the encoder works where they are and hardly at all elsewhere.
+question is which of them to give up. `f2f.encoder.elimination` reduces the equations once for all
+planes of a tensor, which share mask and matrix and differ in right-hand sides only. An equation
+that is independent of those before it can always be met. One that is dependent, a *check*, is met
+or not by the right-hand sides before it: an error-correcting code in disguise, and its optimum
+encoding the nearest codeword. At a window of 64 bits and the best possible rate some 0.8 % of the
+care bits are checks; the encoder works where they are and hardly at all elsewhere.
 
 **State.** What an encoder remembers of the past are the right-hand sides of the (at most 64)
 equations that still have their pivot in the window. Relative to giving nothing up they are one
@@ -23,17 +23,23 @@ their vector, the step ends and these vectors say everything about it:
 * row of a check: state bits (so the syndrome of each hypothesis) and care bits taking part in it;
 * columns of the system: what each state bit has become, and the effect F_a of giving up bit a.
 
-`f2f.encoder.branching` then finds, for each plane, the cheapest new states that satisfy all checks of the
-step *at once*. Looking ahead over the checks of a whole burst is worth more than a wide beam: one
-hypothesis with 18 checks beats 250 with one. A bit that takes part in no check of a step can still
-be given up in later steps; the newest of these, with their effects, are the `history`. A step is
-also ended just before its first check, so that it looks ahead as far as it can.
+`f2f.encoder.search` then finds, for each plane, the cheapest new states that satisfy all checks of
+the step *at once*. Looking ahead over the checks of a whole burst is worth more than a wide beam:
+one hypothesis with 18 checks beats 250 with one. A bit that takes part in no check of a step can
+still be given up in later steps; the newest of these, with their effects, are the `History`. A step
+is also ended just before its first check, so that it looks ahead as far as it can.
+
+**Course.** `give_up` decides on a segment: `_fill` reduces care bits into the step until it is
+full, `_close` ends it (`_read_system`, `_read_checks`, `_list_candidates`, then the search for each
+plane, `_remember`), and at the end the best hypotheses are traced back. The bits given up are
+flipped in the targets, which can then all be met: the log of the elimination is replayed for them
+and the equations are solved by substitution.
 
 **Exactness.** With ``beam >= 2**window`` every reachable state is kept at its least cost: the
 optimum that Algorithm 3 finds. A smaller beam loses what it cuts, nothing else. It is made for
-loads (care bits per input bit) near 1, where `f2f.encoder.rate` puts them. From about 1.2 on, when every
-block has checks and steps are short, an eager beam of 256, which branches at every care bit, makes
-fewer errors in more time (benchmarks/beam.py).
+loads (care bits per input bit) near 1, where `f2f.encoder.rate` puts them. From about 1.2 on, when
+every block has checks and steps are short, an eager beam of 256, which branches at every care bit,
+makes fewer errors in more time (benchmarks/beam.py).
 
 **Memory** is bounded but for the inputs themselves: planes are encoded in segments of up to
 SEGMENT_BLOCKS blocks and about SEGMENT_ROWS care bits, each starting from the last n_s input
@@ -45,21 +51,15 @@ Paper symbols: N_in = `n_in`, N_out = `n_out`, N_s = `n_s`, E = encoding efficie
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
 
 from f2f.base import validate
-from f2f.base.intrinsics import trailing_zeros
+from f2f.base.intrinsics import borrowed, trailing_zeros
 from f2f.decoder.decoder import Decoder
-from f2f.encoder.branching import (
-    branch_all,
-    branch_few,
-    collect,
-    drop_equals,
-    link_candidates,
-    move_states,
-    unlink_candidates,
-)
+from f2f.encoder import search
 from f2f.encoder.elimination import (
     ACCUMULATOR,
     MAX_RECENT,
@@ -68,17 +68,18 @@ from f2f.encoder.elimination import (
     STATE,
     VARIABLES,
     WORDS,
-    gather,
-    image,
+    Log,
+    Segment,
+    System,
     insert,
+    reduce_row,
     replay,
     retire,
-    rotate_left,
+    start_system,
     substitute,
-    tabulate,
-    transpose,
     window_words,
 )
+from f2f.encoder.words import TABLE_WORDS, image, rotate_left, tabulate, transpose
 
 SEGMENT_BLOCKS = 1 << 17
 SEGMENT_ROWS = 1 << 20
@@ -97,15 +98,35 @@ def encode_beam(
 ) -> np.ndarray:
     """Input vectors whose decoded bits agree with `target` at as many care positions as found.
 
-    care: int64 (k,), increasing positions below n. target: uint8 (k,), bit q is the wanted bit of
-    plane q. n_planes: planes, 1…8. beam: hypotheses kept per plane; from ``2**decoder.window`` on
-    the result is the exact optimum (within a segment, see above). lookahead: checks of a step,
-    1…18, by default chosen for the window; it has no effect on the exact optimum. Returns uint8
-    (decoder.n_vectors(n), n_planes). Planes do not influence each other; deterministic; may be
-    called from several threads at once.
+    Planes do not influence each other; deterministic; may be called from several threads at once.
 
-    Raises `ValueError` for positions out of order or range and for wrong sizes.
+    Parameters
+    ----------
+    care : ndarray of int64, (k,)
+        Increasing positions below n.
+    target : ndarray of uint8, (k,)
+        Bit q is the wanted bit of plane q.
+    n : int
+        Bits of a plane.
+    decoder : Decoder
+    n_planes : int, 1…8
+    beam : int, 1…2**20
+        Hypotheses kept per plane. From ``2**decoder.window`` on the result is the exact optimum
+        (within a segment, see the module).
+    lookahead : int, 1…18, optional
+        Checks of a step, by default chosen for the window; no effect on the exact optimum.
 
+    Returns
+    -------
+    ndarray of uint8, (decoder.n_vectors(n), n_planes)
+
+    Raises
+    ------
+    ValueError
+        For positions out of order or range and for wrong sizes.
+
+    Examples
+    --------
     >>> rng = np.random.default_rng(0)
     >>> decoder = Decoder(n_in=8, n_out=80, n_s=7, seed=0)
     >>> care = np.flatnonzero(rng.random(80_000) < 0.1)
@@ -132,7 +153,6 @@ def encode_beam(
         lookahead = _lookahead(decoder.window)
     lookahead = 1 if exact else validate.integer("lookahead", lookahead, 1, MAX_LOOKAHEAD)
     inputs = np.zeros((decoder.n_vectors(n), n_planes), dtype=np.uint8)
-    words = np.zeros(n_planes, dtype=np.uint64)
     blocks = decoder.n_blocks(n)
     block, row = 0, 0
     while block < blocks:
@@ -140,19 +160,22 @@ def encode_beam(
         if row + SEGMENT_ROWS < len(care):
             next_block = min(next_block, int(care[row + SEGMENT_ROWS]) // n_out + 1)
         next_row = int(np.searchsorted(care, next_block * n_out))
-        rows = slice(row, next_row)
-        segment = inputs[block : next_block + n_s]
+        solution = inputs[block : next_block + n_s]
         known = n_s if block else 0
-        window_words(segment, n_in, block, known, words)
-        log = np.zeros((next_row - row, 2), dtype=np.uint64)
-        retired = np.zeros((len(segment), n_in), dtype=np.uint64)
-        wanted = target[rows].copy()
-        _decide(
-            care[rows], wanted, decoder.rows, n_in, n_out, block, known, words,
-            beam, lookahead, exact, log, retired,
-        )  # fmt: skip
-        replay(log, care[rows], wanted, n_in, n_out, block, words, segment)
-        substitute(retired, n_in, block, segment)
+        segment = Segment(
+            care=care[row:next_row],
+            target=target[row:next_row].copy(),
+            rows=decoder.rows,
+            n_in=n_in,
+            n_out=n_out,
+            first=block,
+            vectors=len(solution),
+            known=known,
+            words=window_words(solution[:known], n_in, block),
+        )
+        log = give_up(segment, beam, lookahead, exact)
+        replay(segment, log, solution)
+        substitute(log.retired, block, solution)
         block, row = next_block, next_row
     return inputs
 
@@ -162,234 +185,374 @@ def _lookahead(window: int) -> int:
     return min(8 + window // 4, MAX_LOOKAHEAD)
 
 
-@njit(cache=True, nogil=True)
-def _decide(
-    care, wanted, rows, n_in, n_out, first, known, words, beam, lookahead, exact, log, retired
-):
-    """Reduce the care rows of a segment and choose those to give up; their bits in wanted flip.
+class Step(NamedTuple):
+    """The care bits reduced since the last step ended.
 
-    care, wanted: rows of the segment, which starts at block `first` with `known` input vectors
-    given by `words`, uint64 (planes,). log: uint64 (k, 2) and retired: uint64 (vectors, n_in) are
-    filled for `replay` and `substitute`.
+    Attributes
+    ----------
+    checks : ndarray of uint64, (lookahead, WORDS)
+        What is left of each check, as an equation of a `System`.
+    check_ranks : ndarray of int64, (lookahead,)
+        Which care bit of the segment each check is.
+    n_checks : ndarray of int64, (1,)
+    recent_ranks : ndarray of int64, (MAX_RECENT,)
+        Which care bit of the segment each *recent* one is, those that became equations.
+    n_recent : ndarray of int64, (1,)
     """
-    one = np.uint64(1)
-    zero = np.uint64(0)
-    planes = len(words)
-    k = len(care)
-    vectors = len(retired)
 
-    system = np.zeros((ACCUMULATOR + 1, WORDS), dtype=np.uint64)
-    columns = np.zeros(64, dtype=np.uint64)
-    pivots = zero
-    for v in range(known * n_in):
-        at = (first * n_in + v) & 63
-        pivots |= one << np.uint64(at)
-        system[at, VARIABLES] = one << np.uint64(at)
+    checks: np.ndarray
+    check_ranks: np.ndarray
+    n_checks: np.ndarray
+    recent_ranks: np.ndarray
+    n_recent: np.ndarray
+
+
+class Outcome(NamedTuple):
+    """What the vectors carried through the elimination say at the end of a step.
+
+    Attributes
+    ----------
+    states : ndarray of uint64, (TABLE_WORDS,)
+        The linear map from the last agreed state to the present one, see `image`.
+    syndromes : ndarray of uint64, (TABLE_WORDS,)
+        That from the last agreed state to the checks that it violates, bit j for check j.
+    effects : ndarray of uint64, (PLANE_BITS + MAX_RECENT,)
+        What giving up recent care bit a adds to the present state, at PLANE_BITS + a.
+    patterns : ndarray of int64, (MAX_RECENT,)
+        The checks that recent care bit a takes part in, bit j for check j.
+    square : ndarray of uint64, (64,)
+        Room for a matrix.
+    """
+
+    states: np.ndarray
+    syndromes: np.ndarray
+    effects: np.ndarray
+    patterns: np.ndarray
+    square: np.ndarray
+
+
+class History(NamedTuple):
+    """Older care bits that took part in no check, so that they may still be given up.
+
+    Attributes
+    ----------
+    ranks : ndarray of int64, (limit + MAX_RECENT,)
+        Which care bits of the segment they are, oldest first.
+    effects : ndarray of uint64, (limit + MAX_RECENT,)
+        What giving one up adds to the last agreed state, not 0.
+    n_bits : ndarray of int64, (1,)
+        How many there are.
+    limit : int
+        How many are kept; 0 if all are candidates at once.
+    """
+
+    ranks: np.ndarray
+    effects: np.ndarray
+    n_bits: np.ndarray
+    limit: int
+
+
+class State(NamedTuple):
+    """The encoder between two care bits, but for its survivors.
+
+    Attributes
+    ----------
+    system : System
+    step : Step
+    history : History
+    outcome : Outcome
+        This and the next two hold something only while a step ends.
+    candidates : Candidates
+    branches : Branches
+    """
+
+    system: System
+    step: Step
+    history: History
+    outcome: Outcome
+    candidates: search.Candidates
+    branches: search.Branches
+
+
+@njit(cache=True, nogil=True)
+def give_up(segment, beam, lookahead, exact):
+    """Reduce the care bits of a segment and choose those to give up: they flip in its target.
+
+    Parameters
+    ----------
+    segment : Segment
+    beam, lookahead : int
+        As of `encode_beam`.
+    exact : bool
+        Whether to keep every reachable state; the beam must hold them.
+
+    Returns
+    -------
+    Log
+        For `replay` and `substitute`.
+    """
+    k = len(segment.care)
+    log = Log(
+        np.empty(k, dtype=np.uint64),
+        np.empty(k, dtype=np.uint64),
+        np.empty((segment.vectors, segment.n_in), dtype=np.uint64),
+    )
+    history = _new_history(0 if exact else HISTORY)
+    state = State(
+        start_system(segment),
+        _new_step(lookahead),
+        history,
+        _new_outcome(),
+        search.new_candidates(history.limit + 2 * MAX_RECENT + lookahead, lookahead),
+        search.new_branches(beam),
+    )
+    planes = len(segment.words)
+    survivors = search.new_survivors(planes, beam, _batch(beam, lookahead))
+    t, i = _fill(segment, log, state.system, state.step, 0, 0)
+    while t < segment.vectors:
+        survivors = _close(state, survivors, exact)
+        t, i = _fill(segment, log, state.system, state.step, t, i)
+    search.trace_back(survivors, segment.target)
+    return log
+
+
+@njit(cache=True, nogil=True)
+def _batch(beam, lookahead):
+    """Nodes that one step of one plane may add."""
+    return beam * (lookahead + 2)
+
+
+@njit(cache=True, nogil=True)
+def _fill(segment, log, system, step, t, i):
+    """Reduce care bits, from care bit i of vector t on, into the step until it is full.
+
+    Returns the vector and the care bit that come next, or (vectors, k) at the end.
+    """
+    segment, log = borrowed(segment), borrowed(log)
+    system, step = borrowed(system), borrowed(step)
+    care, target, rows, retired = segment.care, segment.target, segment.rows, log.retired
+    while t < segment.vectors:
+        place = ((segment.first + t) * segment.n_in) & 63
+        start = (segment.first + t) * segment.n_out
+        while i < len(care) and care[i] < start + segment.n_out:
+            row = rotate_left(rows[care[i] - start], place)
+            if not _take(system, step, log, i, row, target[i], place):
+                return t, i
+            i += 1
+        if t == segment.vectors - 1 and step.n_checks[0]:
+            return t, i
+        retire(system, place, retired[t])
+        t += 1
+    return t, i
+
+
+@njit(cache=True, nogil=True)
+def _new_step(lookahead):
+    """A step without care bits."""
+    return Step(
+        np.zeros((lookahead, WORDS), dtype=np.uint64),
+        np.zeros(lookahead, dtype=np.int64),
+        np.zeros(1, dtype=np.int64),
+        np.zeros(MAX_RECENT, dtype=np.int64),
+        np.zeros(1, dtype=np.int64),
+    )
+
+
+@njit(cache=True, nogil=True)
+def _new_outcome():
+    """Room for what a step says at its end."""
+    return Outcome(
+        np.zeros(TABLE_WORDS, dtype=np.uint64),
+        np.zeros(TABLE_WORDS, dtype=np.uint64),
+        np.zeros(PLANE_BITS + MAX_RECENT, dtype=np.uint64),
+        np.zeros(MAX_RECENT, dtype=np.int64),
+        np.zeros(64, dtype=np.uint64),
+    )
+
+
+@njit(cache=True, nogil=True)
+def _new_history(limit):
+    """A history without care bits."""
+    return History(
+        np.zeros(limit + MAX_RECENT, dtype=np.int64),
+        np.zeros(limit + MAX_RECENT, dtype=np.uint64),
+        np.zeros(1, dtype=np.int64),
+        limit,
+    )
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def _take(system, step, log, i, row, target, place):
+    """Reduce care bit i, a row and its bits of all planes, into the step; False if it is full.
+
+    A step is full when its checks or recent care bits are, and just before its first check.
+    `place` is the bit of the oldest variable of the window.
+    """
+    combo = reduce_row(system, row, target)
+    accumulator = system.equations[ACCUMULATOR]
+    checks, recent = step.n_checks[0], step.n_recent[0]
+    if accumulator[VARIABLES] == 0:
+        if checks == len(step.checks) or (checks == 0 and recent > 0):
+            return False
+        for word in range(WORDS):
+            step.checks[checks, word] = accumulator[word]
+        step.check_ranks[checks] = i
+        step.n_checks[0] = checks + 1
+        log.changes[i] = np.uint64(0)
+    else:
+        if recent == MAX_RECENT:
+            return False
+        at = PLANE_BITS + recent
+        accumulator[RECENT + (at >> 6)] ^= np.uint64(1) << np.uint64(at & 63)
+        step.recent_ranks[recent] = i
+        step.n_recent[0] = recent + 1
+        log.changes[i] = insert(system, place)
+    log.combos[i] = combo
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _close(state, survivors, exact):
+    """End a step: branch at its checks, and start the next in the states agreed now.
+
+    Returns the survivors.
+    """
+    state = borrowed(state)
+    step, outcome, candidates = state.step, state.outcome, state.candidates
+    _read_system(state.system, outcome)
+    outcome.patterns[:] = 0
+    planes, beam = survivors.states.shape
+    if step.n_checks[0] or exact:
+        _read_checks(step, outcome)
+        _list_candidates(step, outcome, state.history, candidates, exact)
+        if not exact:
+            search.drop_equals(candidates)
+            search.link(candidates, step.n_checks[0])
         for q in range(planes):
-            system[at, RECENT] |= ((words[q] >> np.uint64(at)) & one) << np.uint64(q)
-
-    checks = 0
-    check_rows = np.zeros((lookahead, WORDS), dtype=np.uint64)
-    check_ranks = np.zeros(lookahead, dtype=np.int64)
-    recent = 0
-    recent_ranks = np.zeros(MAX_RECENT, dtype=np.int64)
-    recent_patterns = np.zeros(MAX_RECENT, dtype=np.int64)
-    recent_effects = np.zeros(64 * (WORDS - RECENT), dtype=np.uint64)
-    history = 0 if exact else HISTORY
-    old = 0
-    old_ranks = np.zeros(history + MAX_RECENT, dtype=np.int64)
-    old_effects = np.zeros(history + MAX_RECENT, dtype=np.uint64)
-
-    most = history + 2 * MAX_RECENT + lookahead
-    effects = np.zeros(most, dtype=np.uint64)
-    ranks = np.zeros(most, dtype=np.int64)
-    patterns = np.zeros(most, dtype=np.int64)
-    first_of = np.full(1 << lookahead, -1, dtype=np.int16)
-    following = np.zeros(most, dtype=np.int16)
-    members = np.zeros((lookahead, most + 1), dtype=np.int16)
-    same = np.zeros(1 << 13, dtype=np.int64)
-    same_stamps = np.zeros(len(same), dtype=np.int64)
-    sizes = np.zeros(lookahead, dtype=np.int64)
-    table = np.zeros(2048, dtype=np.uint64)
-    check_table = np.zeros(2048, dtype=np.uint64)
-    square = np.zeros(64, dtype=np.uint64)
-
-    states = np.zeros((planes, beam), dtype=np.uint64)
-    costs = np.zeros((planes, beam), dtype=np.int32)
-    ends = np.full((planes, beam), -1, dtype=np.int32)
-    counts = np.ones(planes, dtype=np.int64)
-    syndromes = np.zeros(beam, dtype=np.int64)
-    new_states = np.zeros(beam, dtype=np.uint64)
-    new_costs = np.zeros(beam, dtype=np.int32)
-    new_ends = np.zeros(beam, dtype=np.int32)
-    used = np.zeros(planes, dtype=np.int64)
-    batch = beam * (lookahead + 2)  # nodes that one step may add
-    pools = [np.empty((2 * batch, 2), dtype=np.int32) for _ in range(planes)]
-    size = 16
-    while size < 4 * beam:
-        size *= 2
-    keys = np.zeros(size, dtype=np.uint64)
-    stamps = np.zeros(size, dtype=np.int64)
-    places = np.zeros(size if exact else 0, dtype=np.int64)
-    stamp = 0
-
-    i = 0
-    for t in range(vectors):
-        place = ((first + t) * n_in) & 63
-        start = (first + t) * n_out
-        while True:
-            more = i < k and care[i] < start + n_out
-            if more:
-                row = rotate_left(rows[care[i] - start], place)
-                combo = row & pivots
-                system[ACCUMULATOR, VARIABLES] = row
-                for word in range(STATE, WORDS):
-                    system[ACCUMULATOR, word] = zero
-                system[ACCUMULATOR, RECENT] = np.uint64(wanted[i])
-                gather(system, combo)
-                is_check = system[ACCUMULATOR, VARIABLES] == 0
-                full = is_check and (checks == lookahead or (checks == 0 and recent > 0))
-                full = full or (not is_check and recent == MAX_RECENT)
-                if not full:
-                    if is_check:
-                        check_ranks[checks] = i
-                        for word in range(WORDS):
-                            check_rows[checks, word] = system[ACCUMULATOR, word]
-                        checks += 1
-                        log[i, 1] = zero
-                    else:
-                        at = recent + PLANE_BITS
-                        system[ACCUMULATOR, RECENT + (at >> 6)] ^= one << np.uint64(at & 63)
-                        recent_ranks[recent] = i
-                        recent += 1
-                        pivots, log[i, 1] = insert(system, columns, pivots, place)
-                    log[i, 0] = combo
-                    i += 1
-                    continue
-            elif not (t == vectors - 1 and checks):
-                break
-
-            # The end of a step: what have state bits and recent care bits become?
-            for word in range(STATE, WORDS):
-                for p in range(64):
-                    square[p] = zero
-                    if (pivots >> np.uint64(p)) & one:
-                        square[p] = system[p, word]
-                        system[p, word] = one << np.uint64(p) if word == STATE else zero
-                        if word == RECENT:
-                            system[p, word] = square[p] & np.uint64((1 << PLANE_BITS) - 1)
-                transpose(square)
-                if word == STATE:
-                    tabulate(square, table)
-                else:
-                    for p in range(64):
-                        recent_effects[64 * (word - RECENT) + p] = square[p]
-            recent_patterns[:recent] = 0
-            if checks or exact:
-                square[:] = zero
-                for j in range(checks):
-                    square[j] = check_rows[j, STATE]
-                    for word in range(RECENT, WORDS):
-                        rest = check_rows[j, word]
-                        if word == RECENT:
-                            rest &= ~np.uint64((1 << PLANE_BITS) - 1)
-                        while rest != 0:
-                            at = 64 * (word - RECENT) + np.int64(trailing_zeros(rest))
-                            recent_patterns[at - PLANE_BITS] |= 1 << j
-                            rest &= rest - one
-                transpose(square)
-                tabulate(square, check_table)
-                candidates = checks
-                for j in range(checks):
-                    effects[j] = zero
-                    ranks[j] = check_ranks[j]
-                    patterns[j] = 1 << j
-                for a in range(recent - 1, -1, -1):
-                    effect = recent_effects[a + PLANE_BITS]
-                    if recent_patterns[a] or (exact and effect != 0):
-                        effects[candidates] = effect
-                        ranks[candidates] = recent_ranks[a]
-                        patterns[candidates] = recent_patterns[a]
-                        candidates += 1
-                free = 0
-                for a in range(old):
-                    pattern = np.int64(image(check_table, old_effects[a]))
-                    if pattern:
-                        effects[candidates] = image(table, old_effects[a])
-                        ranks[candidates] = old_ranks[a]
-                        patterns[candidates] = pattern
-                        candidates += 1
-                    else:
-                        old_effects[free] = old_effects[a]
-                        old_ranks[free] = old_ranks[a]
-                        free += 1
-                old = free
-                if not exact:
-                    stamp += 1
-                    candidates = drop_equals(
-                        effects, ranks, patterns, candidates, same, same_stamps, stamp
-                    )
-                    link_candidates(
-                        patterns, candidates, checks, first_of, following, members, sizes
-                    )
-                for q in range(planes):
-                    violated = np.int64(0)
-                    for j in range(checks):
-                        bit = (check_rows[j, RECENT] >> np.uint64(q)) & one
-                        violated |= np.int64(bit) << j
-                    for h in range(counts[q]):
-                        syndromes[h] = violated ^ np.int64(image(check_table, states[q, h]))
-                    move_states(table, states[q], counts[q])
-                    if exact:
-                        counts[q], used[q], pools[q] = branch_all(
-                            states[q], costs[q], ends[q], syndromes, counts[q],
-                            effects, ranks, patterns, candidates, pools[q], used[q], places,
-                            new_states, new_costs, new_ends,
-                        )  # fmt: skip
-                    else:
-                        stamp += 1
-                        counts[q], used[q] = branch_few(
-                            states[q], ends[q], syndromes, counts[q],
-                            effects, ranks, patterns, first_of, following, members, sizes,
-                            pools[q], used[q], keys, stamps, stamp, new_states, new_ends,
-                        )  # fmt: skip
-                    for h in range(counts[q]):
-                        states[q, h] = new_states[h]
-                        costs[q, h] = new_costs[h]
-                        ends[q, h] = new_ends[h]
-                    if used[q] + batch > len(pools[q]):
-                        used[q] = collect(pools[q], used[q], ends[q], counts[q])
-                        if 2 * (used[q] + batch) > len(pools[q]):
-                            larger = np.empty((2 * len(pools[q]), 2), dtype=np.int32)
-                            larger[: used[q]] = pools[q][: used[q]]
-                            pools[q] = larger
-                if not exact:
-                    unlink_candidates(patterns, candidates, first_of)
+            survivors = search.make_room(survivors, _batch(beam, len(step.checks)))
+            _find_syndromes(step, outcome, survivors, q, state.branches)
+            _move(outcome, survivors, q)
+            if exact:
+                survivors = search.branch_all(survivors, q, candidates, state.branches)
             else:
-                for q in range(planes):
-                    move_states(table, states[q], counts[q])
-            if not exact:
-                kept = 0
-                for a in range(max(0, old + recent - history), old):
-                    old_effects[kept] = image(table, old_effects[a])
-                    old_ranks[kept] = old_ranks[a]
-                    kept += 1 if old_effects[kept] != 0 else 0
-                for a in range(recent):
-                    if recent_patterns[a] == 0:
-                        old_effects[kept] = recent_effects[a + PLANE_BITS]
-                        old_ranks[kept] = recent_ranks[a]
-                        kept += 1 if old_effects[kept] != 0 else 0
-                old = kept
-            recent = 0
-            checks = 0
-        pivots = retire(system, columns, pivots, place, n_in, retired[t])
+                search.branch_few(survivors, q, candidates, state.branches)
+        if not exact:
+            search.unlink(candidates)
+    else:
+        for q in range(planes):
+            _move(outcome, survivors, q)
+    if not exact:
+        _remember(step, outcome, state.history)
+    step.n_checks[0] = 0
+    step.n_recent[0] = 0
+    return survivors
 
-    for q in range(planes):
-        best = 0
-        for h in range(counts[q]):
-            if costs[q, h] < costs[q, best]:
-                best = h
-        node = ends[q, best]
-        while node >= 0:
-            wanted[pools[q][node, 1]] ^= np.uint8(1 << q)
-            node = pools[q][node, 0]
+
+@njit(cache=True, nogil=True)
+def _read_system(system, outcome):
+    """What state bits and recent care bits have become; the system forgets them.
+
+    From now on the right-hand sides are the state.
+    """
+    equations, square = system.equations, outcome.square
+    pivots = system.pivots[0]
+    one = np.uint64(1)
+    for word in range(STATE, WORDS):
+        for p in range(64):
+            square[p] = np.uint64(0)
+            if (pivots >> np.uint64(p)) & one:
+                square[p] = equations[p, word]
+                equations[p, word] = one << np.uint64(p) if word == STATE else np.uint64(0)
+                if word == RECENT:
+                    equations[p, word] = square[p] & np.uint64((1 << PLANE_BITS) - 1)
+        transpose(square)
+        if word == STATE:
+            tabulate(square, outcome.states)
+        else:
+            outcome.effects[64 * (word - RECENT) : 64 * (word - RECENT + 1)] = square
+
+
+@njit(cache=True, nogil=True)
+def _read_checks(step, outcome):
+    """Which state bits and which recent care bits take part in each check."""
+    square, patterns = outcome.square, outcome.patterns
+    square[:] = 0
+    for j in range(step.n_checks[0]):
+        square[j] = step.checks[j, STATE]
+        for word in range(RECENT, WORDS):
+            rest = step.checks[j, word]
+            if word == RECENT:
+                rest &= ~np.uint64((1 << PLANE_BITS) - 1)
+            while rest != 0:
+                at = 64 * (word - RECENT) + np.int64(trailing_zeros(rest))
+                patterns[at - PLANE_BITS] |= 1 << j
+                rest &= rest - np.uint64(1)
+    transpose(square)
+    tabulate(square, outcome.syndromes)
+
+
+@njit(cache=True, nogil=True)
+def _list_candidates(step, outcome, history, candidates, exact):
+    """All care bits that take part in a check of the step: checks, recent ones, older ones.
+
+    The older ones leave the history. If `exact`, also recent ones that only change the state.
+    """
+    candidates.n_candidates[0] = 0
+    for j in range(step.n_checks[0]):
+        search.add_candidate(candidates, np.uint64(0), 1 << j, step.check_ranks[j])
+    for a in range(step.n_recent[0] - 1, -1, -1):
+        effect, pattern = outcome.effects[PLANE_BITS + a], outcome.patterns[a]
+        if pattern or (exact and effect != 0):
+            search.add_candidate(candidates, effect, pattern, step.recent_ranks[a])
+    kept = 0
+    for a in range(history.n_bits[0]):
+        effect, rank = history.effects[a], history.ranks[a]
+        pattern = np.int64(image(outcome.syndromes, effect))
+        if pattern:
+            search.add_candidate(candidates, image(outcome.states, effect), pattern, rank)
+        else:
+            history.effects[kept] = effect
+            history.ranks[kept] = rank
+            kept += 1
+    history.n_bits[0] = kept
+
+
+@njit(cache=True, nogil=True)
+def _find_syndromes(step, outcome, survivors, q, branches):
+    """The checks that each hypothesis of plane q violates."""
+    violated = np.int64(0)
+    for j in range(step.n_checks[0]):
+        side = step.checks[j, RECENT] >> np.uint64(q)
+        violated |= np.int64(side & np.uint64(1)) << j
+    for h in range(survivors.counts[q]):
+        state = survivors.states[q, h]
+        branches.syndromes[h] = violated ^ np.int64(image(outcome.syndromes, state))
+
+
+@njit(cache=True, nogil=True)
+def _move(outcome, survivors, q):
+    """Carry the states of plane q over to the present pivots."""
+    states = survivors.states[q]
+    for h in range(survivors.counts[q]):
+        states[h] = image(outcome.states, states[h])
+
+
+@njit(cache=True, nogil=True)
+def _remember(step, outcome, history):
+    """Carry the history over to the present state, without those that no longer matter.
+
+    Recent care bits that took part in no check are added; the newest `limit` are kept.
+    """
+    effects, ranks = history.effects, history.ranks
+    old, recent = history.n_bits[0], step.n_recent[0]
+    kept = 0
+    for a in range(max(0, old + recent - history.limit), old):
+        effects[kept] = image(outcome.states, effects[a])
+        ranks[kept] = ranks[a]
+        kept += 1 if effects[kept] != 0 else 0
+    for a in range(recent):
+        if outcome.patterns[a] == 0:
+            effects[kept] = outcome.effects[PLANE_BITS + a]
+            ranks[kept] = step.recent_ranks[a]
+            kept += 1 if effects[kept] != 0 else 0
+    history.n_bits[0] = kept

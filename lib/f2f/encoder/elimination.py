@@ -5,29 +5,26 @@ numbered in time: bit b of input vector t is variable v = t*n_in + b, and block 
 t*n_in … t*n_in + window - 1. A machine word holds variable v at bit v mod 64, whatever the block,
 so nothing shifts as blocks pass; a decoder row is only rotated left by t*n_in.
 
-The system is kept *fully reduced*, with the oldest variable of each equation as its pivot, so an
+The `System` is kept *fully reduced*, with the oldest variable of each equation as its pivot, so an
 equation stays in the system exactly as long as its pivot is in the window. Because no equation
 holds the pivot of another, the set of equations that a new row must be added to is known at once,
-``combo = row & pivots``, and what remains of the row has non-pivot variables only. Two cases:
+``combo = row & pivots``, and what remains of the row has non-pivot variables only (`reduce_row`).
+Two cases:
 
 * something remains: its oldest variable becomes a pivot and is cleared from the equations that hold
-  it, ``column``; the right-hand sides w (bit p belongs to pivot p) change by
+  it, ``column`` (`insert`); the right-hand sides w (bit p belongs to pivot p) change by
   ``w ^= b·(column | 1 << pivot)`` where ``b = parity(w & combo) ^ target``;
 * nothing remains: the row is a *check*, satisfied or not whatever the unknowns will be.
 
-The pairs (combo, column | pivot) of all rows, the *log* (the second is 0 for a check), say all
-there is to know about right-hand sides: `replay` follows other targets without reducing again.
-Equations whose pivot leaves the window are final; `substitute` solves them from the newest
-variable to the oldest.
-
-An equation of the system is WORDS words: its variables; then, for whoever needs to know what its
-right-hand side is made of (`f2f.encoder.beam`), the state bits in it; then the recent rows in it, whose
-lowest byte is the right-hand sides of up to eight planes.
+The `Log` of the pairs (combo, column | pivot) of all rows says all there is to know about
+right-hand sides: `replay` follows other targets without reducing again. Equations whose pivot
+leaves the window are final (`retire`); `substitute` solves them from the newest variable to the
+oldest.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
@@ -35,6 +32,7 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 from f2f.base.intrinsics import popcount, trailing_zeros
+from f2f.encoder.words import rotate_left
 
 WORDS = 8  # of an equation
 VARIABLES, STATE, RECENT = 0, 1, 2  # word numbers; RECENT words go on to the end
@@ -42,20 +40,94 @@ PLANE_BITS = 8  # lowest bits of word RECENT
 MAX_RECENT = 64 * (WORDS - RECENT) - PLANE_BITS
 ACCUMULATOR = 64  # number of the scratch equation behind those of the 64 pivots
 
+
+class Segment(NamedTuple):
+    """The care bits of consecutive blocks, and the input vectors that are given before them.
+
+    Attributes
+    ----------
+    care : ndarray of int64, (k,)
+        Their positions in the plane, increasing.
+    target : ndarray of uint8, (k,)
+        Their wanted bits, bit q for plane q. Bits that are given up are flipped here.
+    rows : ndarray of uint64, (n_out,)
+        `f2f.decoder.decoder.Decoder.rows`.
+    n_in, n_out : int
+        Bits of an input vector and of a block.
+    first : int
+        Number of the first block, and of the first input vector that it sees.
+    vectors : int
+        Input vectors that the blocks see: one a block and n_s more.
+    known : int
+        How many of these, the first, are given: n_s, or 0 at the start of the plane.
+    words : ndarray of uint64, (planes,)
+        The given vectors of each plane as words of variables, see `window_words`.
+    """
+
+    care: np.ndarray
+    target: np.ndarray
+    rows: np.ndarray
+    n_in: int
+    n_out: int
+    first: int
+    vectors: int
+    known: int
+    words: np.ndarray
+
+
+class System(NamedTuple):
+    """The fully reduced equations whose pivot is in the window.
+
+    Attributes
+    ----------
+    equations : ndarray of uint64, (65, WORDS)
+        Row p is the equation with pivot p, if there is one; row ACCUMULATOR is scratch. Word
+        VARIABLES holds the variables. The others say what the right-hand side is made of, for
+        whoever needs to know (`f2f.encoder.beam`): word STATE the state bits in it, and from word
+        RECENT on the right-hand sides of up to PLANE_BITS planes, then the recent care bits in it.
+    columns : ndarray of uint64, (64,)
+        For each variable that is not a pivot the equations that hold it, bit p for pivot p.
+    pivots : ndarray of uint64, (1,)
+        Bit p is set if there is an equation with pivot p.
+    """
+
+    equations: np.ndarray
+    columns: np.ndarray
+    pivots: np.ndarray
+
+
+class Log(NamedTuple):
+    """What elimination has done to the rows of a segment, whatever their right-hand sides.
+
+    Attributes
+    ----------
+    combos : ndarray of uint64, (k,)
+        The equations that care bit i was added to, bit p for pivot p.
+    changes : ndarray of uint64, (k,)
+        The equations whose right-hand sides change with that of care bit i; 0 for a check.
+    retired : ndarray of uint64, (vectors, n_in)
+        The variables of the equation whose pivot is bit b of vector t; 0 where it is free.
+    """
+
+    combos: np.ndarray
+    changes: np.ndarray
+    retired: np.ndarray
+
+
 _I64 = ir.IntType(64)
-_LANES = 4
+_LANES = 8
 _VECTOR = ir.VectorType(_I64, _LANES)
 
 
 def _over_equations(
     spread: bool, context: Any, builder: Any, signature: Any, arguments: Any
 ) -> Any:
-    """Loop over the equations in `mask`, with the accumulator in registers.
+    """LLVM of a loop over the equations in `mask`, with the accumulator in registers.
 
-    spread: add the accumulator to each of them; else add each of them to the accumulator.
+    If `spread`, the accumulator is added to each of them; else each of them to the accumulator.
     """
-    system, mask = arguments
-    data = context.make_array(signature.args[0])(context, builder, system).data
+    equations, mask = arguments
+    data = context.make_array(signature.args[0])(context, builder, equations).data
 
     def vectors(number: Any) -> list[Any]:
         first = builder.mul(number, ir.Constant(_I64, WORDS))
@@ -100,93 +172,161 @@ def _over_equations(
 
 
 @intrinsic
-def gather(typingctx, system, mask):
-    """Add the equations in `mask` to the accumulator; system is uint64 (65, WORDS)."""
+def gather(typingctx, equations, mask):
+    """Add the equations in `mask` to the accumulator; equations as those of a `System`."""
 
     def codegen(context, builder, signature, arguments):
         return _over_equations(False, context, builder, signature, arguments)
 
-    return types.void(system, types.uint64), codegen
+    return types.void(equations, types.uint64), codegen
 
 
 @intrinsic
-def spread(typingctx, system, mask):
+def spread(typingctx, equations, mask):
     """Add the accumulator to the equations in `mask`."""
 
     def codegen(context, builder, signature, arguments):
         return _over_equations(True, context, builder, signature, arguments)
 
-    return types.void(system, types.uint64), codegen
+    return types.void(equations, types.uint64), codegen
 
 
-@njit(cache=True, nogil=True, inline="always")
-def rotate_left(word, count):
-    """The 64-bit word rotated left by 0 <= count < 64."""
-    return (word << np.uint64(count)) | (word >> np.uint64((64 - count) & 63))
+@njit(cache=True, nogil=True)
+def start_system(segment):
+    """The system in which every variable of the given input vectors is a pivot by itself."""
+    # Each equation is to lie in one cache line.
+    space = np.zeros((ACCUMULATOR + 2) * WORDS, dtype=np.uint64)
+    start = (-space.ctypes.data & 63) >> 3
+    equations = space[start : start + (ACCUMULATOR + 1) * WORDS].reshape((ACCUMULATOR + 1, WORDS))
+    system = System(
+        equations,
+        np.zeros(64, dtype=np.uint64),
+        np.zeros(1, dtype=np.uint64),
+    )
+    one = np.uint64(1)
+    for v in range(segment.known * segment.n_in):
+        at = (segment.first * segment.n_in + v) & 63
+        system.pivots[0] |= one << np.uint64(at)
+        system.equations[at, VARIABLES] = one << np.uint64(at)
+        for q in range(len(segment.words)):
+            bit = (segment.words[q] >> np.uint64(at)) & one
+            system.equations[at, RECENT] |= bit << np.uint64(q)
+    return system
 
 
-@njit(cache=True, nogil=True, inline="always")
-def insert(system, columns, pivots, place):
+@njit(cache=True, nogil=True, forceinline=True)
+def reduce_row(system, row, target):
+    """Make a row with its right-hand sides the accumulator, and free it of pivots.
+
+    Returns the equations that were added to it, bit p for pivot p.
+    """
+    accumulator = system.equations[ACCUMULATOR]
+    combo = row & system.pivots[0]
+    accumulator[VARIABLES] = row
+    for word in range(STATE, WORDS):
+        accumulator[word] = np.uint64(0)
+    accumulator[RECENT] = np.uint64(target)
+    gather(system.equations, combo)
+    return combo
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def insert(system, place):
     """Put the accumulator, not 0 and free of pivots, into the system.
 
-    columns: uint64 (64,), for each non-pivot variable the equations that hold it. place: bit of the
-    oldest variable of the window. Returns the pivots and the change of right-hand sides.
+    Parameters
+    ----------
+    system : System
+    place : int
+        Bit of the oldest variable of the window.
+
+    Returns
+    -------
+    uint64
+        The equations whose right-hand sides change with that of the accumulator.
     """
     one = np.uint64(1)
-    row = system[ACCUMULATOR, VARIABLES]
+    equations, columns = system.equations, system.columns
+    row = equations[ACCUMULATOR, VARIABLES]
     oldest = np.int64(trailing_zeros(rotate_left(row, (64 - place) & 63)))
     pivot = (oldest + place) & 63
     bit = one << np.uint64(pivot)
     column = columns[pivot]
-    spread(system, column)
+    spread(equations, column)
     for word in range(WORDS):
-        system[pivot, word] = system[ACCUMULATOR, word]
+        equations[pivot, word] = equations[ACCUMULATOR, word]
     change = column | bit
     columns[pivot] = np.uint64(0)
     rest = row & ~bit
     while rest != 0:
         columns[trailing_zeros(rest)] ^= change
         rest &= rest - one
-    return pivots | bit, change
+    system.pivots[0] |= bit
+    return change
 
 
-@njit(cache=True, nogil=True, inline="always")
-def retire(system, columns, pivots, place, n_in, retired):
-    """Take out the equations whose pivot leaves the window; returns the other pivots.
+@njit(cache=True, nogil=True, forceinline=True)
+def retire(system, place, retired):
+    """Take out the equations whose pivot leaves the window with the vector at bit `place`.
 
-    retired: uint64 (n_in,), receives the variables of each, 0 where a variable is free.
+    Their variables go into `retired`, uint64 (n_in,), 0 where a variable is free.
     """
     one = np.uint64(1)
+    n_in = len(retired)
+    pivots = system.pivots[0]
     for b in range(n_in):
         at = (place + b) & 63
         if (pivots >> np.uint64(at)) & one:
-            retired[b] = system[at, VARIABLES]
+            retired[b] = system.equations[at, VARIABLES]
         else:
             retired[b] = np.uint64(0)
     stay = ~rotate_left((one << np.uint64(n_in)) - one, place)
+    columns = system.columns
     for at in range(64):
         columns[at] &= stay
-    return pivots & stay
+    system.pivots[0] = pivots & stay
 
 
 @njit(cache=True, nogil=True)
-def window_words(inputs, n_in, first, count, words):
-    """Words of variables, words[q] for plane q, of inputs[:count]; inputs[0] has number first."""
-    for q in range(inputs.shape[1]):
-        words[q] = np.uint64(0)
-        for t in range(count):
+def window_words(inputs, n_in, first):
+    """Input vectors as words of variables.
+
+    Parameters
+    ----------
+    inputs : ndarray of uint8, (vectors, planes)
+        At most 64 // n_in vectors.
+    n_in : int
+    first : int
+        Number of inputs[0].
+
+    Returns
+    -------
+    ndarray of uint64, (planes,)
+        Bit v mod 64 of word q is variable v of plane q.
+    """
+    words = np.zeros(inputs.shape[1], dtype=np.uint64)
+    for q in range(len(words)):
+        for t in range(len(inputs)):
             words[q] |= rotate_left(np.uint64(inputs[t, q]), ((first + t) * n_in) & 63)
+    return words
 
 
 @njit(cache=True, nogil=True)
-def replay(log, care, target, n_in, n_out, first, words, inputs):
-    """Follow the right-hand sides of care rows through their log, up to retirement.
+def replay(segment, log, inputs):
+    """Follow the right-hand sides of the care bits through their log, up to retirement.
 
-    log: uint64 (k, 2). care: int64 (k,), positions. target: uint8 (k,), bit q for plane q.
-    first: number of the first vector. words: uint64 (planes,), right-hand sides at the start.
-    inputs: uint8 (vectors, planes), receives the right-hand side of variable v where v will be.
+    Parameters
+    ----------
+    segment : Segment
+        With the targets that the care bits are to have.
+    log : Log
+    inputs : ndarray of uint8, (vectors, planes)
+        Receives the right-hand side of variable v where v will be.
     """
     planes = inputs.shape[1]
+    n_in, n_out, first = segment.n_in, segment.n_out, segment.first
+    care, target, combos, changes = segment.care, segment.target, log.combos, log.changes
+    words = segment.words.copy()
     one = np.uint64(1)
     field = (one << np.uint64(n_in)) - one
     i = 0
@@ -194,8 +334,8 @@ def replay(log, care, target, n_in, n_out, first, words, inputs):
     for t in range(len(inputs)):
         end = (first + t + 1) * n_out
         while i < k and care[i] < end:
-            combo = log[i, 0]
-            change = log[i, 1]
+            combo = combos[i]
+            change = changes[i]
             wanted = np.uint64(target[i])
             if change != 0:
                 for q in range(planes):
@@ -210,13 +350,20 @@ def replay(log, care, target, n_in, n_out, first, words, inputs):
 
 
 @njit(cache=True, nogil=True)
-def substitute(retired, n_in, first, inputs):
+def substitute(retired, first, inputs):
     """Solve the retired equations, newest first; variables without an equation become 0.
 
-    retired: uint64 (vectors, n_in), the equation whose pivot is bit b of vector t, 0 if it is free.
-    inputs: uint8 (vectors, planes), right-hand sides in, solution out; vector 0 has number first.
+    Parameters
+    ----------
+    retired : ndarray of uint64, (vectors, n_in)
+        See `Log`.
+    first : int
+        Number of vector 0.
+    inputs : ndarray of uint8, (vectors, planes)
+        Right-hand sides in, solution out.
     """
     vectors, planes = inputs.shape
+    n_in = retired.shape[1]
     one = np.uint64(1)
     words = np.zeros(planes, dtype=np.uint64)
     field = (one << np.uint64(n_in)) - one
@@ -233,44 +380,3 @@ def substitute(retired, n_in, first, inputs):
                 words[q] = (words[q] & ~bit) | (value << at)
         for q in range(planes):
             inputs[t, q] = np.uint8(rotate_left(words[q], (64 - place) & 63) & field)
-
-
-@njit(cache=True, nogil=True)
-def transpose(square):
-    """Transpose a 64×64 bit matrix, uint64 (64,), bit j of word i, in place."""
-    mask = np.uint64(0x00000000FFFFFFFF)
-    step = 32
-    while step:
-        shift = np.uint64(step)
-        i = 0
-        while i < 64:
-            swap = ((square[i] >> shift) ^ square[i + step]) & mask
-            square[i] ^= swap << shift
-            square[i + step] ^= swap
-            i = (i + step + 1) & ~step
-        step >>= 1
-        mask ^= mask << np.uint64(step)
-
-
-@njit(cache=True, nogil=True)
-def tabulate(columns, table):
-    """Tables of the linear map whose columns are uint64 (64,), a byte of its argument at a time."""
-    for group in range(8):
-        base = 256 * group
-        table[base] = np.uint64(0)
-        for b in range(8):
-            half = 1 << b
-            column = columns[8 * group + b]
-            for y in range(half):
-                table[base + half + y] = table[base + y] ^ column
-
-
-@njit(cache=True, nogil=True, inline="always")
-def image(table, word):
-    """The linear map in uint64 (2048,) tables, applied to a word."""
-    byte = np.uint64(255)
-    result = table[word & byte]
-    for group in range(1, 8):
-        at = np.uint64(256 * group) + ((word >> np.uint64(8 * group)) & byte)
-        result ^= table[at]
-    return result

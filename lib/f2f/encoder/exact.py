@@ -24,18 +24,22 @@ Paper symbols: N_in = `n_in`, N_out = `n_out`, N_s = `n_s`, x_t = ``inputs[t + n
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
 from f2f.base import validate
+from f2f.base.intrinsics import borrowed, popcount
 from f2f.decoder.decoder import Decoder
 from f2f.encoder import minplus
 
 MAX_STATE_BITS = 16
 MAX_REFERENCE_WINDOW = 16
 TABLE_MEMORY = 1 << 28  # bytes of cost tables kept at a time
+# _PARITY[x, y] = parity(x & y) of two bytes
+_PARITY = (np.bitwise_count(np.arange(256)[:, None] & np.arange(256)) & 1).astype(np.uint8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,9 +48,15 @@ class Trellis:
 
     A state is the last n_s vectors, a window those and the new one, both with the oldest vector in
     the low bits: window W leads from state W mod 2**(n_in*n_s) to state W >> n_in.
-    unmatched: int64 (l, 2**window), wrong care bits of block t if its window is W. cost: int64
-    (l+1, states), fewest unmatched care bits of any way into a state before block t. oldest: int64
-    (l, states), the back pointer: x_{t-n_s} on the best way into a state after block t.
+
+    Attributes
+    ----------
+    unmatched : ndarray of int64, (l, 2**window)
+        Wrong care bits of block t if its window is W.
+    cost : ndarray of int64, (l+1, states)
+        Fewest unmatched care bits of any way into a state before block t.
+    oldest : ndarray of int64, (l, states)
+        The back pointer: x_{t-n_s} on the best way into a state after block t.
     """
 
     unmatched: np.ndarray
@@ -63,9 +73,47 @@ class Trellis:
         return np.array(vectors, dtype=np.uint8)
 
 
-def reference_trellis(target: np.ndarray, care: np.ndarray, decoder: Decoder) -> Trellis:
-    """The forward pass of Algorithm 3; arguments and errors as `encode_reference`."""
-    target, care = _check_plane(target, care)
+class Plane(NamedTuple):
+    """What is to be encoded, and the decoder that it is encoded for.
+
+    Attributes
+    ----------
+    target, care_mask : ndarray of uint8, (n,)
+        0/1.
+    rows : ndarray of uint64, (n_out,)
+        `Decoder.rows`.
+    columns : ndarray of int64, (n_out, window)
+        The matrix, its columns in the order of a, m, c of `f2f.encoder.minplus`.
+    n_in, n_out, n_s : int
+    """
+
+    target: np.ndarray
+    care_mask: np.ndarray
+    rows: np.ndarray
+    columns: np.ndarray
+    n_in: int
+    n_out: int
+    n_s: int
+
+
+def reference_trellis(target: np.ndarray, care_mask: np.ndarray, decoder: Decoder) -> Trellis:
+    """The forward pass of Algorithm 3.
+
+    Parameters
+    ----------
+    target, care_mask, decoder
+        As of `encode_reference`.
+
+    Returns
+    -------
+    Trellis
+
+    Raises
+    ------
+    ValueError
+        As `encode_reference`.
+    """
+    target, care_mask = _check_plane(target, care_mask)
     if decoder.window > MAX_REFERENCE_WINDOW:
         raise ValueError(
             "decoder must have a window (n_s+1)*n_in of at most "
@@ -79,7 +127,7 @@ def reference_trellis(target: np.ndarray, care: np.ndarray, decoder: Decoder) ->
     oldest = np.empty((blocks, states), dtype=np.int64)
     for t in range(blocks):
         block = slice(t * decoder.n_out, (t + 1) * decoder.n_out)
-        wanted, cared = target[block], care[block] == 1
+        wanted, cared = target[block], care_mask[block] == 1
         unmatched[t] = ((outputs[:, : len(wanted)] != wanted) & cared).sum(1)
         through = cost[t, windows % states] + unmatched[t]
         # Row s: the 2**n_in windows that lead into state s, by their oldest vector.
@@ -88,35 +136,75 @@ def reference_trellis(target: np.ndarray, care: np.ndarray, decoder: Decoder) ->
     return Trellis(unmatched, cost, oldest)
 
 
-def encode_reference(target: np.ndarray, care: np.ndarray, decoder: Decoder) -> np.ndarray:
+def encode_reference(target: np.ndarray, care_mask: np.ndarray, decoder: Decoder) -> np.ndarray:
     """Algorithm 3 as written, for any n_s and windows of at most 16 bits.
 
-    target, care: 0/1 (n,); target matters only where care is 1. Returns the inputs, uint8
-    (l + n_s,), oldest first; none if n = 0. Raises `ValueError` for other values, unequal lengths
-    or a wider window. Takes O(l · 2^(n_in(n_s+1)) · n_out) time.
+    Takes O(l · 2^(n_in(n_s+1)) · n_out) time.
+
+    Parameters
+    ----------
+    target : ndarray of 0/1, (n,)
+        The wanted bits; they matter only where care_mask is 1.
+    care_mask : ndarray of 0/1 or bool, (n,)
+    decoder : Decoder
+
+    Returns
+    -------
+    ndarray of uint8, (l + n_s,)
+        The inputs, oldest first; none if n = 0.
+
+    Raises
+    ------
+    ValueError
+        For other values, unequal lengths or a wider window.
+
+    Examples
+    --------
+    >>> decoder = Decoder(n_in=2, n_out=5, n_s=1, seed=1)
+    >>> target, care_mask = np.array([1, 0, 0, 1, 1, 0]), np.array([1, 0, 1, 0, 0, 1])
+    >>> inputs = encode_reference(target, care_mask, decoder)
+    >>> len(inputs), bool((decoder.decode(inputs, 6) == target)[care_mask == 1].all())
+    (3, True)
     """
-    trellis = reference_trellis(target, care, decoder)
+    trellis = reference_trellis(target, care_mask, decoder)
     if not len(trellis.oldest):
         return np.zeros(0, dtype=np.uint8)
     return trellis.trace(decoder.n_in, decoder.n_s)
 
 
-def encode_viterbi(target: np.ndarray, care: np.ndarray, decoder: Decoder) -> np.ndarray:
+def encode_viterbi(target: np.ndarray, care_mask: np.ndarray, decoder: Decoder) -> np.ndarray:
     """The exact optimum for any decoder with n_in*n_s <= 16.
 
-    target, care: 0/1 (n,); target matters only where care is 1. Returns the inputs, uint8
-    (l + n_s,), oldest first; none if n = 0. Raises `ValueError` for other values, unequal lengths
-    or n_in*n_s > 16. Algorithm and memory: see the module.
+    Algorithm and memory: see the module.
 
+    Parameters
+    ----------
+    target : ndarray of 0/1, (n,)
+        The wanted bits; they matter only where care_mask is 1.
+    care_mask : ndarray of 0/1 or bool, (n,)
+    decoder : Decoder
+
+    Returns
+    -------
+    ndarray of uint8, (l + n_s,)
+        The inputs, oldest first; none if n = 0.
+
+    Raises
+    ------
+    ValueError
+        For other values, unequal lengths or n_in*n_s > 16.
+
+    Examples
+    --------
     >>> rng = np.random.default_rng(0)
-    >>> target, care = rng.integers(0, 2, 400), rng.random(400) < 0.1
+    >>> target, care_mask = rng.integers(0, 2, 400), rng.random(400) < 0.1
     >>> decoder = Decoder(n_in=8, n_out=80, n_s=1)
-    >>> inputs = encode_viterbi(target, care, decoder)
-    >>> wrong = (decoder.decode(inputs, 400) != target) & care
+    >>> inputs = encode_viterbi(target, care_mask, decoder)
+    >>> wrong = (decoder.decode(inputs, 400) != target) & care_mask
     >>> len(inputs), int(wrong.sum())
     (6, 0)
     """
-    target, care = _check_plane(target, care)
+    target, care_mask = _check_plane(target, care_mask)
     n, n_in, n_s = len(target), decoder.n_in, decoder.n_s
     if n_in * n_s > MAX_STATE_BITS:
         raise ValueError(
@@ -126,14 +214,9 @@ def encode_viterbi(target: np.ndarray, care: np.ndarray, decoder: Decoder) -> np
     inputs = np.zeros(decoder.n_vectors(n), dtype=np.uint8)
     if n == 0:
         return inputs
+    plane = Plane(target, care_mask, decoder.rows, _columns(decoder), n_in, decoder.n_out, n_s)
     blocks, states = decoder.n_blocks(n), 1 << n_in * n_s
-    # Costs stay below the care bits of n_s + 1 blocks in a row (see f2f.encoder.minplus).
-    per_block = np.add.reduceat(care, np.arange(0, n, decoder.n_out), dtype=np.int64)
-    total = np.concatenate([np.zeros(n_s + 1, dtype=np.int64), np.cumsum(per_block)])
-    highest = int((total[n_s + 1 :] - total[: -n_s - 1]).max())
-    dtype = np.dtype(np.uint8 if highest <= 255 else np.uint32)
-
-    columns = _columns(decoder)
+    dtype = _cost_dtype(care_mask, decoder)
     length = states + minplus.PAD
     table_bytes = length * dtype.itemsize
     if (blocks + 1) * table_bytes <= TABLE_MEMORY:
@@ -143,13 +226,12 @@ def encode_viterbi(target: np.ndarray, care: np.ndarray, decoder: Decoder) -> np
     tables = np.zeros((segment + 1, length), dtype=dtype)
     starts = range(0, blocks, segment)
     kept = np.zeros((len(starts), length), dtype=dtype)
-    plane = (target, care, decoder.n_out)
     # Forwards through all segments, then backwards, each but the last computed once more.
     for i, first in enumerate(starts):
         tables[0] = kept[i]
         count = min(segment, blocks - first)
         if n_s:
-            _forward(*plane, columns, n_in, n_s, first, count, tables)
+            _forward(plane, first, count, tables)
         if i + 1 < len(starts):
             kept[i + 1] = tables[count]
     state = int(tables[count, :states].argmin())
@@ -159,14 +241,28 @@ def encode_viterbi(target: np.ndarray, care: np.ndarray, decoder: Decoder) -> np
         count = min(segment, blocks - first)
         if n_s and i + 1 < len(starts):
             tables[0] = kept[i]
-            _forward(*plane, columns, n_in, n_s, first, count, tables)
-        _trace(*plane, decoder.rows, _PARITY, n_in, n_s, first, count, tables, inputs)
+            _forward(plane, first, count, tables)
+        _trace(plane, first, count, tables, inputs)
     return inputs
 
 
-def _check_plane(target: np.ndarray, care: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _check_plane(target: np.ndarray, care_mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both as contiguous uint8."""
     target = validate.bits("target", target)
-    return target, validate.bits("care", care, len(target))
+    return target, validate.bits("care_mask", care_mask, len(target))
+
+
+def _cost_dtype(care_mask: np.ndarray, decoder: Decoder) -> np.dtype:
+    """The narrowest type of cost tables that cannot overflow.
+
+    Costs stay below the care bits of n_s + 1 blocks in a row (see `f2f.encoder.minplus`).
+    """
+    starts = np.arange(0, len(care_mask), decoder.n_out)
+    per_block = np.add.reduceat(care_mask, starts, dtype=np.int64)
+    together = decoder.n_s + 1
+    total = np.concatenate([np.zeros(together, dtype=np.int64), np.cumsum(per_block)])
+    highest = int((total[together:] - total[:-together]).max())
+    return np.dtype(np.uint8 if highest <= 255 else np.uint32)
 
 
 def _columns(decoder: Decoder) -> np.ndarray:
@@ -181,97 +277,100 @@ def _columns(decoder: Decoder) -> np.ndarray:
     return np.ascontiguousarray(by_age[:, order].reshape(decoder.n_out, -1), dtype=np.int64)
 
 
-# _PARITY[x, y] = parity(x & y) of two bytes
-_PARITY = (np.bitwise_count(np.arange(256)[:, None] & np.arange(256)) & 1).astype(np.uint8)
-
-
 @njit(cache=True, nogil=True)
-def _care_rows(target, care, n_out, t, found):
+def _care_rows(plane, t, found):
     """Number of care rows of block t; they go into found, int64 (n_out,)."""
-    start = t * n_out
+    start = t * plane.n_out
+    care_mask = plane.care_mask
     k = 0
-    for r in range(min(n_out, len(target) - start)):
-        if care[start + r]:
+    for r in range(min(plane.n_out, len(care_mask) - start)):
+        if care_mask[start + r]:
             found[k] = r
             k += 1
     return k
 
 
 @njit(cache=True, nogil=True)
-def _convolve(target, columns, n_in, n_s, start, found, k, cost, new, scratch):
-    """A step by `minplus.convolve_step`: row found[q] of the block is bit q of the vectors."""
-    width = 1 << n_in * (n_s - 1)
+def _terms(plane, t, found):
+    """`minplus.Terms` of k-bit numbers: care row found[q] of block t is bit q."""
+    n_in, columns = plane.n_in, plane.columns
+    stay = n_in * (plane.n_s - 1)
     words = np.zeros(columns.shape[1], dtype=np.int64)
     wanted = np.int64(0)
-    for q in range(k):
-        wanted |= np.int64(target[start + found[q]]) << q
+    for q in range(len(found)):
+        wanted |= np.int64(plane.target[t * plane.n_out + found[q]]) << q
         for w in range(len(words)):
             words[w] |= columns[found[q], w] << q
     old = np.empty(1 << n_in, dtype=np.int64)
     fresh = np.empty(1 << n_in, dtype=np.int64)
-    mid = np.empty(width, dtype=np.int64)
+    mid = np.empty(1 << stay, dtype=np.int64)
     minplus.span(words[:n_in], 0, old)
-    minplus.span(words[n_in : n_in * n_s], wanted, mid)
-    minplus.span(words[n_in * n_s :], 0, fresh)
-    minplus.convolve_step(cost, new, k, n_in, width, old, mid, fresh, scratch)
+    minplus.span(words[n_in : n_in + stay], wanted, mid)
+    minplus.span(words[n_in + stay :], 0, fresh)
+    return minplus.Terms(old, mid, fresh)
 
 
 @njit(cache=True, nogil=True)
-def _groups(target, columns, n_in, n_s, start, found, k):
-    """old, mid, fresh of `minplus.direct_step`: care rows in groups of eight, one byte each."""
+def _byte_terms(plane, t, found):
+    """`minplus.Terms` of bytes: care row found[q] of block t is bit q mod 8 of group q // 8."""
+    n_in, columns = plane.n_in, plane.columns
+    stay = n_in * (plane.n_s - 1)
+    k = len(found)
     groups = (k + 7) >> 3
     old = np.empty((groups, 1 << n_in), dtype=np.uint8)
     fresh = np.empty((groups, 1 << n_in), dtype=np.uint8)
-    mid = np.empty((groups, 1 << n_in * (n_s - 1)), dtype=np.uint8)
+    mid = np.empty((groups, 1 << stay), dtype=np.uint8)
     words = np.empty(columns.shape[1], dtype=np.uint8)
     for g in range(groups):
         words[:] = 0
         wanted = np.uint8(0)
         for q in range(8 * g, min(8 * g + 8, k)):
-            wanted |= target[start + found[q]] << (q & 7)
+            wanted |= plane.target[t * plane.n_out + found[q]] << (q & 7)
             for w in range(len(words)):
                 words[w] |= columns[found[q], w] << (q & 7)
         minplus.span(words[:n_in], np.uint8(0), old[g])
-        minplus.span(words[n_in : n_in * n_s], wanted, mid[g])
-        minplus.span(words[n_in * n_s :], np.uint8(0), fresh[g])
-    return old, mid, fresh
+        minplus.span(words[n_in : n_in + stay], wanted, mid[g])
+        minplus.span(words[n_in + stay :], np.uint8(0), fresh[g])
+    return minplus.Terms(old, mid, fresh)
 
 
-def _step(target, columns, n_in, n_s, start, found, k, cost, new, scratch):
-    """One step of the programme from table cost to table new, by the cheaper of two ways."""
+def _step(plane, t, found, cost, new, scratch):
+    """One step of the programme from table cost to table new, by the cheaper of two ways.
+
+    found: int64 (k,), the care rows of block t.
+    """
 
 
 @overload(_step)
-def _step_by_dtype(target, columns, n_in, n_s, start, found, k, cost, new, scratch):
+def _step_by_dtype(plane, t, found, cost, new, scratch):
     if cost.dtype == types.uint8:
 
-        def narrow(target, columns, n_in, n_s, start, found, k, cost, new, scratch):
-            if minplus.convolution_pays(k, n_in, n_s):
-                _convolve(target, columns, n_in, n_s, start, found, k, cost, new, scratch)
+        def narrow(plane, t, found, cost, new, scratch):
+            if minplus.convolution_pays(len(found), plane.n_in, plane.n_s):
+                terms = _terms(plane, t, found)
+                minplus.convolve_step(cost, new, terms, len(found), scratch)
             else:
-                old, mid, fresh = _groups(target, columns, n_in, n_s, start, found, k)
-                minplus.direct_step(cost, new, n_in, mid.shape[1], old, mid, fresh)
+                minplus.direct_step(cost, new, _byte_terms(plane, t, found))
 
         return narrow
 
-    def wide(target, columns, n_in, n_s, start, found, k, cost, new, scratch):
-        old, mid, fresh = _groups(target, columns, n_in, n_s, start, found, k)
-        minplus.direct_step_wide(cost, new, n_in, mid.shape[1], old, mid, fresh)
+    def wide(plane, t, found, cost, new, scratch):
+        minplus.direct_step_wide(cost, new, _byte_terms(plane, t, found))
 
     return wide
 
 
 @njit(cache=True, nogil=True)
-def _forward(target, care, n_out, columns, n_in, n_s, first, count, tables):
+def _forward(plane, first, count, tables):
     """tables[i + 1] from tables[i] for blocks first…first+count-1, least cost subtracted."""
-    states = 1 << n_in * n_s
-    found = np.empty(n_out, dtype=np.int64)
-    scratch = np.empty(states + (minplus.LANES << minplus.MAX_CONVOLVE), dtype=np.uint8)
+    plane = borrowed(plane)
+    states = 1 << plane.n_in * plane.n_s
+    found = np.empty(plane.n_out, dtype=np.int64)
+    scratch = minplus.new_scratch(states)
     for i in range(count):
-        t = first + i
-        k = _care_rows(target, care, n_out, t, found)
+        k = _care_rows(plane, first + i, found)
         new = tables[i + 1]
-        _step(target, columns, n_in, n_s, t * n_out, found, k, tables[i], new, scratch)
+        _step(plane, first + i, found[:k], tables[i], new, scratch)
         least = new[0]
         for s in range(states):
             least = min(least, new[s])
@@ -281,10 +380,12 @@ def _forward(target, care, n_out, columns, n_in, n_s, first, count, tables):
 
 
 @njit(cache=True, nogil=True)
-def _trace(target, care, n_out, rows, parity, n_in, n_s, first, count, tables, inputs):
+def _trace(plane, first, count, tables, inputs):
     """Fill inputs[first…first+count-1], given the n_s vectors after them and the cost tables."""
+    plane = borrowed(plane)
+    n_in, n_s = plane.n_in, plane.n_s
     size = 1 << n_in
-    found = np.empty(n_out, dtype=np.int64)
+    found = np.empty(plane.n_out, dtype=np.int64)
     through = np.empty(size, dtype=np.int64)
     for i in range(count - 1, -1, -1):
         t = first + i
@@ -296,13 +397,11 @@ def _trace(target, care, n_out, rows, parity, n_in, n_s, first, count, tables, i
                 m = m << n_in | inputs[t + j]
         for a in range(size):
             through[a] = tables[i, (a << n_in * (n_s - 1)) + m] if n_s else 0
-        for q in range(_care_rows(target, care, n_out, t, found)):
-            row = rows[found[q]]
-            word = row & later
-            for shift in (32, 16, 8, 4, 2, 1):
-                word ^= word >> np.uint64(shift)
-            wanted = np.uint8(word & np.uint64(1)) ^ target[t * n_out + found[q]]
-            wrong = parity[np.int64(row) & (size - 1)]
+        for q in range(_care_rows(plane, t, found)):
+            row = plane.rows[found[q]]
+            wanted = np.uint8(popcount(row & later) & np.uint64(1))
+            wanted ^= plane.target[t * plane.n_out + found[q]]
+            wrong = _PARITY[np.int64(row) & (size - 1)]
             for a in range(size):
                 through[a] += wrong[a] ^ wanted
         inputs[t] = np.argmin(through)

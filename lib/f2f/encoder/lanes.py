@@ -1,23 +1,53 @@
-"""Operations on vectors of 32 bytes that lie in flat uint8 arrays, for the exact encoder.
+"""Operations on vectors that lie in flat arrays, for the exact encoder and the shaper.
 
 Numba vectorises plain loops, yet not these: in-place updates of rows of one array, where it must
 assume overlap, and byte permutations. Each is a function of numba code written as LLVM vector
-operations, for which LLVM finds the instructions of any processor (one AVX2 register, two of
-SSE2 or NEON). Offsets are in bytes and need no alignment; nothing is bounds-checked.
+operations, for which LLVM finds the instructions of any processor (for 32 bytes one AVX2 register,
+two of SSE2 or NEON). Offsets count elements and need no alignment; nothing is bounds-checked.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from f2f.base.intrinsics import I32, I64, V16, V32, byte_pointer, is_bytes, load, store
+from f2f.base.intrinsics import (
+    I8,
+    I32,
+    I64,
+    V16,
+    V32,
+    byte_pointer,
+    is_bytes,
+    load,
+    permute,
+    store,
+)
 
 LANES = 32  # bytes of a vector
+
+
+class GroupSums(NamedTuple):
+    """Sums over groups of care rows, one row of a table from each group, for `least_sums`.
+
+    Attributes
+    ----------
+    tables : ndarray of uint8, flat
+        Of all groups. Sums are taken modulo 256.
+    offsets : ndarray of int64, (count, groups)
+        Where the row of group g for item a begins, but for `shifts`.
+    shifts : ndarray of int64, (groups,)
+        What is XORed to all offsets of a group.
+    """
+
+    tables: np.ndarray
+    offsets: np.ndarray
+    shifts: np.ndarray
 
 
 def _minimum(builder: Any, x: Any, y: Any) -> Any:
@@ -167,26 +197,28 @@ def _make_least_sums(vectors: int) -> Any:
     """Kernel for the least of many sums of table rows, for `vectors` neighbouring vectors."""
 
     @intrinsic
-    def least_sums(typingctx, start, first, step, tables, offsets, shifts, column, out, at):
+    def least_sums(typingctx, sums, column, start, first, step, out, at):
         """out[at + i] = min over a of start[first + a*step] + Σ_g tables[at_ag + column + i].
 
-        at_ag = offsets[a, g] ^ shifts[g]. offsets: int64 (count, groups); shifts: int64 (groups,).
+        at_ag = offsets[a, g] ^ shifts[g], with the fields of `sums`, a `GroupSums`.
         """
-        if not all(is_bytes(array) for array in (start, tables, out)):
+        if not all(is_bytes(array) for array in (sums.types[0], start, out)):
             return None
 
         def codegen(context, builder, signature, arguments):
-            start, first, step, tables, offsets, shifts, column, out, at = arguments
-            rows = context.make_array(signature.args[4])(context, builder, offsets)
+            sums, column, start, first, step, out, at = arguments
+            kinds = signature.args[0].types
+            tables, offsets, shifts = (builder.extract_value(sums, i) for i in range(3))
+            rows = context.make_array(kinds[1])(context, builder, offsets)
             count, groups = cgutils.unpack_tuple(builder, rows.shape)
-            flips = context.make_array(signature.args[5])(context, builder, shifts).data
-            base = byte_pointer(context, builder, signature.args[3], tables, column)
+            flips = context.make_array(kinds[2])(context, builder, shifts).data
+            base = byte_pointer(context, builder, kinds[0], tables, column)
             ones = ir.Constant(V32, [255] * LANES)
             least = [cgutils.alloca_once_value(builder, ones) for _ in range(vectors)]
             total = [cgutils.alloca_once(builder, V32) for _ in range(vectors)]
             with cgutils.for_range(builder, count) as loop:
                 place = builder.add(first, builder.mul(step, loop.index))
-                byte = builder.load(byte_pointer(context, builder, signature.args[0], start, place))
+                byte = builder.load(byte_pointer(context, builder, signature.args[2], start, place))
                 spread = builder.insert_element(
                     ir.Constant(V32, ir.Undefined), byte, ir.Constant(I32, 0)
                 )
@@ -207,15 +239,13 @@ def _make_least_sums(vectors: int) -> Any:
                 for i in range(vectors):
                     value = _minimum(builder, builder.load(least[i]), builder.load(total[i]))
                     builder.store(value, least[i])
-            base = byte_pointer(context, builder, signature.args[7], out, at)
+            base = byte_pointer(context, builder, signature.args[5], out, at)
             for i in range(vectors):
                 place = builder.gep(base, [ir.Constant(I64, LANES * i)])
                 store(builder, builder.load(least[i]), place)
             return context.get_dummy_value()
 
-        signature = types.void(
-            start, types.intp, types.intp, tables, offsets, shifts, types.intp, out, types.intp
-        )
+        signature = types.void(sums, types.intp, start, types.intp, types.intp, out, types.intp)
         return signature, codegen
 
     return least_sums
@@ -224,6 +254,104 @@ def _make_least_sums(vectors: int) -> Any:
 least_sums_1 = _make_least_sums(1)
 least_sums_8 = _make_least_sums(8)
 
+
+def _broadcast(builder: Any, kind: Any, value: Any) -> Any:
+    """A vector whose elements all are a value."""
+    first = builder.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(I32, 0))
+    return permute(builder, first, first, [0] * kind.count)
+
+
+V64Q = ir.VectorType(I64, 64)
+_FLAGS = ir.VectorType(ir.IntType(1), 64)
+
+
+def _xor_of(typingctx, words, chosen):
+    """The XOR of words[p] over the set bits p of `chosen`; words is uint64 (64,)."""
+
+    def codegen(context, builder, signature, arguments):
+        words, chosen = arguments
+        data = context.make_array(signature.args[0])(context, builder, words).data
+        zeros = ir.Constant(V64Q, [0] * 64)
+        terms = builder.select(builder.bitcast(chosen, _FLAGS), load(builder, V64Q, data), zeros)
+        reduce = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(I64, [V64Q]), "llvm.vector.reduce.xor.v64i64"
+        )
+        return builder.call(reduce, [terms])
+
+    return types.uint64(words, types.uint64), codegen
+
+
+def _xor_where(typingctx, words, bits, word):
+    """XOR `word` to all words[p] that have one of `bits`; returns these p as a set of bits."""
+
+    def codegen(context, builder, signature, arguments):
+        words, bits, word = arguments
+        data = context.make_array(signature.args[0])(context, builder, words).data
+        before = load(builder, V64Q, data)
+        zeros = ir.Constant(V64Q, [0] * 64)
+        common = builder.and_(before, _broadcast(builder, V64Q, bits))
+        held = builder.icmp_unsigned("!=", common, zeros)
+        added = builder.xor(before, _broadcast(builder, V64Q, word))
+        store(builder, builder.select(held, added, before), data)
+        return builder.bitcast(held, I64)
+
+    return types.uint64(words, types.uint64, types.uint64), codegen
+
+
+def _xor_8(typingctx, first, p, second, q, out, at):
+    """out.flat[at : at + 8] = first.flat[p : p + 8] ^ second.flat[q : q + 8], all uint64."""
+
+    def codegen(context, builder, signature, arguments):
+        kind = ir.VectorType(I64, 8)
+        places = []
+        for i in (0, 2, 4):
+            array = context.make_array(signature.args[i])(context, builder, arguments[i])
+            places.append(builder.gep(array.data, [arguments[i + 1]]))
+        x, y = load(builder, kind, places[0]), load(builder, kind, places[1])
+        store(builder, builder.xor(x, y), places[2])
+        return context.get_dummy_value()
+
+    signature = types.void(first, types.intp, second, types.intp, out, types.intp)
+    return signature, codegen
+
+
+def _flags(typingctx, values, at, limit):
+    """uint64: bit i is set if values[at + i] < limit; values is int32, limit an int64."""
+
+    def codegen(context, builder, signature, arguments):
+        values, at, limit = arguments
+        data = context.make_array(signature.args[0])(context, builder, values).data
+        kind = ir.VectorType(I32, 64)
+        found = load(builder, kind, builder.gep(data, [at]))
+        limits = _broadcast(builder, kind, builder.trunc(limit, I32))
+        return builder.bitcast(builder.icmp_signed("<", found, limits), I64)
+
+    return types.uint64(values, types.intp, types.int64), codegen
+
+
+def _parities(typingctx, masks, at, word):
+    """uint8: bit i is the parity of word & masks.flat[at + i]; masks is uint64."""
+
+    def codegen(context, builder, signature, arguments):
+        masks, at, word = arguments
+        data = context.make_array(signature.args[0])(context, builder, masks).data
+        kind = ir.VectorType(I64, 8)
+        rows = load(builder, kind, builder.gep(data, [at]))
+        common = builder.and_(rows, _broadcast(builder, kind, word))
+        count = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(kind, [kind]), "llvm.ctpop.v8i64"
+        )
+        odd = builder.trunc(builder.call(count, [common]), ir.VectorType(ir.IntType(1), 8))
+        return builder.bitcast(odd, I8)
+
+    return types.uint8(masks, types.intp, types.uint64), codegen
+
+
+flags_64: Any = intrinsic(_flags)
+parities_8: Any = intrinsic(_parities)
+xor_8: Any = intrinsic(_xor_8)
+xor_of_64: Any = intrinsic(_xor_of)
+xor_where_64: Any = intrinsic(_xor_where)
 transpose_16: Any = intrinsic(_transpose_16)
 minimum: Any = intrinsic(_minimum_32)
 copy: Any = intrinsic(_copy)

@@ -28,11 +28,15 @@ and the block's own could pass 255 take `direct_step_wide`.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
 
+from f2f.base.intrinsics import borrowed
 from f2f.encoder.lanes import (
     LANES,
+    GroupSums,
     butterflies_1,
     butterflies_2,
     butterflies_3,
@@ -50,6 +54,50 @@ from f2f.encoder.lanes import (
 
 MAX_CONVOLVE = 12  # most care rows of `convolve_step`: F is 2**12 vectors, 128 KiB
 PAD = 32  # bytes behind a table that vector stores may overwrite
+
+
+class Terms(NamedTuple):
+    """What the vectors of a window add to the care bits of a block, one bit a care row.
+
+    For `convolve_step` k-bit numbers, int64 (A,), (M,), (A,); for the direct steps bytes of eight
+    care rows, uint8 (groups, A), (groups, M), (groups, A).
+
+    Attributes
+    ----------
+    old : ndarray
+        A_old·a for every vector a that leaves the window.
+    mid : ndarray
+        A_mid·m ⊕ target for all m of those that stay.
+    fresh : ndarray
+        A_new·c for every new vector c.
+    """
+
+    old: np.ndarray
+    mid: np.ndarray
+    fresh: np.ndarray
+
+
+class Scratch(NamedTuple):
+    """Room for the tables of `convolve_step`; what they hold does not outlast a step.
+
+    Attributes
+    ----------
+    minima : ndarray of uint8, (A*M,)
+        Minima of the costs over the cosets of the kernel of A_old.
+    table : ndarray of uint8, (LANES << MAX_CONVOLVE,)
+        F of the module's text: 2**k vectors of LANES values of m.
+    """
+
+    minima: np.ndarray
+    table: np.ndarray
+
+
+@njit(cache=True, nogil=True)
+def new_scratch(states):
+    """Room for steps over `states` = A*M states."""
+    return Scratch(
+        np.empty(states, dtype=np.uint8), np.empty(LANES << MAX_CONVOLVE, dtype=np.uint8)
+    )
 
 
 @njit(cache=True, nogil=True)
@@ -73,19 +121,34 @@ def convolution_pays(k, n_in, n_s):
 
 
 @njit(cache=True, nogil=True)
-def kernel_minimum(cost, width, columns, work):
-    """Minimum of cost over the cosets of the kernel of `columns` (n_in,), into work.
+def kernel_minimum(cost, width, old, minima):
+    """Minimum of the costs over the cosets of the kernel of A_old.
 
-    Returns the bits of a that are zero in every representative; if there are none, the kernel is
-    trivial and work is untouched. Rows of work that represent no coset are undefined.
+    Parameters
+    ----------
+    cost : ndarray of uint8, (A*width,) or longer
+    width : int
+        M.
+    old : ndarray of int64, (A,)
+        See `Terms`.
+    minima : ndarray of uint8, (A*width,)
+        Receives the minima, in the row of one a of each coset; the other rows are undefined.
+
+    Returns
+    -------
+    int, int
+        The bits of a that are zero in every representative, and the rank of A_old. If there are
+        no such bits, the kernel is trivial and `minima` is untouched.
     """
-    n_in = len(columns)
+    n_in = 0
+    while 1 << n_in < len(old):
+        n_in += 1
     pivots = np.zeros(n_in, dtype=np.int64)
     combinations = np.zeros(n_in, dtype=np.int64)
     rank = 0
     free = 0
     for i in range(n_in):
-        value, combination = columns[i], np.int64(1) << i
+        value, combination = old[1 << i], np.int64(1) << i
         for p in range(rank):
             # pivots fall, so this tests their leading bits
             if value ^ pivots[p] < value:
@@ -102,18 +165,18 @@ def kernel_minimum(cost, width, columns, work):
             rank += 1
             continue
         # `combination` is in the kernel; bit i is the only bit of it that is not a pivot's.
-        source = work if free else cost
+        source = minima if free else cost
         free |= 1 << i
         for a in range(1 << n_in):
             if a & free == 0:
                 p, q = a * width, (a ^ combination) * width
                 if width < LANES:
                     for m in range(width):
-                        work[p + m] = min(source[p + m], source[q + m])
+                        minima[p + m] = min(source[p + m], source[q + m])
                 else:
                     for m in range(0, width, LANES):
-                        minimum(source, p + m, source, q + m, work, p + m)
-    return free
+                        minimum(source, p + m, source, q + m, minima, p + m)
+    return free, rank
 
 
 @njit(cache=True, nogil=True)
@@ -156,58 +219,88 @@ def _spread_errors(table, k):
 
 
 @njit(cache=True, nogil=True)
-def convolve_step(cost, new, k, n_in, width, old, mid, fresh, scratch):
-    """new[m, c] from cost[a, m] for k <= MAX_CONVOLVE care rows.
+def _scatter(source, free, terms, first, table):
+    """Costs of `LANES` values of m, from `first` on, to where those of the first belong in F.
 
-    cost, new: uint8 flat tables. width: M. old, mid, fresh: int64 (A,), (M,), (A,), the k-bit
-    vectors A_old·a, A_mid·m ⊕ target, A_new·c. scratch: uint8, A*M + LANES*2**MAX_CONVOLVE bytes.
+    a that have a bit of `free` set are skipped: they represent no coset.
     """
-    size = 1 << n_in
-    work = scratch[: size * width]
-    table = scratch[size * width :]
-    columns = np.empty(n_in, dtype=np.int64)
-    rank = n_in
-    for i in range(n_in):
-        columns[i] = old[1 << i]
-    free = kernel_minimum(cost, width, columns, work)
-    for i in range(n_in):
-        rank -= (free >> i) & 1
-    source = work if free else cost
-    offsets = fresh * LANES
+    width = len(terms.mid)
     n_lanes = min(LANES, width)
+    for a in range(len(terms.old)):
+        if a & free == 0:
+            start, at = a * width + first, (terms.old[a] ^ terms.mid[first]) * LANES
+            if n_lanes == LANES:
+                copy(source, start, table, at)
+            else:
+                for j in range(n_lanes):
+                    table[at + j] = source[start + j]
+
+
+@njit(cache=True, nogil=True)
+def _collect(table, terms, offsets, first, new):
+    """Costs of the new states (m, c) of `LANES` values of m, from `first` on, out of F.
+
+    offsets: int64 (A,), where the vector of F for every c lies.
+    """
+    size = len(offsets)
+    n_lanes = min(LANES, len(terms.mid))
+    if size >= 16 and n_lanes == LANES:
+        for j in range(0, LANES, 16):
+            for c in range(0, size, 16):
+                transpose_16(table, offsets, c, j, new, (first + j) * size + c, size)
+    else:
+        for j in range(n_lanes):
+            for c in range(size):
+                new[(first + j) * size + c] = table[offsets[c] + j]
+
+
+@njit(cache=True, nogil=True)
+def convolve_step(cost, new, terms, k, scratch):
+    """A step by min-plus convolution, for few care rows.
+
+    Parameters
+    ----------
+    cost, new : ndarray of uint8, (A*M,) or longer
+        Tables before and after the step.
+    terms : Terms
+        Of k-bit numbers.
+    k : int
+        Care rows, at most MAX_CONVOLVE.
+    scratch : Scratch
+    """
+    terms, scratch = borrowed(terms), borrowed(scratch)
+    width = len(terms.mid)
+    table = scratch.table
+    free, rank = kernel_minimum(cost, width, terms.old, scratch.minima)
+    source = scratch.minima if free else cost
+    offsets = terms.fresh * LANES
     for first in range(0, width, LANES):
         if rank < k:
             table[: LANES << k] = np.uint8(255)
-        for a in range(size):
-            if a & free == 0:
-                start, at = a * width + first, (old[a] ^ mid[first]) * LANES
-                if n_lanes == LANES:
-                    copy(source, start, table, at)
-                else:
-                    for j in range(n_lanes):
-                        table[at + j] = source[start + j]
+        _scatter(source, free, terms, first, table)
         # Lane j belongs at A_old·a ⊕ A_mid·(first + j): so far only A_mid·first is in the index.
         for bit in range(5):
-            if 1 << bit < n_lanes:
-                delta = mid[1 << bit] ^ mid[0]
+            if 1 << bit < min(LANES, width):
+                delta = terms.mid[1 << bit] ^ terms.mid[0]
                 if delta:
                     _shift_lanes(table, 1 << k, bit, delta)
         _spread_errors(table, k)
-        if size >= 16 and n_lanes == LANES:
-            for j in range(0, LANES, 16):
-                for c in range(0, size, 16):
-                    transpose_16(table, offsets, c, j, new, (first + j) * size + c, size)
-        else:
-            for j in range(n_lanes):
-                for c in range(size):
-                    new[(first + j) * size + c] = table[offsets[c] + j]
+        _collect(table, terms, offsets, first, new)
 
 
 @njit(cache=True, nogil=True)
 def popcount_rows(fresh, row, tables):
-    """tables[((g << 8) + y)*row + c] = popcount(y ⊕ fresh[g, c]), c < row; fresh uint8 (groups, A).
+    """Fill the tables of the direct steps: popcounts of y ⊕ A_new·c for every byte y.
 
-    tables: flat, any unsigned type. row >= A; what lies beyond c = A - 1 is undefined.
+    Parameters
+    ----------
+    fresh : ndarray of uint8, (groups, A)
+        See `Terms`.
+    row : int
+        Length of a row of the tables, at least A.
+    tables : ndarray of an unsigned type, (groups*256*row,)
+        Receives ``tables[((g << 8) + y)*row + c] = popcount(y ⊕ fresh[g, c])``; what lies beyond
+        c = A - 1 is undefined.
     """
     groups, size = fresh.shape
     change = np.empty(size, dtype=tables.dtype)
@@ -231,49 +324,54 @@ def popcount_rows(fresh, row, tables):
 
 
 @njit(cache=True, nogil=True)
-def direct_step(cost, new, n_in, width, old, mid, fresh):
-    """new[m, c] from cost[a, m] by visiting every transition, for any number of care rows.
+def direct_step(cost, new, terms):
+    """A step by visiting every transition, for any number of care rows.
 
-    cost, new: flat tables of uint8, new with PAD bytes to spare. old, mid, fresh: uint8
-    (groups, A), (groups, M), (groups, A): eight care rows a group, target folded into mid.
+    Parameters
+    ----------
+    cost : ndarray of uint8, (A*M,) or longer
+    new : ndarray of uint8, (A*M + PAD,) or longer
+    terms : Terms
+        Of bytes.
     """
-    size = 1 << n_in
-    groups = len(old)
+    groups, size = terms.old.shape
+    width = terms.mid.shape[1]
     row = max(size, LANES)
     tables = np.empty(groups * 256 * row, dtype=np.uint8)
-    popcount_rows(fresh, row, tables)
+    popcount_rows(terms.fresh, row, tables)
     offsets = np.empty((size, groups), dtype=np.int64)
     shifts = np.empty(groups, dtype=np.int64)
     for g in range(groups):
         for a in range(size):
-            offsets[a, g] = ((g << 8) + old[g, a]) * row
+            offsets[a, g] = ((g << 8) + terms.old[g, a]) * row
+    sums = GroupSums(tables, offsets, shifts)
     for m in range(width):
         for g in range(groups):
-            shifts[g] = mid[g, m] * row
+            shifts[g] = terms.mid[g, m] * row
         if size == 256:
-            least_sums_8(cost, m, width, tables, offsets, shifts, 0, new, m * size)
+            least_sums_8(sums, 0, cost, m, width, new, m * size)
         else:
             for c in range(0, size, LANES):
-                least_sums_1(cost, m, width, tables, offsets, shifts, c, new, m * size + c)
+                least_sums_1(sums, c, cost, m, width, new, m * size + c)
 
 
 @njit(cache=True, nogil=True)
-def direct_step_wide(cost, new, n_in, width, old, mid, fresh):
+def direct_step_wide(cost, new, terms):
     """As `direct_step`, in plain loops, for tables of a wider unsigned type."""
-    size = 1 << n_in
-    groups = len(old)
+    groups, size = terms.old.shape
+    width = terms.mid.shape[1]
     tables = np.empty(groups * 256 * size, dtype=cost.dtype)
-    popcount_rows(fresh, size, tables)
+    popcount_rows(terms.fresh, size, tables)
     total = np.empty(size, dtype=cost.dtype)
     for m in range(width):
         best = new[m * size : (m + 1) * size]
         for a in range(size):
             total[:] = cost[a * width + m]
             for g in range(groups):
-                start = ((g << 8) + (old[g, a] ^ mid[g, m])) * size
-                terms = tables[start : start + size]
+                start = ((g << 8) + (terms.old[g, a] ^ terms.mid[g, m])) * size
+                counts = tables[start : start + size]
                 for c in range(size):
-                    total[c] += terms[c]
+                    total[c] += counts[c]
             if a == 0:
                 best[:] = total
             else:

@@ -21,16 +21,42 @@ import numpy as np
 
 from f2f.decoder.decoder import MAX_N_OUT
 
-NEARLY = 0.002
+NEARLY = 0.002  # what a smaller n_out may cost
 
 
 def kappa(beam: int, window: int) -> float:
-    """Share of dependent equations that end as errors; a fit, see benchmarks/rate.py."""
+    """Share of dependent equations that end as errors; a fit, see benchmarks/rate.py.
+
+    Parameters
+    ----------
+    beam : int
+        Hypotheses of the beam encoder.
+    window : int
+        Bits the decoder sees, (n_s+1)*n_in.
+
+    Returns
+    -------
+    float
+        0…0.5.
+    """
     return min(0.5, 0.08 + 4.4 * beam**-0.0625 / window)
 
 
 def overflow(mean: float, variance: float, n_in: int, window: int) -> float:
-    """Expected dependent equations a block; mean and variance of n_u a block."""
+    """Expected dependent equations a block, by the queue of the module's text.
+
+    Parameters
+    ----------
+    mean, variance : float
+        Of n_u, the care bits of a block.
+    n_in : int
+    window : int
+        Bits the decoder sees, (n_s+1)*n_in.
+
+    Returns
+    -------
+    float
+    """
     mu = mean - n_in
     capacity = max(window - n_in / 2, 1.0)  # half a block of unknowns has retired on average
     if variance <= 0:
@@ -42,7 +68,17 @@ def overflow(mean: float, variance: float, n_in: int, window: int) -> float:
 
 
 def correction_cost(share: float) -> float:
-    """Bits per position of an Elias-Fano list of a share of all positions (as in `f2f.format.basis`)."""
+    """Bits per position of an Elias-Fano list of a share of all positions.
+
+    Parameters
+    ----------
+    share : float
+        0…1. The list is that of `f2f.format.corrections`.
+
+    Returns
+    -------
+    float
+    """
     if share <= 0:
         return 0.0
     low = max(0, round(math.log2(math.log(2) / share)))
@@ -52,7 +88,19 @@ def correction_cost(share: float) -> float:
 def error_rate(care_prefix: np.ndarray, n_out: int, n_in: int, n_s: int, beam: int) -> float:
     """Modelled share of wrong care bits, 1 - E.
 
-    care_prefix: int64 (n+1,), the number of care bits before each position.
+    Parameters
+    ----------
+    care_prefix : ndarray of int64, (n+1,)
+        The number of care bits before each position.
+    n_out, n_in, n_s : int
+        Sizes of the decoder.
+    beam : int
+        Hypotheses of the beam encoder.
+
+    Returns
+    -------
+    float
+        0…0.5.
     """
     n = len(care_prefix) - 1
     stretch = n_out * (n_s + 1)
@@ -68,7 +116,7 @@ def error_rate(care_prefix: np.ndarray, n_out: int, n_in: int, n_s: int, beam: i
 
 
 def choose_n_out(
-    care: np.ndarray,
+    care_mask: np.ndarray,
     n_in: int,
     n_s: int,
     beam: int,
@@ -80,13 +128,36 @@ def choose_n_out(
     "Nearly" is within 0.2 %: near the minimum a smaller n_out costs next to nothing and leaves
     far fewer corrections, the one irregular part of decoding.
 
-    care: bool (n,) in encoding order, at least one of them set. Returns n_out in 1…65535 (the
-    given one, if not None) and payload plus correction bits. universe: places among which a
-    correction names one; None: the care bits.
+    Parameters
+    ----------
+    care_mask : ndarray of bool, (n,)
+        In encoding order; at least one of them is set.
+    n_in, n_s : int
+        Sizes of the decoder.
+    beam : int
+        Hypotheses of the beam encoder.
+    n_out : int, optional
+        Take this one.
+    universe : int, optional
+        Places among which a correction names one; by default the care bits.
+
+    Returns
+    -------
+    int
+        n_out, 1…65535.
+    float
+        Payload plus correction bits.
+
+    Examples
+    --------
+    >>> care_mask = np.random.default_rng(0).random(100_000) < 0.1
+    >>> n_out, stored_bits = choose_n_out(care_mask, n_in=8, n_s=7, beam=16)
+    >>> 75 <= n_out <= 82, bool(10_000 < stored_bits < 10_700)
+    (True, True)
     """
-    n = len(care)
+    n = len(care_mask)
     prefix = np.zeros(n + 1, dtype=np.int64)
-    np.cumsum(care, out=prefix[1:])
+    np.cumsum(care_mask, out=prefix[1:])
     k = int(prefix[-1])
     balanced = n_in * n / k
     low = max(1, min(int(0.85 * balanced), MAX_N_OUT))

@@ -9,30 +9,164 @@ soft positions with ``h(d) = 1 - (R - c)/q``, h the binary entropy.
 
 Two passes:
 
-1. Backward elimination. From the last block to the first, the care rows are reduced with the
-   *newest* input bit as pivot. What is left at block t is: for each determined bit of x_t an
-   equation in older bits and the free bits of x_t. No later care bit can contradict a choice of
+1. Backward elimination (`eliminate`). From the last block to the first, the care rows are reduced
+   with the *newest* input bit as pivot. What is left at block t is: for each determined bit of x_t
+   an equation in older bits and the free bits of x_t. No later care bit can contradict a choice of
    free bits, for its consequences for older inputs have been carried back. Rows that reduce to
-   0 = 1 are dropped; they are the errors of the plane.
-2. Forward tree search (the M-algorithm). A hypothesis is the window of its newest inputs in one
-   machine word; each block extends it by every value of the free bits, counts the ones at soft
-   positions in packed words, and the `beam` best are kept.
+   0 = 1 are dropped; they are the errors of the plane. As in `f2f.encoder.elimination` the system
+   is fully reduced and variable v lies at bit v mod 64, so that the equations to add to a row are
+   known at once; here all 64 are gone through, side by side in vectors.
+2. Forward tree search (the M-algorithm, `_search`). A hypothesis is the window of its newest inputs
+   in one machine word, and what these put out in the coming blocks; each block extends it by every
+   value x of the free bits (`_extend`). With the block's soft positions as a mask, all that
+   hypothesis h and choice x put out is A_h ⊕ B_x, so the cost of a child is a Hamming weight of a
+   few words. The `beam` best are kept (`select`).
 
 Paper symbols: N_in = `n_in`, N_out = `n_out`, N_s = `n_s`.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
 
 from f2f.base import validate
-from f2f.base.intrinsics import popcount
+from f2f.base.intrinsics import borrowed, leading_zeros, popcount, trailing_zeros
 from f2f.decoder.decoder import Decoder
+from f2f.encoder.lanes import flags_64, parities_8, xor_8, xor_of_64, xor_where_64
+from f2f.encoder.words import rotate_left
 
-_CHUNK = 2048  # blocks between trace-backs; twice as many are held
-
+TRACE_BLOCKS = 2048  # between trace-backs; twice as many are held
 MAX_BEAM = 65535
+
+
+class Problem(NamedTuple):
+    """The care bits of a plane, its soft positions, and the decoder.
+
+    Attributes
+    ----------
+    care : ndarray of int64, (k,)
+        Increasing positions.
+    target : ndarray of uint8, (k,)
+        Their wanted bits, 0/1.
+    soft : ndarray of uint64, (blocks, ceil(n_out/64))
+        Bit r mod 64 of word r // 64 is set where a one at position r of the block is unwanted.
+    rows : ndarray of uint64, (n_out,)
+        `Decoder.rows`.
+    tables : ndarray of uint64, (n_s+1, 2**n_in, ceil(n_out/64))
+        `Decoder.tables`.
+    n_in, n_out, n_s : int
+    """
+
+    care: np.ndarray
+    target: np.ndarray
+    soft: np.ndarray
+    rows: np.ndarray
+    tables: np.ndarray
+    n_in: int
+    n_out: int
+    n_s: int
+
+
+class Freedom(NamedTuple):
+    """What the care bits leave of each block's vector x_t.
+
+    Attributes
+    ----------
+    masks : ndarray of uint64, (blocks, 8)
+        Bit b of x_t, if it is determined, is ``parity(masks[t, b] & older) ^ bit b of sides[t]``
+        when the free bits are zero; `older` is the n_s vectors before, oldest in the low bits.
+        0 for free bits and for b >= n_in.
+    sides : ndarray of uint8, (blocks,)
+    moves : ndarray of uint8, (blocks, n_in)
+        The bits of x_t that flip with each free bit, that bit among them.
+    free : ndarray of uint8, (blocks,)
+        How many free bits there are.
+    start : ndarray of uint64, (1,)
+        The n_s vectors before x_0, oldest in the low bits.
+    """
+
+    masks: np.ndarray
+    sides: np.ndarray
+    moves: np.ndarray
+    free: np.ndarray
+    start: np.ndarray
+
+
+class System(NamedTuple):
+    """Fully reduced equations, each with its newest variable as pivot.
+
+    Attributes
+    ----------
+    rows : ndarray of uint64, (64,)
+        Row p is the variables of the equation whose pivot is bit p, 0 if there is none.
+    sides : ndarray of uint64, (1,)
+        Bit p is the right-hand side of the equation with pivot p, 0 if there is none.
+    pivots : ndarray of uint64, (1,)
+        Bit p is set if there is an equation with pivot p.
+    """
+
+    rows: np.ndarray
+    sides: np.ndarray
+    pivots: np.ndarray
+
+
+class Hypotheses(NamedTuple):
+    """The survivors of the search, before block t in row t & 1, and their children.
+
+    Attributes
+    ----------
+    states : ndarray of uint64, (2, beam)
+        The n_s newest vectors, oldest in the low bits.
+    outputs : ndarray of uint64, (2, beam, width + 8*ceil(words/8))
+        What these vectors put out in the n_s coming blocks of ``words = ceil(n_out/64)`` words: in
+        words 0…n_s*words-1, the coming block's first. The others are 0.
+    later : ndarray of uint64, (2**n_in, width)
+        What a vector x_t puts out in the n_s blocks after block t, in the same order; width is
+        n_s*words rounded up to a multiple of 8.
+    costs : ndarray of int32, (2, beam)
+        Ones at soft positions, less those of the best survivor.
+    bases : ndarray of uint8, (beam,)
+        The vector of each hypothesis' child 0. Child x of hypothesis h, number ``h << free | x``,
+        has the vector ``bases[h] ^ span[x]``.
+    span : ndarray of uint8, (2**n_in,)
+        What choice x of the free bits changes.
+    choices : ndarray of uint64, (ceil(n_out/64), 2**n_in)
+        B_x: what choice x changes at the soft positions.
+    child_costs : ndarray of int32, (beam << n_in, and 64 to spare)
+    chosen : ndarray of uint64, (beam,)
+        Numbers of the children that survive, rising.
+    limit : ndarray of int64, (1,)
+        Cost of the dearest child that survived last, from where to look for the next.
+    """
+
+    states: np.ndarray
+    outputs: np.ndarray
+    later: np.ndarray
+    costs: np.ndarray
+    bases: np.ndarray
+    span: np.ndarray
+    choices: np.ndarray
+    child_costs: np.ndarray
+    chosen: np.ndarray
+    limit: np.ndarray
+
+
+class Trace(NamedTuple):
+    """Where the survivors of the newest 2*TRACE_BLOCKS blocks come from, a row a block.
+
+    Attributes
+    ----------
+    parents : ndarray of uint16, (2*TRACE_BLOCKS, beam)
+        Number among the survivors before the block.
+    vectors : ndarray of uint8, (2*TRACE_BLOCKS, beam)
+        The block's vector.
+    """
+
+    parents: np.ndarray
+    vectors: np.ndarray
 
 
 def encode_shaped(
@@ -45,13 +179,43 @@ def encode_shaped(
 ) -> np.ndarray:
     """Input vectors that decode to `target` at care positions and to few ones at soft positions.
 
-    care: int64 (k,), increasing positions below n. target: uint8 (k,), their wanted bits, 0/1.
-    soft: bool or 0/1 (n,), 1 where a decoded one is unwanted; ignored at care positions.
-    beam: hypotheses kept, 1…65535; time is proportional to it. Returns uint8
-    (decoder.n_vectors(n),), deterministic. Care bits come out wrong only where the rate n_in/n_out
-    is locally too small for them.
+    Care bits come out wrong only where the rate n_in/n_out is locally too small for them.
+    Deterministic.
 
-    Raises `ValueError` for positions out of order or range and for wrong sizes.
+    Parameters
+    ----------
+    care : ndarray of int64, (k,)
+        Increasing positions below n.
+    target : ndarray of 0/1, (k,)
+        Their wanted bits.
+    soft : ndarray of 0/1 or bool, (n,)
+        1 where a decoded one is unwanted; ignored at care positions.
+    n : int
+        Bits of the plane.
+    decoder : Decoder
+    beam : int, 1…65535
+        Hypotheses kept; time and memory are proportional to it.
+
+    Returns
+    -------
+    ndarray of uint8, (decoder.n_vectors(n),)
+
+    Raises
+    ------
+    ValueError
+        For positions out of order or range and for wrong sizes.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> decoder = Decoder(n_in=8, n_out=64, n_s=7)
+    >>> wanted = rng.random(64_000) < 0.1
+    >>> care = np.flatnonzero(wanted)
+    >>> ones = np.ones(len(care), dtype=np.uint8)
+    >>> inputs = encode_shaped(care, ones, ~wanted, 64_000, decoder, beam=16)
+    >>> decoded = decoder.decode(inputs, 64_000)
+    >>> bool(decoded[care].all()), bool(decoded[~wanted].mean() < 0.45)
+    (True, True)
     """
     n = validate.integer("n", n, 0)
     beam = validate.integer("beam", beam, 1, MAX_BEAM)
@@ -62,20 +226,23 @@ def encode_shaped(
         raise ValueError(f"care must be increasing positions in 0..{n - 1}")
     if n == 0:
         return np.zeros(0, dtype=np.uint8)
-    blocks, n_in, n_s = decoder.n_blocks(n), decoder.n_in, decoder.n_s
-    masks = np.zeros((blocks, n_in), dtype=np.uint64)
-    sides = np.zeros(blocks, dtype=np.uint8)
-    moves = np.zeros((blocks, n_in), dtype=np.uint8)
-    free = np.zeros(blocks, dtype=np.uint8)
-    start = _eliminate(
-        care, target, decoder.rows, n_in, n_s, decoder.n_out, masks, sides, moves, free
+    return _shape(new_problem(care, target, soft, decoder), beam)
+
+
+def new_problem(
+    care: np.ndarray, target: np.ndarray, soft: np.ndarray, decoder: Decoder
+) -> Problem:
+    """The problem of `encode_shaped`; target and soft are uint8."""
+    return Problem(
+        care=care,
+        target=target,
+        soft=_pack_blocks(soft, decoder.n_out, decoder.tables.shape[2]),
+        rows=decoder.rows,
+        tables=decoder.tables,
+        n_in=decoder.n_in,
+        n_out=decoder.n_out,
+        n_s=decoder.n_s,
     )
-    soft_words = _pack_blocks(soft, decoder.n_out, decoder.tables.shape[2])
-    inputs = np.zeros(blocks + n_s, dtype=np.uint8)
-    for j in range(n_s):
-        inputs[j] = (int(start) >> (n_in * j)) & ((1 << n_in) - 1)
-    _search(start, masks, sides, moves, free, decoder.tables, soft_words, n_in, beam, inputs)
-    return inputs
 
 
 @njit(cache=True, nogil=True)
@@ -90,210 +257,318 @@ def _pack_blocks(bits, n_out, words):
 
 
 @njit(cache=True, nogil=True)
-def _eliminate(care, target, rows, n_in, n_s, n_out, masks, sides, moves, free):
-    """Reduce the care rows, newest bit first; returns the start window (older vectors only).
-
-    Block t is left with equations for its pivot bits: bit b of x_t is
-    ``parity(masks[t, b] & window) ^ bit b of sides[t]`` when its free bits are zero (masks[t, b]
-    covers older inputs only), and each of the free[t] free bits, set, flips moves[t, f] of x_t.
-    """
-    window = n_in * (n_s + 1)
-    older = n_in * n_s
-    below = (np.uint64(1) << np.uint64(older)) - np.uint64(1)  # bits of the older vectors
-    pivot = np.zeros(64, dtype=np.uint64)  # pivot[h]: the row whose highest bit is h, or 0
-    side = np.zeros(64, dtype=np.uint8)
-    i = len(care) - 1
-    for t in range(len(free) - 1, -1, -1):
-        # What was carried from block t+1, seen from window t.
-        for h in range(window - 1, n_in - 1, -1):
-            pivot[h] = pivot[h - n_in] << np.uint64(n_in)
-            side[h] = side[h - n_in]
-        pivot[:n_in] = 0
-        while i >= 0 and care[i] >= t * n_out:
-            row = rows[care[i] - t * n_out]
-            wanted = target[i]
-            i -= 1
-            for h in range(window - 1, -1, -1):
-                if (row >> np.uint64(h)) & np.uint64(1):
-                    if pivot[h] == 0:
-                        pivot[h] = row
-                        side[h] = wanted
-                        break
-                    row ^= pivot[h]
-                    wanted ^= side[h]
-        # Full reduction within x_t, so that pivot bits depend on free bits alone.
-        for b in range(n_in):
-            if pivot[older + b] != 0:
-                for c in range(b + 1, n_in):
-                    if (pivot[older + c] >> np.uint64(older + b)) & np.uint64(1):
-                        pivot[older + c] ^= pivot[older + b]
-                        side[older + c] ^= side[older + b]
-        for f in range(n_in):
-            if pivot[older + f] == 0:
-                move = np.uint8(1 << f)
-                for b in range(f + 1, n_in):
-                    if (pivot[older + b] >> np.uint64(older + f)) & np.uint64(1):
-                        move |= np.uint8(1 << b)
-                moves[t, free[t]] = move
-                free[t] += 1
-            else:
-                masks[t, f] = pivot[older + f] & below
-                sides[t] |= side[older + f] << f
-                pivot[older + f] = 0
-    # What is left constrains the start state; its free bits are zero.
-    start = np.uint64(0)
-    for h in range(older):
-        if pivot[h] != 0 and (popcount(pivot[h] & start) & np.uint64(1)) != side[h]:
-            start |= np.uint64(1) << np.uint64(h)
-    return start
+def new_freedom(blocks, n_in):
+    """Room for what elimination leaves of the blocks."""
+    return Freedom(
+        np.zeros((blocks, 8), dtype=np.uint64),
+        np.zeros(blocks, dtype=np.uint8),
+        np.zeros((blocks, n_in), dtype=np.uint8),
+        np.zeros(blocks, dtype=np.uint8),
+        np.zeros(1, dtype=np.uint64),
+    )
 
 
 @njit(cache=True, nogil=True)
-def _search(start, masks, sides, moves, free, tables, soft, n_in, beam, inputs):
-    """The M-algorithm; writes the vectors of the best path to inputs[n_s:].
+def new_system():
+    """A system without equations."""
+    return System(
+        np.zeros(64, dtype=np.uint64), np.zeros(1, dtype=np.uint64), np.zeros(1, dtype=np.uint64)
+    )
 
-    start: n_s older vectors, oldest in the low bits.
+
+@njit(cache=True, nogil=True)
+def new_hypotheses(beam, tables):
+    """Room for `beam` hypotheses of the decoder with these `Decoder.tables`."""
+    n_s, fan, words = tables.shape[0] - 1, tables.shape[1], tables.shape[2]
+    width = (n_s * words + 7) // 8 * 8
+    later = np.zeros((fan, width), dtype=np.uint64)
+    for k in range(n_s):
+        for c in range(fan):
+            for w in range(words):
+                later[c, k * words + w] = tables[n_s - 1 - k, c, w]
+    return Hypotheses(
+        np.zeros((2, beam), dtype=np.uint64),
+        np.zeros((2, beam, width + (words + 7) // 8 * 8), dtype=np.uint64),
+        later,
+        np.zeros((2, beam), dtype=np.int32),
+        np.zeros(beam, dtype=np.uint8),
+        np.zeros(fan, dtype=np.uint8),
+        np.zeros((words, fan), dtype=np.uint64),
+        np.zeros(beam * fan + 64, dtype=np.int32),
+        np.zeros(beam, dtype=np.uint64),
+        np.zeros(1, dtype=np.int64),
+    )
+
+
+@njit(cache=True, nogil=True)
+def _shape(problem, beam):
+    """Both passes; returns the inputs, uint8 (blocks + n_s,)."""
+    blocks, n_in, n_s = len(problem.soft), problem.n_in, problem.n_s
+    freedom = new_freedom(blocks, n_in)
+    eliminate(problem, new_system(), freedom)
+    hypotheses = new_hypotheses(beam, problem.tables)
+    trace = Trace(
+        np.empty((2 * TRACE_BLOCKS, beam), dtype=np.uint16),
+        np.empty((2 * TRACE_BLOCKS, beam), dtype=np.uint8),
+    )
+    inputs = np.zeros(blocks + n_s, dtype=np.uint8)
+    for j in range(n_s):
+        inputs[j] = (freedom.start[0] >> np.uint64(n_in * j)) & np.uint64((1 << n_in) - 1)
+    _start(problem, hypotheses, freedom.start[0], inputs[:n_s])
+    _search(problem, freedom, hypotheses, trace, inputs[n_s:])
+    return inputs
+
+
+@njit(cache=True, nogil=True)
+def eliminate(problem, system, freedom):
+    """Reduce the care rows from the last block to the first, and fill `freedom`.
+
+    The system must be empty.
     """
-    blocks, words = soft.shape
-    n_s = len(tables) - 1
-    shift = np.uint64(n_in)
-    older = np.uint64(n_in * n_s)
-    held = 2 * _CHUNK
-    parents = np.empty((held, beam), dtype=np.uint16)
-    vectors = np.empty((held, beam), dtype=np.uint8)
-    states = np.empty(beam, dtype=np.uint64)  # the n_s older vectors of the coming window
-    costs = np.empty(beam, dtype=np.int32)
-    next_states = np.empty(beam, dtype=np.uint64)
-    child_cost = np.empty(beam << n_in, dtype=np.int32)
-    child_vector = np.empty(beam << n_in, dtype=np.uint8)
-    chosen = np.empty(beam, dtype=np.int32)
-    histogram = np.empty(128 * words + 64, dtype=np.int64)
-    states[0] = start
-    costs[0] = 0
+    problem, system, freedom = borrowed(problem), borrowed(system), borrowed(freedom)
+    care, n_in, n_out = problem.care, problem.n_in, problem.n_out
+    i = len(care) - 1
+    for t in range(len(freedom.free) - 1, -1, -1):
+        place = (t * n_in) & 63
+        while i >= 0 and care[i] >= t * n_out:
+            row = rotate_left(problem.rows[care[i] - t * n_out], place)
+            _take(system, row, np.uint64(problem.target[i]), place)
+            i -= 1
+        _leave(system, freedom, t, n_in, n_in * problem.n_s)
+    # What is left constrains the start state; its free bits are zero.
+    freedom.start[0] = system.sides[0]
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def _take(system, row, side, place):
+    """Reduce a row and put what is left of it into the system.
+
+    place: bit of the oldest variable of the window.
+    """
+    one = np.uint64(1)
+    rows, sides = system.rows, system.sides
+    combo = row & system.pivots[0]
+    row ^= xor_of_64(rows, combo)
+    side ^= popcount(sides[0] & combo) & one
+    if row == 0:
+        return
+    newest = np.int64(63 - leading_zeros(rotate_left(row, (64 - place) & 63)))
+    pivot = np.uint64((newest + place) & 63)
+    bit = one << pivot
+    column = xor_where_64(rows, bit, row)
+    rows[pivot] = row
+    sides[0] ^= (column | bit) & (np.uint64(0) - side)
+    system.pivots[0] |= bit
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def _leave(system, freedom, t, n_in, older):
+    """Move the equations of x_t out of the system; x_t follows `older` bits in the window."""
+    one = np.uint64(1)
+    below = (one << np.uint64(older)) - one
+    place = (t * n_in) & 63
+    moves = freedom.moves
+    determined = np.int64(0)
+    for b in range(n_in):
+        p = (place + older + b) & 63
+        if (system.pivots[0] >> np.uint64(p)) & one:
+            local = rotate_left(system.rows[p], (64 - place) & 63)
+            determined |= 1 << b
+            freedom.masks[t, b] = local & below
+            freedom.sides[t] |= np.uint8(((system.sides[0] >> np.uint64(p)) & one) << np.uint64(b))
+            rest = (local >> np.uint64(older)) & ~(one << np.uint64(b))
+            while rest != 0:  # free bits, older within x_t than bit b
+                moves[t, trailing_zeros(rest)] |= np.uint8(1 << b)
+                rest &= rest - one
+            system.rows[p] = np.uint64(0)
+            system.pivots[0] ^= one << np.uint64(p)
+    system.sides[0] &= system.pivots[0]
+    free = 0
+    for b in range(n_in):
+        if not (determined >> b) & 1:
+            moves[t, free] = moves[t, b] | np.uint8(1 << b)
+            free += 1
+    freedom.free[t] = free
+
+
+@njit(cache=True, nogil=True)
+def _start(problem, hypotheses, state, vectors):
+    """Make the first hypothesis that of the n_s vectors before x_0, `state` in one word."""
+    words = problem.soft.shape[1]
+    hypotheses.states[0, 0] = state
+    for u in range(len(vectors)):
+        for k in range(u + 1):
+            for w in range(words):
+                hypotheses.outputs[0, 0, k * words + w] ^= problem.tables[u - k, vectors[u], w]
+
+
+@njit(cache=True, nogil=True)
+def _search(problem, freedom, hypotheses, trace, inputs):
+    """The M-algorithm; writes the vectors of the best path to inputs, uint8 (blocks,)."""
+    problem, freedom = borrowed(problem), borrowed(freedom)
+    hypotheses, trace = borrowed(hypotheses), borrowed(trace)
+    blocks = len(freedom.free)
     alive = 1
     first = 0  # block in row 0 of the trace
     for t in range(blocks):
-        n_free = np.int64(free[t])
-        _extend(
-            states[:alive],
-            costs,
-            masks[t],
-            sides[t],
-            moves[t, :n_free],
-            tables,
-            soft[t],
-            child_cost,
-            child_vector,
-        )
-        alive = _select(child_cost[: alive << n_free], beam, histogram, chosen)
-        row = t - first
-        for kept in range(alive):
-            c = chosen[kept]
-            h = c >> n_free
-            parents[row, kept] = h
-            vectors[row, kept] = child_vector[c]
-            next_states[kept] = (states[h] | (np.uint64(child_vector[c]) << older)) >> shift
-            costs[kept] = child_cost[c]
-        states, next_states = next_states, states
-        if row == held - 1 and t + 1 < blocks:
-            alive = _settle(parents, vectors, states, costs, alive, inputs[first + n_s :])
-            first += _CHUNK
-    best = np.argmin(costs[:alive])
+        _extend(problem, freedom, hypotheses, t, alive)
+        alive = select(hypotheses, alive << freedom.free[t])
+        _survive(problem, freedom, hypotheses, trace, t, t - first, alive)
+        if t - first == 2 * TRACE_BLOCKS - 1 and t + 1 < blocks:
+            alive = _settle(trace, hypotheses, t, alive, inputs[first:])
+            first += TRACE_BLOCKS
+    best = np.argmin(hypotheses.costs[blocks & 1, :alive])
     for row in range(blocks - 1 - first, -1, -1):
-        inputs[n_s + first + row] = vectors[row, best]
-        best = parents[row, best]
+        inputs[first + row] = trace.vectors[row, best]
+        best = trace.parents[row, best]
 
 
-@njit(cache=True, nogil=True)
-def _extend(states, costs, masks, sides, moves, tables, soft, child_cost, child_vector):
-    """Every hypothesis by every value of the free bits, with the cost of the block's soft bits.
-
-    Child c of hypothesis h stands at ``h * 2**len(moves) + c``.
-    """
-    fan = 1 << len(moves)
-    n_s = len(tables) - 1
-    n_in = np.uint64(len(masks))
-    vector = (np.uint64(1) << n_in) - np.uint64(1)
-    span = np.zeros(fan, dtype=np.uint8)
-    for f in range(len(moves)):
+@njit(cache=True, nogil=True, forceinline=True)
+def _extend(problem, freedom, hypotheses, t, alive):
+    """Every hypothesis by every value of the free bits, with the cost of the block's soft bits."""
+    tables, soft = problem.tables, problem.soft
+    span, choices, child_costs = hypotheses.span, hypotheses.choices, hypotheses.child_costs
+    n_s, words = problem.n_s, soft.shape[1]
+    outputs = hypotheses.outputs
+    free = np.int64(freedom.free[t])
+    fan = 1 << free
+    span[0] = 0
+    for f in range(free):
         for x in range(1 << f):
-            span[x + (1 << f)] = span[x] ^ moves[f]
-    for h in range(len(states)):
-        base = sides
-        for b in range(len(masks)):
-            odd = popcount(masks[b] & states[h]) & np.uint64(1)
-            base ^= np.uint8(odd << np.uint64(b))
-        children = child_cost[h * fan : (h + 1) * fan]
+            span[x + (1 << f)] = span[x] ^ freedom.moves[t, f]
+    for w in range(words):
         for x in range(fan):
-            children[x] = costs[h]
-            child_vector[h * fan + x] = base ^ span[x]
-        for w in range(len(soft)):
-            rest = states[h]
-            older_part = np.uint64(0)
-            for j in range(n_s):
-                older_part ^= tables[j, rest & vector, w]
-                rest >>= n_in
-            for x in range(fan):
-                word = older_part ^ tables[n_s, base ^ span[x], w]
-                children[x] += np.int32(popcount(word & soft[w]))
+            choices[w, x] = tables[n_s, span[x], w] & soft[t, w]
+    for h in range(alive):
+        base = parities_8(freedom.masks, 8 * t, hypotheses.states[t & 1, h]) ^ freedom.sides[t]
+        hypotheses.bases[h] = base
+        children = child_costs[h * fan : (h + 1) * fan]
+        cost = hypotheses.costs[t & 1, h]
+        for w in range(words):
+            # A_h: all that the vectors of the window put out but for the choice
+            output = (outputs[t & 1, h, w] ^ tables[n_s, base, w]) & soft[t, w]
+            if w == 0:
+                for x in range(fan):
+                    children[x] = cost + np.int32(popcount(output ^ choices[0, x]))
+            else:
+                for x in range(fan):
+                    children[x] += np.int32(popcount(output ^ choices[w, x]))
 
 
-@njit(cache=True, nogil=True)
-def _select(costs, beam, histogram, chosen):
-    """Indices of the `beam` least costs, in order, into chosen; makes the least cost zero.
+@njit(cache=True, nogil=True, forceinline=True)
+def select(hypotheses, count):
+    """Choose the `beam` of least cost among `count` children, and make the least cost zero.
 
     Among equal costs the first come first. Returns how many were chosen.
     """
-    least = costs.min()
-    top = len(histogram) - 1
-    count = len(costs)
+    costs, chosen = hypotheses.child_costs, hypotheses.chosen
+    beam = len(chosen)
+    least = costs[0]
+    for c in range(count):
+        least = min(least, costs[c])
+    for c in range(count):
+        costs[c] -= least
     if count <= beam:
         for c in range(count):
-            costs[c] -= least
             chosen[c] = c
         return count
-    histogram[:] = 0
-    for c in range(count):
-        costs[c] = min(costs[c] - least, top)
-        histogram[costs[c]] += 1
-    limit = 0
-    total = histogram[0]
-    while total <= beam and limit < top:
+    costs[count : count + 64] = 0x7FFFFFFF
+    # The dearest cost that some survivor has: fewer than `beam` children are cheaper, or as many.
+    limit = hypotheses.limit[0]
+    cheaper = _cheaper(costs, count, limit)
+    while cheaper > beam:
+        limit -= 1
+        cheaper = _cheaper(costs, count, limit)
+    while True:
+        more = _cheaper(costs, count, limit + 1)
+        if more > beam:
+            break
+        cheaper = more
         limit += 1
-        total += histogram[limit]
-    at_limit = beam - (total - histogram[limit])
+    hypotheses.limit[0] = limit
     kept = 0
-    for c in range(count):
-        if costs[c] < limit or (costs[c] == limit and at_limit > 0):
-            at_limit -= costs[c] == limit
-            chosen[kept] = c
+    at_limit = beam - cheaper
+    for at in range(0, count, 64):
+        below = flags_64(costs, at, limit)
+        equal = flags_64(costs, at, limit + 1) ^ below
+        while np.int64(popcount(equal)) > at_limit:
+            equal ^= np.uint64(1) << (np.uint64(63) - leading_zeros(equal))
+        at_limit -= np.int64(popcount(equal))
+        rest = below | equal
+        while rest != 0:
+            chosen[kept] = np.uint64(at) + trailing_zeros(rest)
             kept += 1
+            rest &= rest - np.uint64(1)
     return kept
 
 
+@njit(cache=True, nogil=True, forceinline=True)
+def _cheaper(costs, count, limit):
+    """How many of the first `count` costs are below a limit."""
+    found = 0
+    for c in range(count):
+        found += costs[c] < limit
+    return found
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def _survive(problem, freedom, hypotheses, trace, t, row, alive):
+    """Make the chosen children of block t the hypotheses of the next, and trace them in a row."""
+    now, then = t & 1, (t + 1) & 1
+    states, costs = hypotheses.states[now], hypotheses.costs[then]
+    new_states, outputs, later = hypotheses.states[then], hypotheses.outputs, hypotheses.later
+    parents, vectors = trace.parents[row], trace.vectors[row]
+    words, width, stride = problem.soft.shape[1], later.shape[1], outputs.shape[2]
+    older, n_in = np.uint64(problem.n_in * problem.n_s), np.uint64(problem.n_in)
+    free = np.uint64(freedom.free[t])
+    choice = (np.uint64(1) << free) - np.uint64(1)
+    source, target = now * len(states) * stride + words, then * len(states) * stride
+    for kept in range(alive):
+        c = hypotheses.chosen[kept]
+        h = c >> free
+        vector = hypotheses.bases[h] ^ hypotheses.span[c & choice]
+        parents[kept] = h
+        vectors[kept] = vector
+        new_states[kept] = (states[h] | (np.uint64(vector) << older)) >> n_in
+        costs[kept] = hypotheses.child_costs[c]
+        at, start = source + np.int64(h) * stride, np.int64(vector) * width
+        for k in range(0, width, 8):
+            xor_8(outputs, at + k, later, start + k, outputs, target + kept * stride + k)
+
+
 @njit(cache=True, nogil=True)
-def _settle(parents, vectors, states, costs, alive, inputs):
-    """Decide the older half of a full trace by the best path; drop hypotheses that disagree."""
+def _settle(trace, hypotheses, t, alive, inputs):
+    """Decide the older half of a full trace by the best path; drop hypotheses that disagree.
+
+    Block t is the newest. Returns how many hypotheses remain.
+    """
+    parents, vectors = trace.parents, trace.vectors
+    then = (t + 1) & 1
+    states, costs, outputs = (
+        hypotheses.states[then],
+        hypotheses.costs[then],
+        hypotheses.outputs[then],
+    )
+    last = 2 * TRACE_BLOCKS - 1
     ancestor = np.empty(alive, dtype=np.int64)
     for h in range(alive):
         a = h
-        for row in range(2 * _CHUNK - 1, _CHUNK - 1, -1):
+        for row in range(last, TRACE_BLOCKS - 1, -1):
             a = parents[row, a]
         ancestor[h] = a
     chosen = ancestor[np.argmin(costs[:alive])]
     kept = 0
-    renamed = np.zeros(alive, dtype=np.uint16)
     for h in range(alive):
         if ancestor[h] == chosen:
-            renamed[kept] = parents[2 * _CHUNK - 1, h]
-            vectors[2 * _CHUNK - 1, kept] = vectors[2 * _CHUNK - 1, h]
+            parents[last, kept] = parents[last, h]
+            vectors[last, kept] = vectors[last, h]
             states[kept] = states[h]
             costs[kept] = costs[h]
+            outputs[kept] = outputs[h]
             kept += 1
-    parents[2 * _CHUNK - 1, :kept] = renamed[:kept]
-    for row in range(_CHUNK - 1, -1, -1):
+    for row in range(TRACE_BLOCKS - 1, -1, -1):
         inputs[row] = vectors[row, chosen]
         chosen = parents[row, chosen]
-    parents[:_CHUNK] = parents[_CHUNK:]
-    vectors[:_CHUNK] = vectors[_CHUNK:]
+    parents[:TRACE_BLOCKS] = parents[TRACE_BLOCKS:]
+    vectors[:TRACE_BLOCKS] = vectors[TRACE_BLOCKS:]
     return kept

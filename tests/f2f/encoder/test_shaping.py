@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from f2f.decoder.decoder import Decoder
+from f2f.encoder import shaping
 from f2f.encoder.shaping import encode_shaped
 
 
@@ -115,3 +116,52 @@ def test_wrong_arguments(care, target, soft, beam):
         encode_shaped(
             np.array(care), np.array(target), np.ones(soft, bool), 9, Decoder(8, 4, 1), beam
         )
+
+
+@pytest.mark.parametrize("beam", [1, 7, 64, 65, 300])
+@pytest.mark.parametrize("count", [1, 2, 63, 64, 65, 256, 1000])
+def test_the_cheapest_children_survive_the_first_of_equals_first(beam, count):
+    hypotheses = shaping.new_hypotheses(beam, Decoder(8, 40, 7).tables)
+    rng = np.random.default_rng(beam + count)
+    for spread, limit in ((1, 0), (4, 1000), (60, 3), (100_000, 0)):
+        costs = rng.integers(0, spread, min(count, beam << 8)).astype(np.int32) + 5
+        hypotheses.child_costs[: len(costs)] = costs
+        hypotheses.limit[0] = limit  # whatever the block before had
+        kept = shaping.select(hypotheses, len(costs))
+        best = np.sort(np.argsort(costs, kind="stable")[:beam])
+        assert hypotheses.chosen[:kept].tolist() == best.tolist()
+        np.testing.assert_array_equal(
+            hypotheses.child_costs[: len(costs)][best], costs[best] - costs.min()
+        )
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    n_in=st.integers(1, 8),
+    n_s=st.integers(0, 15),
+    load=st.floats(0.2, 1.3),
+    seed=st.integers(0, 2**32),
+)
+def test_any_choice_of_free_bits_meets_what_elimination_kept(n_in, n_s, load, seed):
+    rng = np.random.default_rng(seed)
+    n_s = min(n_s, 64 // n_in - 1)
+    decoder = Decoder(n_in, int(rng.integers(n_in, 70)), n_s, seed)
+    n = int(rng.integers(1, 20 * decoder.n_out))
+    care, target, soft = _plane(n, min(1.0, load * n_in / decoder.n_out), seed)
+    problem = shaping.new_problem(care, target, soft.astype(np.uint8), decoder)
+    freedom = shaping.new_freedom(decoder.n_blocks(n), n_in)
+    shaping.eliminate(problem, shaping.new_system(), freedom)
+    vectors = [int(freedom.start[0]) >> n_in * j & ((1 << n_in) - 1) for j in range(n_s)]
+    for t in range(decoder.n_blocks(n)):
+        older = sum(v << n_in * j for j, v in enumerate(vectors[t:]))
+        vector = int(freedom.sides[t])
+        for b in range(n_in):
+            vector ^= ((int(freedom.masks[t, b]) & older).bit_count() & 1) << b
+        for move in freedom.moves[t, : freedom.free[t]].tolist():
+            vector ^= int(rng.integers(2)) * move
+        vectors.append(vector)
+    wrong = decoder.decode(np.array(vectors, dtype=np.uint8), n)[care] != target
+    # What was dropped contradicted the rest: an unsolvable system has a dropped row for each free
+    # bit that it lacks, and half of the dropped rows are met by chance.
+    determined = len(vectors) * n_in - int(freedom.free.sum(dtype=int)) - n_s * n_in
+    assert wrong.sum() <= max(0, len(care) - determined)

@@ -1,0 +1,73 @@
+"""64-bit words as vectors over GF(2), and linear maps between them.
+
+A map is 64 columns, the images of the unit vectors. To apply it to many words it is tabulated: one
+table of 256 images for each byte of the argument, so that an image is the XOR of eight look-ups.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+TABLE_WORDS = 8 * 256  # of a tabulated map
+
+
+@njit(cache=True, nogil=True, inline="always")
+def rotate_left(word, count):
+    """The 64-bit word rotated left by 0 <= count < 64."""
+    return (word << np.uint64(count)) | (word >> np.uint64((64 - count) & 63))
+
+
+@njit(cache=True, nogil=True)
+def transpose(square):
+    """Transpose a 64×64 bit matrix in place.
+
+    Parameters
+    ----------
+    square : ndarray of uint64, (64,)
+        Bit j of word i is the entry in row i and column j.
+    """
+    mask = np.uint64(0x00000000FFFFFFFF)
+    step = 32
+    while step:
+        shift = np.uint64(step)
+        i = 0
+        while i < 64:
+            swap = ((square[i] >> shift) ^ square[i + step]) & mask
+            square[i] ^= swap << shift
+            square[i + step] ^= swap
+            i = (i + step + 1) & ~step
+        step >>= 1
+        mask ^= mask << np.uint64(step)
+
+
+@njit(cache=True, nogil=True)
+def tabulate(columns, table):
+    """Tabulate a linear map.
+
+    Parameters
+    ----------
+    columns : ndarray of uint64, (64,)
+        Word p is the image of the word whose only bit is p.
+    table : ndarray of uint64, (TABLE_WORDS,)
+        Receives the images: word ``256*g + y`` is that of ``y << 8*g``.
+    """
+    for group in range(8):
+        base = 256 * group
+        table[base] = np.uint64(0)
+        for b in range(8):
+            half = 1 << b
+            column = columns[8 * group + b]
+            for y in range(half):
+                table[base + half + y] = table[base + y] ^ column
+
+
+@njit(cache=True, nogil=True, inline="always")
+def image(table, word):
+    """The image of a word under the linear map in a table that `tabulate` filled."""
+    byte = np.uint64(255)
+    result = table[word & byte]
+    for group in range(1, 8):
+        at = np.uint64(256 * group) + ((word >> np.uint64(8 * group)) & byte)
+        result ^= table[at]
+    return result

@@ -1,0 +1,183 @@
+"""Vector operations against the same in NumPy, at aligned and unaligned places."""
+
+import numpy as np
+import pytest
+from numba import njit
+
+from f2f.encoder import lanes
+from f2f.encoder.lanes import LANES, GroupSums
+
+
+def random_bytes(seed, n):
+    return np.random.default_rng(seed).integers(0, 256, n, dtype=np.uint8)
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+@pytest.mark.parametrize("at", [0, 32, 7])
+def test_butterflies_spread_errors(dims, at):
+    kernel = getattr(lanes, f"butterflies_{dims}")
+    stride = 2 * LANES
+    table = random_bytes(dims, at + stride * (1 << dims))
+    table[at] = 255  # 255 + 1 stays 255
+
+    @njit
+    def call(table, at, stride):
+        kernel(table, at, stride)
+
+    v = np.arange(1 << dims)
+    distance = np.bitwise_count(v[:, None] ^ v)[:, :, None]
+    vectors = table[at:][: stride * len(v)].reshape(len(v), stride)[:, :LANES].astype(int)
+    expected = np.minimum((vectors[None] + distance).min(axis=1), 255)
+    untouched = table.copy()
+    call(table, at, stride)
+    after = table[at:][: stride * len(v)].reshape(len(v), stride)
+    np.testing.assert_array_equal(after[:, :LANES], expected)
+    np.testing.assert_array_equal(
+        after[:, LANES:], untouched[at:][: stride * len(v)].reshape(len(v), stride)[:, LANES:]
+    )
+    np.testing.assert_array_equal(table[:at], untouched[:at])
+
+
+@pytest.mark.parametrize("bit", range(5))
+def test_exchange_swaps_lanes_with_a_bit(bit):
+    kernel = getattr(lanes, f"exchange_{bit}")
+
+    @njit
+    def call(table, first, second):
+        kernel(table, first, second)
+
+    table = random_bytes(bit, 100)
+    before = table.copy()
+    call(table, 3, 60)
+    swapped = np.arange(LANES) >> bit & 1 == 1
+    np.testing.assert_array_equal(table[3:35], np.where(swapped, before[60:92], before[3:35]))
+    np.testing.assert_array_equal(table[60:92], np.where(swapped, before[3:35], before[60:92]))
+
+
+def test_rows_become_columns():
+    source, out = random_bytes(0, 2000), np.zeros(16 * 20 + 9, dtype=np.uint8)
+    offsets = np.random.default_rng(1).integers(0, 1900, 20)
+
+    @njit
+    def call(source, offsets, first, column, out, at, stride):
+        lanes.transpose_16(source, offsets, first, column, out, at, stride)
+
+    call(source, offsets, 3, 5, out, 9, 20)
+    rows = np.array([source[offsets[3 + i] + 5 :][:16] for i in range(16)])
+    np.testing.assert_array_equal(out[9:].reshape(16, 20)[:, :16], rows.T)
+
+
+def test_minimum_and_copy():
+    first, second, out = random_bytes(1, 64), random_bytes(2, 64), np.zeros(64, dtype=np.uint8)
+
+    @njit
+    def call(first, second, out):
+        lanes.minimum(first, 1, second, 2, out, 3)
+
+    call(first, second, out)
+    np.testing.assert_array_equal(out[3:35], np.minimum(first[1:33], second[2:34]))
+    assert not out[:3].any() and not out[35:].any()
+
+    @njit
+    def move(source, out):
+        lanes.copy(source, 5, out, 30)
+
+    move(first, out)
+    np.testing.assert_array_equal(out[30:62], first[5:37])
+
+
+@pytest.mark.parametrize("vectors", [1, 8])
+@pytest.mark.parametrize("groups", [0, 1, 3])
+def test_least_sums(vectors, groups):
+    kernel = getattr(lanes, f"least_sums_{vectors}")
+    width = vectors * LANES
+    rng = np.random.default_rng(groups)
+    tables = rng.integers(0, 20, 64 * width + 11, dtype=np.uint8)
+    offsets = rng.integers(0, 64, (10, groups)) * width
+    shifts = rng.integers(0, 64, groups) * width
+    start = rng.integers(0, 50, 100, dtype=np.uint8)
+    out = np.zeros(width + 4, dtype=np.uint8)
+
+    @njit
+    def call(sums, column, start, first, step, out, at):
+        kernel(sums, column, start, first, step, out, at)
+
+    call(GroupSums(tables, offsets, shifts), 11, start, 4, 9, out, 4)
+    expected = np.full(width, 255)
+    for a in range(10):
+        total = np.full(width, int(start[4 + 9 * a]))
+        for g in range(groups):
+            total += tables[(offsets[a, g] ^ shifts[g]) + 11 :][:width]
+        expected = np.minimum(expected, total)
+    np.testing.assert_array_equal(out[4:], expected)
+
+
+@pytest.mark.parametrize("limit", [-3, 0, 1, 1000])
+def test_flags_of_lesser_values(limit):
+    values = np.random.default_rng(0).integers(-5, 5, 70).astype(np.int32)
+
+    @njit
+    def call(values, at, limit):
+        return lanes.flags_64(values, at, limit)
+
+    expected = sum(1 << i for i in range(64) if values[3 + i] < limit)
+    assert int(call(values, 3, limit)) == expected
+
+
+@pytest.mark.parametrize("chosen", [0, 1, 2**63, 0xF0F0F0F0F0F0F0F0])
+def test_xor_of_chosen_words(chosen):
+    words = np.random.default_rng(0).integers(0, 2**64, 64, dtype=np.uint64)
+
+    @njit
+    def call(words, chosen):
+        return lanes.xor_of_64(words, chosen)
+
+    expected = np.uint64(0)
+    for p in range(64):
+        if chosen >> p & 1:
+            expected ^= words[p]
+    assert call(words, np.uint64(chosen)) == expected
+
+
+@pytest.mark.parametrize("pivot", [0, 17, 63])
+def test_a_bit_is_cleared_everywhere(pivot):
+    words = np.random.default_rng(pivot).integers(0, 2**64, 64, dtype=np.uint64)
+    bit = np.uint64(1 << pivot)
+    row = words[5] | bit
+
+    @njit
+    def call(words, bits, word):
+        return lanes.xor_where_64(words, bits, word)
+
+    held = words & bit != 0
+    expected = np.where(held, words ^ row, words)
+    found = call(words, bit, row)
+    np.testing.assert_array_equal(words, expected)
+    assert int(found) == sum(1 << p for p in range(64) if held[p])
+
+
+def test_xor_of_eight_words():
+    rng = np.random.default_rng(0)
+    first, second = rng.integers(0, 2**64, (2, 3, 8), dtype=np.uint64)
+    out = np.zeros((2, 9), dtype=np.uint64)
+
+    @njit
+    def call(first, second, out):
+        lanes.xor_8(first, 3, second, 13, out, 9)
+
+    call(first, second, out)
+    np.testing.assert_array_equal(out[1, :8], first.ravel()[3:11] ^ second.ravel()[13:21])
+    assert not out[0].any() and not out[1, 8]
+
+
+def test_parities_of_eight_masks():
+    rng = np.random.default_rng(0)
+    masks = rng.integers(0, 2**64, (3, 8), dtype=np.uint64)
+    word = rng.integers(0, 2**64, dtype=np.uint64)
+
+    @njit
+    def call(masks, at, word):
+        return lanes.parities_8(masks, at, word)
+
+    odd = np.bitwise_count(masks[1] & word) & 1
+    assert call(masks, 8, word) == np.packbits(odd, bitorder="little")[0]
