@@ -37,9 +37,8 @@ and the equations are solved by substitution.
 
 **Exactness.** With ``beam >= 2**window`` every reachable state is kept at its least cost: the
 optimum that Algorithm 3 finds. A smaller beam loses what it cuts, nothing else. It is made for
-loads (care bits per input bit) near 1, where `f2f.encoder.rate` puts them. From about 1.2 on, when
-every block has checks and steps are short, an eager beam of 256, which branches at every care bit,
-makes fewer errors in more time (benchmarks/beam.py).
+loads (care bits per input bit) near 1, where `f2f.encoder.rate` puts them; from about 1.2 on every
+block has checks, steps are short, and looking ahead gains less.
 
 **Memory** is bounded but for the inputs themselves: planes are encoded in segments of up to
 SEGMENT_BLOCKS blocks and about SEGMENT_ROWS care bits, each starting from the last n_s input

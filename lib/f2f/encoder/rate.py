@@ -25,7 +25,7 @@ NEARLY = 0.002  # what a smaller n_out may cost
 
 
 def kappa(beam: int, window: int) -> float:
-    """Share of dependent equations that end as errors; a fit, see benchmarks/rate.py.
+    """Share of dependent equations that end as errors; a fit, checked in notebook 03.
 
     Parameters
     ----------

@@ -184,7 +184,7 @@ def beyond_orders(rows: pd.DataFrame, width: float) -> Figure:
 
 @draws("orders.csv", _ORDERS + " rate")
 def orders(rows: pd.DataFrame, width: float) -> Figure:
-    """The same for benchmarks/orders.py at the balanced n_out; layers of over 50,000 weights."""
+    """The same at the balanced n_out, of layers of over 50,000 weights."""
     balanced = style.some(rows[rows.rate == "balanced"], "rate balanced")
     return _orders(balanced, width, least_weights=50_000)
 
