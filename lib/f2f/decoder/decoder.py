@@ -21,7 +21,7 @@ import numpy as np
 
 from f2f.base import validate
 from f2f.decoder.folded import N_S, fold_index, folded_nibbles, unfold
-from f2f.decoder.gates import decode_words, shuffle_index
+from f2f.decoder.gates import Gates, decode_words, shuffle_index
 
 MATRICES = ("random", "folded")
 MAX_WINDOW = 64
@@ -131,11 +131,6 @@ class Decoder:
         return f"Decoder(n_in={self.n_in}, n_out={self.n_out}, n_s={self.n_s}, {name})"
 
     @property
-    def sizes(self) -> tuple[int, int, int, int]:
-        """(n_in, n_out, n_s, 1 for a folded matrix or 0), for `f2f.decoder.gates`."""
-        return self.n_in, self.n_out, self.n_s, int(self.folded)
-
-    @property
     def folded(self) -> bool:
         """Whether the matrix is a folded one."""
         return self.nibbles is not None
@@ -175,11 +170,13 @@ class Decoder:
         return tables
 
     @cached_property
-    def shuffle_index(self) -> np.ndarray:
-        """The matrix as nibbles, for `f2f.decoder.gates`."""
+    def gates(self) -> Gates:
+        """The decoder as kernels want it, see `f2f.decoder.gates`."""
         if self.nibbles is not None:
-            return fold_index(self.nibbles)
-        return shuffle_index(self.rows, self.window)
+            index = fold_index(self.nibbles)
+        else:
+            index = shuffle_index(self.rows, self.window)
+        return Gates(self.n_in, self.n_out, self.n_s, int(self.folded), 0, index)
 
     def decode(self, inputs: np.ndarray, n: int) -> np.ndarray:
         """The n bits that the inputs decode to, up to 8 planes at once by byte shuffles.
@@ -191,7 +188,7 @@ class Decoder:
         planes = inputs if inputs.ndim == 2 else inputs[:, None]
         if planes.shape[1] == 0:
             return np.zeros(n, dtype=np.uint8)
-        return decode_words(planes, self.sizes, self.shuffle_index, n)
+        return decode_words(planes, self.gates, n)
 
     def decode_plain(self, inputs: np.ndarray, n: int) -> np.ndarray:
         """As `decode`, as the matrix product it is: the reference that fast paths must equal."""

@@ -20,6 +20,8 @@ Paper symbols: N_in = `n_in`, N_out = `n_out`, N_s = `n_s`.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
 
@@ -43,7 +45,49 @@ from f2f.decoder.shuffles import (
 
 SLACK = 2 * GROUP  # bytes behind the last block that `decode_blocks` may overwrite
 BATCH = 128  # blocks whose tables are built at once
-IDENTITY = np.concatenate([np.arange(16), 16 * np.arange(16)]).astype(np.uint8)  # see `affine`
+
+
+class Gates(NamedTuple):
+    """A decoder as its kernels want it; `Decoder.gates` makes it.
+
+    Attributes
+    ----------
+    n_in, n_out, n_s : int
+        Of the decoder.
+    folded : int
+        1 for a folded matrix, 0 for any other.
+    portable : int
+        1 to decode without vector instructions, 0 to decode as fast as the processor can.
+    index : ndarray of uint8
+        The matrix, flat, in an order that is the kernels' own.
+    """
+
+    n_in: int
+    n_out: int
+    n_s: int
+    folded: int
+    portable: int
+    index: np.ndarray
+
+
+class Affine(NamedTuple):
+    """An affine map of decoded bytes over GF(2).
+
+    The byte w comes out as ``by_nibble[w & 15] ^ by_nibble[16 + (w >> 4)] ^ offset``.
+
+    Attributes
+    ----------
+    by_nibble : ndarray of uint8, (32,)
+        The images of the 16 low nibbles, then of the 16 high ones, under the linear part.
+    offset : uint8
+        The image of 0.
+    """
+
+    by_nibble: np.ndarray
+    offset: np.uint8
+
+
+IDENTITY = Affine(np.concatenate([np.arange(16), 16 * np.arange(16)]).astype(np.uint8), np.uint8(0))
 
 
 def shuffle_index(rows: np.ndarray, window: int) -> np.ndarray:
@@ -73,18 +117,14 @@ def work_bytes(n_s: int) -> int:
 
 def decode_words(
     inputs: np.ndarray,
-    sizes: tuple[int, int, int, int],
-    index: np.ndarray,
+    gates: Gates,
     n: int,
     start_block: int = 0,
-    portable: bool = False,
 ) -> np.ndarray:
     """Decode n words from block `start_block` on: bit q of a word is the bit of plane q.
 
     inputs: uint8 (vectors, P), P <= 8, byte [t, q] the input vector t of plane q, oldest first.
-    sizes, index: `Decoder.sizes` and `Decoder.shuffle_index`. Returns uint8 (n,). portable=True
-    takes the path of machines without AVX2. Raises `ValueError` if the inputs end before the last
-    block.
+    Returns uint8 (n,). Raises `ValueError` if the inputs end before the last block.
     """
     n = validate.integer("n", n, 0)
     start_block = validate.integer("start_block", start_block, 0)
@@ -92,7 +132,7 @@ def decode_words(
         raise ValueError(
             f"inputs must be uint8 (vectors, 1..8 planes), got {inputs.dtype} {inputs.shape}"
         )
-    _, n_out, n_s, _ = sizes
+    n_out, n_s = gates.n_out, gates.n_s
     blocks = -(-n // n_out)
     if n and len(inputs) < start_block + blocks + n_s:
         raise ValueError(
@@ -104,30 +144,27 @@ def decode_words(
         np.ascontiguousarray(inputs),
         start_block,
         blocks,
-        sizes,
-        index,
-        (IDENTITY, np.uint8(0)),
+        gates,
+        IDENTITY,
         out,
         0,
         aligned_zeros(work_bytes(n_s)),
-        portable,
     )
     return out[:n]
 
 
 @njit(nogil=True, cache=True)
-def decode_blocks(inputs, start, blocks, sizes, index, affine, out, out_at, work, portable):
+def decode_blocks(inputs, start, blocks, gates, affine, out, out_at, work):
     """Decode `blocks` blocks from block `start` on into out[out_at:]; overwrites SLACK bytes more.
 
-    inputs: uint8 (vectors, P), C-contiguous. sizes, index: `Decoder.sizes` and its
-    `shuffle_index`. affine: a linear map over GF(2) by nibbles, uint8 (32,), and a uint8 offset:
-    the word w comes out as ``map[w & 15] ^ map[16 + (w >> 4)] ^ offset``. That costs less here than
-    it would afterwards, for the map is applied to the input vectors. work: uint8
-    (work_bytes(n_s),), best at a cache line.
+    inputs: uint8 (vectors, P), C-contiguous. gates: of the decoder. affine: what the words are
+    mapped by; that costs less here than it would afterwards, for the map is applied to the input
+    vectors. work: uint8 (work_bytes(n_s),), best at a cache line.
     """
-    n_in, n_out, n_s, folded = sizes
-    inputs, index, out, work = borrowed(inputs), borrowed(index), borrowed(out), borrowed(work)
-    linear, offset = borrowed(affine[0]), affine[1]
+    n_in, n_out, n_s = gates.n_in, gates.n_out, gates.n_s
+    folded, portable, index = gates.folded, gates.portable, borrowed(gates.index)
+    inputs, out, work = borrowed(inputs), borrowed(out), borrowed(work)
+    linear, offset = borrowed(affine.by_nibble), affine.offset
     vectors = work[TABLES * (BATCH + max(n_s, N_S) + 4) + TABLES * len(FOLD) :]
     if n_in == 8:
         for first in range(0, blocks, BATCH):

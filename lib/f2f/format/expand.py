@@ -36,7 +36,7 @@ def expand(tensor: CompressedTensor) -> np.ndarray:
     """
     op = operands(tensor)
     out = np.zeros(tensor.n, dtype=np.uint8)
-    buffer = aligned_zeros(chunk_bytes(op.sizes[1]) + work_bytes(op.sizes[2]))
+    buffer = aligned_zeros(chunk_bytes(op.gates.n_out) + work_bytes(op.gates.n_s))
     _, cursors = op.start(np.zeros(1, dtype=np.int64))
     mask = (op.mask_kind, op.inverted, op.bitmap, op.streams)
     scratch = (
@@ -49,7 +49,7 @@ def expand(tensor: CompressedTensor) -> np.ndarray:
         golden_steps(op),
     )
     flips = op.flips.astype(np.uint8)
-    fixed = (op.sizes, op.index, op.groups)
+    fixed = (op.gates, op.groups)
     walk = (op.walk, op.segment, op.cols, op.column_step, op.row_order, op.column_order)
     found = _expand(fixed, mask, op.lists, flips, op.affine, walk, cursors[0], out, scratch)
     if found != tensor.k:
@@ -59,7 +59,7 @@ def expand(tensor: CompressedTensor) -> np.ndarray:
 
 @njit(nogil=True, cache=True)
 def _expand(fixed, mask, lists, flips, affine, walk, cursor, out, scratch):
-    sizes, index, groups = fixed[0], borrowed(fixed[1]), borrowed(fixed[2])
+    gates, groups = fixed[0], borrowed(fixed[1])
     mask_kind, inverted, bitmap, streams = mask[0], mask[1], mask[2], borrowed(mask[3])
     lists, flips = borrowed(lists), borrowed(flips)
     kind, segment, cols, column_step = walk[0], walk[1], walk[2], walk[3]
@@ -68,7 +68,7 @@ def _expand(fixed, mask, lists, flips, affine, walk, cursor, out, scratch):
     words, before, window = borrowed(scratch[1]), borrowed(scratch[2]), borrowed(scratch[3])
     due, positions, places = borrowed(scratch[4]), borrowed(scratch[5]), borrowed(scratch[6])
     steps = borrowed(scratch[7])
-    work = buffer[chunk_bytes(sizes[1]) :]
+    work = buffer[chunk_bytes(gates.n_out) :]
     rank, walk_index = 0, 0
     for lo in range(0, len(out), CHUNK):
         count = min(CHUNK, len(out) - lo)
@@ -76,9 +76,9 @@ def _expand(fixed, mask, lists, flips, affine, walk, cursor, out, scratch):
             mask_kind, inverted, bitmap, streams, lists, cursor, lo, count, words, before
         )
         if len(groups):
-            read_planes(groups[0], sizes, index, affine, work, window, lo, count, buffer, 0)
+            read_planes(groups[0], gates, affine, work, window, lo, count, buffer, 0)
         else:
-            buffer[:count] = affine[1]
+            buffer[:count] = affine.offset
         mask_bytes(buffer, 0, words, count)
         flip_words(lists, flips, cursor, words, before, rank, care, due, buffer, 0)
         rank += care

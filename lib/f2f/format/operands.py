@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from f2f.decoder.gates import Affine, Gates
 from f2f.format.corrections import EliasFano, elias_fano_bits, low_bits
 from f2f.format.mask import stream_decoder
 from f2f.format.orders import matrix_shape
@@ -37,8 +38,7 @@ WALKS = {"golden": GOLDEN, "row": ROW, "column": COLUMN, "diagonal": DIAGONAL}
 class Operands:
     """A tensor (kind "encoded", n > 0) as a matrix, for the kernels of `f2f.product.cpu`.
 
-    stride, torus: of the order, see `f2f.format.orders`. sizes: of the decoder. index:
-    `f2f.decoder.gates.shuffle_index`. groups: int64 (groups, 3), address, vectors and planes of the
+    stride, torus: of the order, see `f2f.format.orders`. gates: of the decoder. groups: int64 (groups, 3), address, vectors and planes of the
     inputs. tables: uint32 (groups, 256), what a decoded byte stands for. raw: int64 (raw planes,
     2), address and bytes; raw_bits: uint32, what their bits stand for. flips: uint32 (n_w,), what
     a wrong bit of a plane flips. lists: int64 (n_w + 1, LIST_FIELDS), the Elias-Fano lists of the
@@ -51,8 +51,7 @@ class Operands:
     walk: int
     stride: int
     torus: tuple[int, int, int]
-    sizes: tuple[int, int, int, int]
-    index: np.ndarray
+    gates: Gates
     groups: np.ndarray
     tables: np.ndarray
     offset: int
@@ -109,11 +108,11 @@ class Operands:
         return np.resize(self.column_order, self.cols + min(self.segment, CHUNK))
 
     @cached_property
-    def affine(self) -> tuple[np.ndarray, np.uint8]:
+    def affine(self) -> Affine:
         """What the stored bytes of one-byte weights stand for, as `decode_blocks` wants it."""
         table = self.tables[0] if len(self.tables) else np.zeros(256)
         by_nibble = np.concatenate([table[:16], table[::16]]).astype(np.uint8)
-        return by_nibble, np.uint8(self.offset)
+        return Affine(by_nibble, np.uint8(self.offset))
 
     def start(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Care ranks int64 (s,) and list cursors int64 (s, 3, n_w + 1) at rising positions (s,)."""
@@ -164,8 +163,7 @@ def _make(tensor: CompressedTensor) -> Operands:
         walk=WALKS[tensor.order],
         stride=tensor.walk.stride,
         torus=(0, 0, 0) if tensor.walk.is_stride_walk else tensor.walk.torus,
-        sizes=tensor.decoder.sizes,
-        index=tensor.decoder.shuffle_index if groups else np.zeros(0, dtype=np.uint8),
+        gates=tensor.decoder.gates,
         groups=_table(groups, 3),
         tables=_byte_tables([tensor.basis[p] for p in tensor.encoded]),
         offset=tensor.offset,

@@ -231,30 +231,28 @@ def count_care(kind, inverted, bitmap, streams, lists, positions):
 
 
 @njit(nogil=True, cache=True, forceinline=True)
-def read_planes(group, sizes, index, affine, work, window, lo, count, buffer, at):
+def read_planes(group, gates, affine, work, window, lo, count, buffer, at):
     """Decoded words of positions lo … lo+count-1 of a group of planes into buffer[at:].
 
-    group: (address, vectors, planes) of its inputs. sizes, index, affine: of `decode_blocks`.
+    group: (address, vectors, planes) of its inputs. gates, affine: of `decode_blocks`.
     window: int64 [first, end), the positions that lie in buffer[at:] already; what was decoded
     beyond the last chunk is kept.
     """
     inputs = carray(_at(group[0]), (group[1], group[2]), np.uint8)
-    n_out = sizes[1]
+    n_out = gates.n_out
     if not window[0] <= lo <= window[1]:
         first = lo // n_out
-        decode_blocks(inputs, first, 1, sizes, index, affine, buffer, at, work, False)
+        decode_blocks(inputs, first, 1, gates, affine, buffer, at, work)
         window[0], window[1] = first * n_out, (first + 1) * n_out
     kept = window[1] - lo
     copy_bytes(buffer, at + lo - window[0], buffer, at, kept)
     window[0] = lo
     if kept < count:
         blocks = (count - kept + n_out - 1) // n_out
-        decode_blocks(
-            inputs, window[1] // n_out, blocks, sizes, index, affine, buffer, at + kept, work, False
-        )
+        decode_blocks(inputs, window[1] // n_out, blocks, gates, affine, buffer, at + kept, work)
         window[1] += blocks * n_out
         for line in range(0, blocks * group[2], 64):
-            _prefetch(group[0] + (window[1] // n_out + sizes[2]) * group[2] + line)
+            _prefetch(group[0] + (window[1] // n_out + gates.n_s) * group[2] + line)
 
 
 @njit(nogil=True, cache=True, forceinline=True)

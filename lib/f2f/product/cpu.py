@@ -94,12 +94,12 @@ def _dot(values, at, x, column, count):
 def _dense(fixed, mask, lists, flips, affine, walk, share, start, x, y, scratch):
     """Add the product of a share of the segments to y, the dense way.
 
-    fixed: (sizes, index, group). mask: (kind, inverted, bitmap, streams). affine: of `Operands`.
+    fixed: (gates, group). mask: (kind, inverted, bitmap, streams). affine: of `Operands`.
     walk: (kind, segment, cols, column step). share: (first segment, segments), of each of the
     walkers in turn. start: their (care ranks, cursors). x: (m, cols and some more), y: (m, rows),
     permuted. scratch: of `_dense_jobs`.
     """
-    sizes, index, group = fixed[0], borrowed(fixed[1]), borrowed(fixed[2])
+    gates, group = fixed[0], borrowed(fixed[1])
     mask_kind, inverted, bitmap, streams = mask[0], mask[1], mask[2], borrowed(mask[3])
     lists, flips = borrowed(lists), borrowed(flips)
     ranks, cursors, x, y = borrowed(start[0]), borrowed(start[1]), borrowed(x), borrowed(y)
@@ -110,7 +110,7 @@ def _dense(fixed, mask, lists, flips, affine, walk, share, start, x, y, scratch)
     first, segments = share
     walkers = len(ranks)
     columns = columns[:walkers]
-    stride = chunk_bytes(sizes[1])
+    stride = chunk_bytes(gates.n_out)
     work = buffer[walkers * stride :]
     for begin in range(0, segments * segment, CHUNK):
         count = min(CHUNK, segments * segment - begin)
@@ -120,7 +120,7 @@ def _dense(fixed, mask, lists, flips, affine, walk, share, start, x, y, scratch)
             care = read_mask(
                 mask_kind, inverted, bitmap, streams, lists, cursor, lo, count, words, before
             )
-            read_planes(group, sizes, index, affine, work, windows[s], lo, count, buffer, at)
+            read_planes(group, gates, affine, work, windows[s], lo, count, buffer, at)
             mask_bytes(buffer, at, words, count)
             flip_words(lists, flips, cursor, words, before, ranks[s], care, due, buffer, at)
             ranks[s] += care
@@ -187,14 +187,14 @@ def _dense_jobs(op: Operands, dtype: str, x: np.ndarray, threads: int) -> Jobs:
     permuted = np.ascontiguousarray(x[op.reached_columns].T)
     mask = (op.mask_kind, op.inverted, op.bitmap, op.streams)
     walk = (op.walk, op.segment, op.cols, op.column_step)
-    fixed = (op.sizes, op.index, op.groups[0])
+    fixed = (op.gates, op.groups[0])
     flips = op.flips.astype(np.uint8)
-    stride = chunk_bytes(op.sizes[1])
+    stride = chunk_bytes(op.gates.n_out)
     side = 1 if op.walk == ROW else SIDE_BY_SIDE
     results = [np.zeros((x.shape[1], op.rows), dtype=x.dtype) for _ in range(threads)]
 
     def job(number: int) -> None:
-        buffer = aligned_zeros(side * stride + work_bytes(op.sizes[2]))
+        buffer = aligned_zeros(side * stride + work_bytes(op.gates.n_s))
         windows = np.full((side, 2), -1, dtype=np.int64)
         columns = np.empty(side, dtype=np.int64)
         due = np.empty(DUE, dtype=np.int64)
@@ -260,12 +260,12 @@ def _sparse_jobs(op: Operands, dtype: str, x: np.ndarray, threads: int) -> Jobs:
     ranks, cursors = op.shares[key][0]
     permuted = np.ascontiguousarray(x[op.column_order])
     mask = (op.mask_kind, op.inverted, op.bitmap, op.streams)
-    fixed = (op.sizes, op.index, CODES[dtype])
-    stride = chunk_bytes(op.sizes[1])
+    fixed = (op.gates, CODES[dtype])
+    stride = chunk_bytes(op.gates.n_out)
     results = [np.zeros((op.rows, x.shape[1]), dtype=x.dtype) for _ in range(threads)]
 
     def job(number: int) -> None:
-        buffer = aligned_zeros(len(op.groups) * stride + work_bytes(op.sizes[2]))
+        buffer = aligned_zeros(len(op.groups) * stride + work_bytes(op.gates.n_s))
         bits = np.empty(CHUNK, dtype=np.uint32)
         scratch = (
             buffer,

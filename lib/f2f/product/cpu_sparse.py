@@ -30,11 +30,11 @@ def add_sparse(
 ):
     """Add the product of positions share[0] … share[1]-1 to y, the sparse way.
 
-    fixed: (sizes, index, code of the dtype). raw: (where, bits) of the raw planes. walk: (kind,
+    fixed: (gates, code of the dtype). raw: (where, bits) of the raw planes. walk: (kind,
     segment, cols, step, index of the first position). start: (rank, cursors). x: (cols, m),
     y: (rows, m), permuted. scratch: of the backend.
     """
-    sizes, index, code = fixed[0], borrowed(fixed[1]), fixed[2]
+    gates, code = fixed
     groups, tables, raw_bits = borrowed(groups), borrowed(tables), borrowed(raw[1])
     raw_planes, lists, flips = borrowed(raw[0]), borrowed(lists), borrowed(flips)
     mask_kind, inverted, bitmap, streams = mask[0], mask[1], mask[2], borrowed(mask[3])
@@ -44,9 +44,8 @@ def add_sparse(
     places, bits, floats = borrowed(scratch[6]), borrowed(scratch[7]), borrowed(scratch[8])
     steps = borrowed(scratch[9])
     kind, segment, cols, step, walk_index = walk
-    stride = chunk_bytes(sizes[1])
+    stride = chunk_bytes(gates.n_out)
     work = buffer[len(groups) * stride :]
-    affine = (borrowed(IDENTITY), np.uint8(0))  # the tables say what stored bytes stand for
     for lo in range(share[0], share[1], CHUNK):
         count = min(CHUNK, share[1] - lo)
         read_mask(mask_kind, inverted, bitmap, streams, lists, cursor, lo, count, words, before)
@@ -55,7 +54,8 @@ def add_sparse(
             bits[c] = offset
         for g in range(len(groups)):
             at = g * stride
-            read_planes(groups[g], sizes, index, affine, work, windows[g], lo, count, buffer, at)
+            # The tables say what stored bytes stand for.
+            read_planes(groups[g], gates, IDENTITY, work, windows[g], lo, count, buffer, at)
             for c in range(care):
                 bits[c] ^= tables[g, buffer[at + positions[c]]]
         for r in range(len(raw_planes)):

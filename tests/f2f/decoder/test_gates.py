@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from f2f.base.intrinsics import AVX2, host_has_avx2
 from f2f.decoder.decoder import MATRICES, Decoder
-from f2f.decoder.gates import SLACK, decode_blocks, decode_words, work_bytes
+from f2f.decoder.gates import SLACK, Affine, decode_blocks, decode_words, work_bytes
 
-PATHS = [False, True] if AVX2 else [True]
+PATHS = [0, 1] if AVX2 else [1]
 
 
 def random_inputs(decoder: Decoder, n: int, planes: int, seed: int = 0) -> np.ndarray:
@@ -28,7 +28,7 @@ def test_every_split_into_row_groups(n_out, portable):
             inputs = random_inputs(decoder, n, 8)
             expected = decoder.decode_plain(inputs, n)
             assert np.array_equal(
-                decode_words(inputs, decoder.sizes, decoder.shuffle_index, n, portable=portable),
+                decode_words(inputs, decoder.gates._replace(portable=portable), n),
                 expected,
             )
 
@@ -39,7 +39,7 @@ def test_more_blocks_than_one_batch_of_tables(portable):
         inputs = random_inputs(decoder, 2990, 8)
         expected = decoder.decode_plain(inputs, 2990)
         assert np.array_equal(
-            decode_words(inputs, decoder.sizes, decoder.shuffle_index, 2990, portable=portable),
+            decode_words(inputs, decoder.gates._replace(portable=portable), 2990),
             expected,
         )
 
@@ -57,8 +57,8 @@ def test_an_affine_map_of_the_words_is_applied(sizes, portable):
     by_nibble = np.concatenate([mapped[:16], mapped[::16]])
     out = np.empty(7 * n_out + SLACK, dtype=np.uint8)
     decode_blocks(
-        inputs, 0, 7, decoder.sizes, decoder.shuffle_index, (by_nibble, np.uint8(0xA5)), out, 0,
-        np.zeros(work_bytes(n_s), dtype=np.uint8), portable,
+        inputs, 0, 7, decoder.gates._replace(portable=portable),
+        Affine(by_nibble, np.uint8(0xA5)), out, 0, np.zeros(work_bytes(n_s), dtype=np.uint8),
     )  # fmt: skip
     expected = mapped[decoder.decode_plain(inputs, 7 * n_out)] ^ 0xA5
     assert np.array_equal(out[: 7 * n_out], expected)
@@ -79,7 +79,7 @@ def test_equals_the_matrix_product(n_in, n_out, registers, planes, n, seed, port
     inputs = random_inputs(decoder, n, planes, seed)
     expected = decoder.decode_plain(inputs, n)
     assert np.array_equal(
-        decode_words(inputs, decoder.sizes, decoder.shuffle_index, n, portable=portable), expected
+        decode_words(inputs, decoder.gates._replace(portable=portable), n), expected
     )
 
 
@@ -91,12 +91,7 @@ def test_any_block_decodes_by_itself(portable):
         whole = decoder.decode_plain(inputs, 45 * 40)
         for start in (0, 1, 17, 39):
             words = decode_words(
-                inputs,
-                decoder.sizes,
-                decoder.shuffle_index,
-                45,
-                start_block=start,
-                portable=portable,
+                inputs, decoder.gates._replace(portable=portable), 45, start_block=start
             )
             assert np.array_equal(words, whole[45 * start : 45 * (start + 1)])
 
@@ -104,9 +99,9 @@ def test_any_block_decodes_by_itself(portable):
 def test_planes_do_not_mix():
     decoder = Decoder(n_out=80, n_s=7)
     inputs = random_inputs(decoder, 4000, 8)
-    together = decode_words(inputs, decoder.sizes, decoder.shuffle_index, 4000)
+    together = decode_words(inputs, decoder.gates, 4000)
     for q in range(8):
-        alone = decode_words(inputs[:, q : q + 1], decoder.sizes, decoder.shuffle_index, 4000)
+        alone = decode_words(inputs[:, q : q + 1], decoder.gates, 4000)
         assert np.array_equal(together >> q & 1, alone)
 
 
@@ -114,11 +109,11 @@ def test_refuses_by_name():
     decoder = Decoder(n_out=10, n_s=1)
     inputs = random_inputs(decoder, 100, 8)
     with pytest.raises(ValueError, match="inputs must hold 12 vectors"):
-        decode_words(inputs, decoder.sizes, decoder.shuffle_index, 110)
+        decode_words(inputs, decoder.gates, 110)
     with pytest.raises(ValueError, match="inputs must be uint8"):
-        decode_words(inputs.astype(np.int64), decoder.sizes, decoder.shuffle_index, 100)
+        decode_words(inputs.astype(np.int64), decoder.gates, 100)
     with pytest.raises(ValueError, match="start_block must be"):
-        decode_words(inputs, decoder.sizes, decoder.shuffle_index, 10, start_block=-1)
+        decode_words(inputs, decoder.gates, 10, start_block=-1)
 
 
 def test_generic_targets_take_the_portable_path(monkeypatch):
