@@ -82,21 +82,32 @@ def byte_shuffle(builder: Any) -> Any:
 
 
 @intrinsic
-def borrowed(typingctx, array):
-    """The same array without a claim on its memory, which the caller must keep.
+def borrowed(typingctx, value):
+    """The same array, or tuple with arrays, without a claim on memory, which the caller keeps.
 
     Passing it on costs no (atomic) reference counting, which numba otherwise does at every call.
     """
-    if not isinstance(array, types.Array):
+    if not isinstance(value, types.Array | types.BaseTuple):
         return None
 
     def codegen(context, builder, signature, arguments):
-        view = context.make_array(signature.args[0])(context, builder, arguments[0])
+        return _without_claims(context, builder, signature.args[0], arguments[0])
+
+    return value(value), codegen
+
+
+def _without_claims(context: Any, builder: Any, kind: Any, value: Any) -> Any:
+    if isinstance(kind, types.Array):
+        view = context.make_array(kind)(context, builder, value)
         view.meminfo = cgutils.get_null_value(view.meminfo.type)
         view.parent = cgutils.get_null_value(view.parent.type)
         return view._getvalue()
-
-    return array(array), codegen
+    if isinstance(kind, types.BaseTuple):
+        for i, part in enumerate(kind):
+            inner = builder.extract_value(value, i)
+            inner = _without_claims(context, builder, part, inner)
+            value = builder.insert_value(value, inner, i)
+    return value
 
 
 @intrinsic
