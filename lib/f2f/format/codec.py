@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
 import numpy as np
-from numba import njit
 
 from f2f.base import validate
 from f2f.decoder.decoder import MAX_N_OUT, Decoder
@@ -196,18 +195,10 @@ def decompress(tensor: CompressedTensor, mask: np.ndarray | None = None) -> Tens
     Returns what went in, a NumPy array or a torch tensor, C-contiguous.
     """
     if tensor.kind == "dense":
-        return _from_bytes(tensor.raw, tensor)
-    if tensor.mask is not None and mask is None and is_expandable(tensor):
-        return _from_bytes(expand(tensor), tensor)
-    care = care_mask(tensor, mask)
-    positions = positions_of(care)
-    words = decode_words(tensor, positions)
-    return _from_bytes(tensor.walk.scatter(positions, words).view(np.uint8), tensor)
-
-
-def is_expandable(tensor: CompressedTensor) -> bool:
-    """Whether `f2f.format.expand` decodes this tensor: weights of one byte, no raw planes."""
-    return DTYPES[tensor.dtype] == 1 and not tensor.raw_planes and tensor.n > 0
+        return _from_bytes(tensor.raw.copy(), tensor)
+    given = None if tensor.mask is not None and mask is None else care_mask(tensor, mask)
+    words = expand(tensor, given) if tensor.n else np.zeros(0, dtype=np.uint8)
+    return _from_bytes(words.view(np.uint8), tensor)
 
 
 def care_mask(tensor: CompressedTensor, mask: np.ndarray | None = None) -> np.ndarray:
@@ -222,30 +213,6 @@ def care_mask(tensor: CompressedTensor, mask: np.ndarray | None = None) -> np.nd
     if np.count_nonzero(care) != tensor.k:
         raise ValueError(f"mask must have {tensor.k} True, got {np.count_nonzero(care)}")
     return care
-
-
-def decode_words(tensor: CompressedTensor, positions: np.ndarray) -> np.ndarray:
-    """The weights' bits, unsigned (k,), at the care positions, int64 (k,)."""
-    dtype = np.dtype(f"u{DTYPES[tensor.dtype]}")
-    basis = np.array(tensor.basis, dtype=dtype)
-    words = np.full(tensor.k, tensor.offset, dtype=dtype)
-    for g, inputs in enumerate(tensor.payload):
-        group = tensor.encoded[GROUP * g : GROUP * (g + 1)]
-        table = span(basis[list(group)])
-        _xor_lookup(words, table, tensor.decoder.decode(inputs, tensor.n), positions)
-    for row, p in zip(tensor.raw, tensor.raw_planes, strict=True):
-        bits = np.unpackbits(row, count=tensor.n, bitorder="little")
-        _xor_lookup(words, span(basis[p : p + 1]), bits, positions)
-    for p, code in enumerate(tensor.corrections):
-        words[code.decode()] ^= basis[p]
-    return words
-
-
-@njit(cache=True, nogil=True)
-def _xor_lookup(words, table, decoded, positions):
-    """words[r] ^= table[decoded[positions[r]]]; all bits of `decoded` index the table."""
-    for r in range(len(words)):
-        words[r] ^= table[decoded[positions[r]]]
 
 
 def gather_planes(stored: np.ndarray, group: tuple[int, ...]) -> np.ndarray:
@@ -346,10 +313,11 @@ def _as_mask(mask: Any, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _from_bytes(data: np.ndarray, tensor: CompressedTensor) -> Tensor:
+    """The tensor that these bytes are, in the same memory."""
     if tensor.library == "torch":
         import torch
 
         dtype = getattr(torch, tensor.dtype)
-        return torch.from_numpy(data.copy()).view(dtype).reshape(tensor.shape)
+        return torch.from_numpy(data).view(dtype).reshape(tensor.shape)
     dtype = ml_dtypes.bfloat16 if tensor.dtype == "bfloat16" else np.dtype(tensor.dtype)
-    return data.copy().view(dtype).reshape(tensor.shape)
+    return data.view(dtype).reshape(tensor.shape)

@@ -9,8 +9,7 @@ Decoded words go to their place in the matrix in one of three ways:
 * scattered: the words at care positions alone, one by one, for golden order, raw planes and
   matrices too small for tiles.
 
-Corrections are flipped in the matrix at the end, as their positions come in encoding order and
-tiles do not.
+Tiles do not come in encoding order: each segment has a cursor of its own in the corrections.
 """
 
 from __future__ import annotations
@@ -22,14 +21,13 @@ from numba import njit
 
 from f2f.base.intrinsics import aligned_zeros, borrowed
 from f2f.decoder.gates import IDENTITY
-from f2f.format.operands import Operands, operands
-from f2f.format.places import DIAGONAL, GOLDEN, ROW, Places, find_places
+from f2f.format.operands import Operands, make_operands, operands
+from f2f.format.places import GOLDEN, ROW, Places, find_places
 from f2f.format.stages import (
     CHUNK,
-    advance,
-    care_position,
     care_words,
     clear_pruned,
+    flip_wrong,
     make_care,
     make_chunk,
     read_alone,
@@ -60,13 +58,15 @@ class Tile(NamedTuple):
     lines: np.ndarray
 
 
-def expand(tensor: CompressedTensor) -> np.ndarray:
+def expand(tensor: CompressedTensor, care_mask: np.ndarray | None = None) -> np.ndarray:
     """The bits of all weights, row-major, zero where pruned.
 
     Parameters
     ----------
     tensor : CompressedTensor
-        Of kind "encoded", with its mask, n > 0.
+        Of kind "encoded", n > 0.
+    care_mask : ndarray of bool, shape (n,), or None
+        Which positions are unpruned, in encoding order, if the tensor stores no mask.
 
     Returns
     -------
@@ -78,23 +78,24 @@ def expand(tensor: CompressedTensor) -> np.ndarray:
     FormatError
         If the mask has not as many unpruned places as the tensor says.
     """
-    op = operands(tensor)
+    if care_mask is None:
+        op = operands(tensor)
+    else:
+        op = make_operands(tensor, np.packbits(care_mask, bitorder="little"))
     encoded, walk = op.encoded, op.walk
     word = np.dtype(f"u{op.itemsize}")
-    orders = (op.row_order, op.column_order)
-    cursors = op.start(np.zeros(1, dtype=np.int64))[1][0]
     chunk = make_chunk(encoded, max(len(encoded.groups), 1))
     if _is_scattered(op):
         out = np.zeros(op.n, dtype=word)
         places = Places(np.empty(CHUNK, dtype=np.int64), np.empty(CHUNK, dtype=np.int64))
-        _scatter(encoded, walk, orders, cursors, chunk, make_care(), places, out)
+        _scatter(encoded, walk, op.permuted, op.start([0]), chunk, make_care(), places, out)
         return out
     out = np.empty(op.n + SPARE, dtype=word)
     if walk.kind == ROW:
-        _in_order(encoded, chunk, out)
+        _in_order(encoded, op.start([0]), chunk, out)
     else:
-        _by_tiles(encoded, walk, orders[0], chunk, _make_tile(word), out)
-    _correct(encoded, walk, orders, cursors, chunk, out)
+        start = op.start(np.arange(walk.cols) * walk.segment)
+        _by_tiles(encoded, walk, op.permuted.rows, start, chunk, _make_tile(word), out)
     return out[: op.n]
 
 
@@ -117,116 +118,85 @@ def _make_tile(word: np.dtype) -> Tile:
 
 
 @njit(nogil=True, cache=True)
-def _scatter(encoded, walk, orders, cursors, chunk, care, places, out):
-    """The words at care positions, corrected, one by one into `out`, which is zero."""
-    encoded, walk, cursors, chunk = (
-        borrowed(encoded),
-        borrowed(walk),
-        borrowed(cursors),
-        borrowed(chunk),
-    )
-    care, places, out = borrowed(care), borrowed(places), borrowed(out)
-    row_order, column_order = borrowed(orders[0]), borrowed(orders[1])
-    rank = 0
+def _scatter(encoded, walk, permuted, start, chunk, care, places, out):
+    """The words at care positions, one by one, into `out`, which is zero."""
+    encoded, walk, permuted = borrowed(encoded), borrowed(walk), borrowed(permuted)
+    start, chunk, care = borrowed(start), borrowed(chunk), borrowed(care)
+    places, out = borrowed(places), borrowed(out)
     for lo in range(0, len(out), CHUNK):
         count = min(CHUNK, len(out) - lo)
-        found = care_words(encoded, cursors, lo, count, rank, chunk, care)
-        find_places(walk, lo, count, care.positions, found, places)
+        found = care_words(encoded, start, lo, count, chunk, care)
+        find_places(walk, lo, care.positions, found, places)
         for c in range(found):
-            row, column = row_order[places.rows[c]], column_order[places.columns[c]]
+            row, column = permuted.rows[places.rows[c]], permuted.columns[places.columns[c]]
             out[row * walk.cols + column] = care.words[c]
-        rank += found
 
 
 @njit(nogil=True, cache=True)
-def _in_order(encoded, chunk, out):
-    """All words, not corrected, in encoding order."""
-    encoded, chunk, out = borrowed(encoded), borrowed(chunk), borrowed(out)
+def _in_order(encoded, start, chunk, out):
+    """All words in encoding order."""
+    encoded, start, chunk = borrowed(encoded), borrowed(start), borrowed(chunk)
+    out = borrowed(out)
     n = len(out) - SPARE
     for lo in range(0, n, CHUNK):
-        _read_words(encoded, lo, min(CHUNK, n - lo), chunk, out, lo)
+        _read_words(encoded, start, 0, lo, min(CHUNK, n - lo), chunk, out, lo)
 
 
-@njit(nogil=True, cache=True)
-def _read_words(encoded, lo, count, chunk, out, at):
-    """The words of positions lo … lo+count-1 into out[at:], not corrected, zero where pruned.
+@njit(nogil=True, cache=True, forceinline=True)
+def _read_words(encoded, start, which, lo, count, chunk, out, at):
+    """The words of positions lo … lo+count-1 into out[at:]; SPARE elements more may be written.
 
-    Up to SPARE elements more are written.
+    start: `Start`, whose cursors `which` stand at lo, and move on.
     """
-    read_mask(encoded.mask, lo, count, chunk)
+    care = read_mask(encoded.mask, lo, count, chunk)
     decoded = chunk.decoded
     if out.itemsize == 1 and len(encoded.groups) == 1:
-        start = read_alone(encoded, 0, encoded.affine, lo, count, chunk, 0)
-        clear_pruned(
-            decoded.reshape(decoded.size), start, chunk.words, count, out.view(np.uint8), at
-        )
-        return
-    words = out[at : at + count]
-    words[:] = encoded.offset
-    for g in range(len(encoded.groups)):
-        start = read_alone(encoded, g, IDENTITY, lo, count, chunk, 0)
-        stored, table = decoded[0, start : start + count], encoded.tables[g]
-        for i in range(count):
-            words[i] ^= table[stored[i]]
-    clear_pruned(out, at, chunk.words, count, out, at)
+        begin = read_alone(encoded, 0, encoded.affine, lo, count, chunk, 0)
+        flat, target = decoded.reshape(decoded.size), out.view(np.uint8)
+        clear_pruned(flat, begin, chunk.words, count, target, at)
+    else:
+        words = out[at : at + count]
+        words[:] = encoded.offset
+        for g in range(len(encoded.groups)):
+            begin = read_alone(encoded, g, IDENTITY, lo, count, chunk, 0)
+            stored, table = decoded[0, begin : begin + count], encoded.tables[g]
+            for i in range(count):
+                words[i] ^= table[stored[i]]
+        clear_pruned(out, at, chunk.words, count, out, at)
+    flip_wrong(encoded.corrections, start, which, care, chunk, out, at)
 
 
 @njit(nogil=True, cache=True)
-def _by_tiles(encoded, walk, row_order, chunk, tile, out):
-    """All words, not corrected, tile by tile."""
+def _by_tiles(encoded, walk, row_order, start, chunk, tile, out):
+    """All words, tile by tile. start: of each segment."""
     encoded, walk, chunk = borrowed(encoded), borrowed(walk), borrowed(chunk)
-    row_order, tile, out = borrowed(row_order), borrowed(tile), borrowed(out)
+    row_order, start, tile, out = (
+        borrowed(row_order),
+        borrowed(start),
+        borrowed(tile),
+        borrowed(out),
+    )
     rows, cols = walk.rows, walk.cols
     side = LINE // out.itemsize
     across = side // 4  # lines of one transposition
     for begin in range(0, rows, ALONG):
         along = min(ALONG, rows - begin)
         for left in range(0, cols, side):
-            first = min(left, cols - side)  # the last tile overlaps the one before
-            for s in range(side):
-                segment = (first + s) * walk.neighbour % cols
-                lo = segment * rows + begin
-                _read_words(encoded, lo, along, chunk, tile.segments, s * tile.stride)
-            column = (walk.column_step * begin + first) % cols
+            width = min(side, cols - left)
+            for s in range(width):
+                segment = (left + s) * walk.neighbour % cols
+                lo, at = segment * rows + begin, s * tile.stride
+                _read_words(encoded, start, segment, lo, along, chunk, tile.segments, at)
+            column = (walk.column_step * begin + left) % cols
             for i in range(0, along, across):
                 transpose_lines(tile.segments, i, tile.stride, tile.lines)
                 for e in range(min(across, along - i)):
                     at = row_order[begin + i + e] * cols
-                    if column + side <= cols:
+                    if column + side <= cols and width == side:
                         copy_line(tile.lines, side * e, out, at + column)
                     else:
-                        for s in range(side):
+                        for s in range(width):
                             out[at + (column + s) % cols] = tile.lines[side * e + s]
                     column += walk.column_step
                     if column >= cols:
                         column -= cols
-
-
-@njit(nogil=True, cache=True)
-def _correct(encoded, walk, orders, cursors, chunk, out):
-    """Flip the wrong bits of words that are in place."""
-    encoded, walk, cursors, chunk = (
-        borrowed(encoded),
-        borrowed(walk),
-        borrowed(cursors),
-        borrowed(chunk),
-    )
-    row_order, column_order, out = borrowed(orders[0]), borrowed(orders[1]), borrowed(out)
-    corrections, flips = encoded.corrections, encoded.corrections.flips
-    n, rank = len(out) - SPARE, 0
-    for lo in range(0, n, CHUNK):
-        end = rank + read_mask(encoded.mask, lo, min(CHUNK, n - lo), chunk)
-        for plane in range(len(flips)):
-            while cursors[plane].position < end:
-                position = lo + care_position(chunk, cursors[plane].position - rank)
-                if walk.kind != ROW:
-                    segment = np.uint64(position) // np.uint64(walk.segment)
-                    along = np.uint64(position) - segment * np.uint64(walk.segment)
-                    column = segment
-                    if walk.kind == DIAGONAL:
-                        place = segment * np.uint64(walk.turn) + along
-                        column = column_order[place % np.uint64(walk.cols)]
-                    position = row_order[along] * walk.cols + np.int64(column)
-                out[position] ^= flips[plane]
-                advance(corrections, plane, cursors)
-        rank = end

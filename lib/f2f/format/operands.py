@@ -18,7 +18,7 @@ from f2f.decoder.gates import Affine
 from f2f.format.basis import span
 from f2f.format.corrections import EliasFano, elias_fano_bits, low_bits
 from f2f.format.mask import MaskCode
-from f2f.format.places import Walk, permutations, walk_of
+from f2f.format.places import Places, Walk, permutations, walk_of
 from f2f.format.stages import (
     CURSOR,
     GROUP,
@@ -26,6 +26,7 @@ from f2f.format.stages import (
     Corrections,
     Encoded,
     RawPlanes,
+    Start,
     count_care,
     find_cursors,
 )
@@ -42,8 +43,8 @@ class Operands:
         What `f2f.format.stages` reads.
     walk : Walk
         Where encoding positions lie.
-    row_order, column_order : ndarray of int64, shapes (rows,) and (cols,)
-        The row at each place of the permuted rows, the column at each of the permuted columns.
+    permuted : Places
+        The row at each place of the permuted rows, and the column at each of the columns.
     itemsize : int
         Bytes of a weight.
     kept : tuple
@@ -55,8 +56,7 @@ class Operands:
 
     encoded: Encoded
     walk: Walk
-    row_order: np.ndarray
-    column_order: np.ndarray
+    permuted: Places
     itemsize: int
     kept: tuple[np.ndarray, ...] = field(repr=False)
     starts: dict[tuple[Any, ...], Any] = field(default_factory=dict, repr=False)
@@ -71,21 +71,16 @@ class Operands:
         """Segments of the matrix."""
         return self.n // self.walk.segment
 
-    def start(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Where kernels start that begin at encoding positions, int64 (s,), rising.
-
-        Returns
-        -------
-        ranks : ndarray of int64, shape (s,)
-            Unpruned weights before each.
-        cursors : ndarray of CURSOR, shape (s, n_w)
-            The next correction of each plane.
-        """
-        ranks = count_care(self.encoded.mask, positions)
+    def start(self, positions: np.ndarray | list[int]) -> Start:
+        """Where decoding begins at encoding positions (s,), rising."""
+        at = np.array(positions, dtype=np.int64)
         corrections = self.encoded.corrections
-        cursors = np.zeros((len(positions), len(corrections.lists)), dtype=CURSOR)
-        find_cursors(corrections, ranks, cursors)
-        return ranks, cursors
+        start = Start(
+            ranks=count_care(self.encoded.mask, at),
+            cursors=np.zeros((len(at), len(corrections.lists)), dtype=CURSOR),
+        )
+        find_cursors(corrections, start)
+        return start
 
 
 _OPERANDS: WeakKeyDictionary[CompressedTensor, Operands] = WeakKeyDictionary()
@@ -104,18 +99,25 @@ def operands(tensor: CompressedTensor) -> Operands:
     """
     found = _OPERANDS.get(tensor)
     if found is None:
-        found = _OPERANDS[tensor] = _make(tensor)
+        assert tensor.mask is not None
+        found = _OPERANDS[tensor] = make_operands(tensor, _stored_mask(tensor.mask))
     return found
 
 
-def _make(tensor: CompressedTensor) -> Operands:
-    assert tensor.mask is not None
+def make_operands(tensor: CompressedTensor, mask: np.ndarray) -> Operands:
+    """New operands of a tensor of kind "encoded", n > 0.
+
+    mask: uint8 (ceil(n / 8),), bit i % 8 of byte i // 8 is 1 where position i is unpruned; no bit
+    is set behind the last.
+    """
+    words = np.zeros(tensor.n // 64 + 2, dtype=np.uint64)
+    words.view(np.uint8)[: len(mask)] = mask
     payload = tuple(np.ascontiguousarray(part) for part in tensor.payload)
     groups = [(part.ctypes.data, *part.shape) for part in payload]
     tables = _byte_tables([tensor.basis[p] for p in tensor.encoded])
     raw = np.ascontiguousarray(tensor.raw)
     encoded = Encoded(
-        mask=_mask_words(tensor.mask),
+        mask=words,
         groups=np.array(groups, dtype=GROUP),
         gates=tensor.decoder.gates,
         affine=_affine(tables, tensor.offset),
@@ -131,23 +133,20 @@ def _make(tensor: CompressedTensor) -> Operands:
     return Operands(
         encoded,
         walk_of(tensor.walk),
-        *permutations(tensor.walk),
+        permutations(tensor.walk),
         DTYPES[tensor.dtype],
         (*payload, raw),
     )
 
 
-def _mask_words(mask: MaskCode) -> np.ndarray:
-    """The mask, uint64 (n // 64 + 2,), zero behind its last place."""
-    words = np.zeros(mask.n // 64 + 2, dtype=np.uint64)
-    packed = mask.bitmap
-    if packed is None:
-        packed = np.packbits(mask.decode(), bitorder="little")
-    words.view(np.uint8)[: len(packed)] = packed
-    found = int(np.bitwise_count(words).sum())
+def _stored_mask(mask: MaskCode) -> np.ndarray:
+    """The stored mask, packed as `make_operands` wants it."""
+    if mask.bitmap is None:
+        return np.packbits(mask.decode(), bitorder="little")
+    found = int(np.bitwise_count(mask.bitmap).sum())
     if found != mask.k:
         raise FormatError(f"the mask must have {mask.k} unpruned places, decoded {found}")
-    return words
+    return mask.bitmap
 
 
 def _corrections(tensor: CompressedTensor) -> Corrections:

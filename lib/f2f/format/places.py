@@ -56,12 +56,11 @@ class Walk(NamedTuple):
 
 
 class Places(NamedTuple):
-    """Where the care positions of a chunk lie.
+    """Rows and columns, one by one.
 
     Attributes
     ----------
-    rows, columns : ndarray of int64, shape (CHUNK,)
-        Permuted, of each care position in turn.
+    rows, columns : ndarray of int64
     """
 
     rows: np.ndarray
@@ -83,21 +82,22 @@ def walk_of(order: Order) -> Walk:
     )
 
 
-def permutations(order: Order) -> tuple[np.ndarray, np.ndarray]:
-    """The row at each place of the permuted rows, int64 (rows,), and the columns, int64 (cols,)."""
+def permutations(order: Order) -> Places:
+    """The row at each place of the permuted rows, and the column at each of the columns."""
     g_r, g_c = order.torus[:2] if order.name == "diagonal" else (1, 1)
-    return np.arange(order.rows) * g_r % order.rows, np.arange(order.cols) * g_c % order.cols
+    rows, cols = order.rows, order.cols
+    return Places(np.arange(rows) * g_r % rows, np.arange(cols) * g_c % cols)
 
 
 @njit(nogil=True, cache=True)
-def find_places(walk, lo, count, positions, care, places):
+def find_places(walk, lo, positions, care, places):
     """Fill in the permuted rows and columns of care positions of a chunk.
 
     Parameters
     ----------
     walk : Walk
-    lo, count : int
-        The chunk's first encoding position, and how many it has.
+    lo : int
+        The chunk's first encoding position.
     positions : ndarray of int64
         The care positions, from lo on, rising.
     care : int

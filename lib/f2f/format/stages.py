@@ -5,8 +5,9 @@ A chunk is a few thousand consecutive positions. Its stages, each a function her
 1. `read_mask`: the mask's words of the chunk, and the care positions before each of them;
 2. `read_planes`: the planes of a group, decoded to one byte a position;
 3. `clear_pruned`: zero where pruned;
-4. `flip_bytes`: corrections of one-byte words; or, for words of any width,
-   `list_positions` and `care_words`: the words at care positions alone, corrected.
+4. `flip_wrong`: the corrections.
+
+Instead of the last two, `care_words` makes the words at care positions alone, corrected.
 
 All buffers (`Chunk`) stay in the first-level cache. What is read (`Encoded`) is read forward only:
 a list of corrections has a cursor, which stands at the next position to be used. Multiplying is
@@ -126,6 +127,21 @@ class Encoded(NamedTuple):
     corrections: Corrections
 
 
+class Start(NamedTuple):
+    """Where decoding begins, at s places; it moves on as it goes.
+
+    Attributes
+    ----------
+    ranks : ndarray of int64, shape (s,)
+        Unpruned weights before each place.
+    cursors : ndarray of CURSOR, shape (s, n_w)
+        The next correction of each plane.
+    """
+
+    ranks: np.ndarray
+    cursors: np.ndarray
+
+
 class Chunk(NamedTuple):
     """Buffers of a chunk, of one thread.
 
@@ -142,7 +158,7 @@ class Chunk(NamedTuple):
     before : ndarray of int32, shape (CHUNK // 64 + 2,)
         Care positions of the chunk before each word, and in all behind the last.
     due : ndarray of int64
-        Corrections that wait.
+        Corrections that wait: number of the care position in the chunk, and what to flip there.
     """
 
     decoded: np.ndarray
@@ -186,6 +202,11 @@ def make_chunk(encoded: Encoded, rows: int) -> Chunk:
 def forget(windows: np.ndarray) -> None:
     """Say that nothing is decoded yet."""
     windows["first"] = windows["end"] = -1
+
+
+def copied(start: Start) -> Start:
+    """The same, to move on by itself."""
+    return Start(start.ranks.copy(), start.cursors.copy())
 
 
 def make_care() -> Care:
@@ -264,25 +285,17 @@ def advance(corrections, plane, cursors):
 
 
 @njit(nogil=True, cache=True)
-def find_cursors(corrections, ranks, cursors):
-    """Set cursors[s, plane] to where the list of each plane reaches the care rank ranks[s].
-
-    Parameters
-    ----------
-    corrections : Corrections
-    ranks : ndarray of int64, shape (s,)
-        Rising.
-    cursors : ndarray of CURSOR, shape (s, planes)
-    """
-    corrections = borrowed(corrections)
+def find_cursors(corrections, start):
+    """Set the cursors of `start` to where the list of each plane reaches its ranks, which rise."""
+    corrections, start = borrowed(corrections), borrowed(start)
     running = np.zeros(len(corrections.lists), dtype=CURSOR)
     for plane in range(len(running)):
         running[plane].bit = corrections.lists[plane].upper
         advance(corrections, plane, running)
-        for s in range(len(ranks)):
-            while running[plane].position < ranks[s]:
+        for s in range(len(start.ranks)):
+            while running[plane].position < start.ranks[s]:
                 advance(corrections, plane, running)
-            cursors[s, plane] = running[plane]
+            start.cursors[s, plane] = running[plane]
 
 
 @njit(nogil=True, cache=True)
@@ -396,24 +409,27 @@ def clear_pruned(typingctx, source, source_at, words, count, target, target_at):
 
 
 @njit(nogil=True, cache=True, forceinline=True)
-def flip_bytes(corrections, cursors, rank, care, chunk, row):
-    """Stage 4: flip the wrong bits of a chunk of one-byte words in chunk.decoded[row].
+def flip_wrong(corrections, start, which, care, chunk, target, at):
+    """Stage 4: flip the wrong bits of a chunk's words, which lie in target[at:].
 
-    rank: care rank of the chunk's first care position; care: how many it has.
+    start: `Start`, whose place number `which` is at the chunk, and moves behind it. care: the
+    chunk's care positions. target: a flat array of unsigned integers.
     """
+    rank, cursors = start.ranks[which], start.cursors[which]
     end = rank + care
     waiting = 0
     for plane in range(len(corrections.lists)):
         if cursors[plane].position >= end:
             continue
-        one, cursor, flip = corrections.lists[plane], cursors[plane], corrections.flips[plane]
+        one, cursor = corrections.lists[plane], cursors[plane]
+        flip = np.int64(corrections.flips[plane])
         upper, lower, low, count = one.upper, one.lower, one.low, one.count
         bit, index, position = cursor.bit, cursor.index, cursor.position
         while position < end:
-            chunk.due[waiting] = (position - rank) << 8 | flip
+            chunk.due[waiting] = (position - rank) << 32 | flip
             waiting += 1
             if waiting == len(chunk.due):
-                _flip_due(chunk, waiting, row)
+                _flip_due(chunk, waiting, target, at)
                 waiting = 0
             if index == count:
                 position = END
@@ -421,19 +437,20 @@ def flip_bytes(corrections, cursors, rank, care, chunk, row):
                 bit, position = _next(corrections.bits, upper, lower, low, bit, index)
                 index += 1
         cursor.bit, cursor.index, cursor.position = bit, index, position
-    _flip_due(chunk, waiting, row)
+    _flip_due(chunk, waiting, target, at)
+    start.ranks[which] = end
 
 
 @njit(nogil=True, cache=True, forceinline=True)
-def _flip_due(chunk, waiting, row):
-    """Flip due & 255 of care position due >> 8 of the chunk, for all that wait."""
+def _flip_due(chunk, waiting, target, at):
+    """Flip the low half of `due` at the care position of its high half, for all that wait."""
     for i in range(waiting):
-        which = chunk.due[i] >> 8
-        chunk.decoded[row, care_position(chunk, which)] ^= np.uint8(chunk.due[i])
+        due = chunk.due[i]
+        target[at + _care_position(chunk, due >> 32)] ^= target.dtype.type(due & 0xFFFFFFFF)
 
 
 @njit(nogil=True, cache=True, inline="always")
-def care_position(chunk, which):
+def _care_position(chunk, which):
     """The position in the chunk of its care position number `which`."""
     w, step = 0, CHUNK // 128
     while step:  # binary search without a branch to mispredict
@@ -468,7 +485,7 @@ def select_bit(word, rank):
 
 
 @njit(nogil=True, cache=True, forceinline=True)
-def list_positions(chunk, count, positions):
+def _list_positions(chunk, count, positions):
     """The care positions of a chunk of `count` positions, into positions; returns their number."""
     found = 0
     for w in range((count + 63) >> 6):
@@ -481,25 +498,23 @@ def list_positions(chunk, count, positions):
 
 
 @njit(nogil=True, cache=True)
-def care_words(encoded, cursors, lo, count, rank, chunk, care):
+def care_words(encoded, start, lo, count, chunk, care):
     """The corrected words of a chunk at its care positions, of any width; returns their number.
 
     Parameters
     ----------
     encoded : Encoded
-    cursors : ndarray of CURSOR, shape (n_w,)
-        Moved behind the chunk.
+    start : Start
+        Its one place is at the chunk, and moves behind it.
     lo, count : int
         The chunk's first position and how many it has.
-    rank : int
-        Care rank of its first care position.
     chunk : Chunk
         With a row for each group of planes.
     care : Care
         Written.
     """
     read_mask(encoded.mask, lo, count, chunk)
-    found = list_positions(chunk, count, care.positions)
+    found = _list_positions(chunk, count, care.positions)
     words, positions = care.words, care.positions
     words[:found] = encoded.offset
     for g in range(len(encoded.groups)):
@@ -512,9 +527,10 @@ def care_words(encoded, cursors, lo, count, rank, chunk, care):
         for c in range(found):
             position = lo + positions[c]
             words[c] ^= raw.flips[r] * np.uint32(packed[position >> 3] >> (position & 7) & 1)
-    corrections = encoded.corrections
+    corrections, rank, cursors = encoded.corrections, start.ranks[0], start.cursors[0]
     for plane in range(len(corrections.lists)):
         while cursors[plane].position < rank + found:
             words[cursors[plane].position - rank] ^= corrections.flips[plane]
             advance(corrections, plane, cursors)
+    start.ranks[0] += found
     return found

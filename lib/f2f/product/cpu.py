@@ -32,8 +32,10 @@ from f2f.format.operands import Operands, operands
 from f2f.format.places import DIAGONAL, GOLDEN, ROW
 from f2f.format.stages import (
     CHUNK,
+    Start,
     clear_pruned,
-    flip_bytes,
+    copied,
+    flip_wrong,
     forget,
     make_care,
     make_chunk,
@@ -58,37 +60,34 @@ class Segments(NamedTuple):
         The first segment of the first run.
     count : int
         Segments of a run; the next run begins behind it.
-    ranks : ndarray of int64, shape (runs,)
-        Care rank at which each run begins.
-    cursors : ndarray of CURSOR, shape (runs, n_w)
-        The next correction of each plane, for each run.
+    start : Start
+        Of each run.
     """
 
     first: int
     count: int
-    ranks: np.ndarray
-    cursors: np.ndarray
+    start: Start
 
 
 @njit(nogil=True, cache=True)
 def _add_dense(encoded, walk, part, chunk, values, x, y):
     """Add the product of runs of segments to y, the dense way.
 
-    part: `Segments`, whose ranks and cursors move on. chunk: with a row for each run; values: its
+    part: `Segments`, whose start moves on. chunk: with a row for each run; values: its
     decoded bytes as the weights they are. x: (m, cols and some more), y: (m, rows), permuted.
     """
     encoded, walk, part, chunk = (
         borrowed(encoded), borrowed(walk), borrowed(part), borrowed(chunk)
     )  # fmt: skip
     values, x, y = borrowed(values), borrowed(x), borrowed(y)
-    segment, runs = walk.segment, len(part.ranks)
+    segment, runs = walk.segment, len(part.start.ranks)
     columns = np.empty(runs, dtype=np.int64)
     columns = borrowed(columns)
     for begin in range(0, part.count * segment, CHUNK):
         count = min(CHUNK, part.count * segment - begin)
         for s in range(runs):
             lo = (part.first + s * part.count) * segment + begin
-            _read_bytes(encoded, part, lo, count, chunk, s)
+            _read_bytes(encoded, part.start, s, lo, count, chunk)
         at = 0
         while at < count:  # the pieces of segments
             number, along = divmod(begin + at, segment)
@@ -107,7 +106,7 @@ def _add_dense(encoded, walk, part, chunk, values, x, y):
 
 
 @njit(nogil=True, cache=True, forceinline=True)
-def _read_bytes(encoded, part, lo, count, chunk, run):
+def _read_bytes(encoded, start, run, lo, count, chunk):
     """The corrected one-byte words of a chunk, zero where pruned, into chunk.decoded[run]."""
     care = read_mask(encoded.mask, lo, count, chunk)
     decoded, at = chunk.decoded, run * chunk.decoded.shape[1]
@@ -117,8 +116,7 @@ def _read_bytes(encoded, part, lo, count, chunk, run):
         decoded[run, :count] = encoded.affine.offset
     flat = decoded.reshape(decoded.size)
     clear_pruned(flat, at, chunk.words, count, flat, at)
-    flip_bytes(encoded.corrections, part.cursors[run], part.ranks[run], care, chunk, run)
-    part.ranks[run] += care
+    flip_wrong(encoded.corrections, start, run, care, chunk, flat, at)
 
 
 @njit(nogil=True, cache=True, fastmath=CONTRACT, forceinline=True)
@@ -191,7 +189,7 @@ def product(tensor: CompressedTensor, x: np.ndarray, threads: int | None = None)
     for part in results[1:]:
         permuted += part
     out = np.empty((op.walk.rows, x.shape[1]), dtype=x.dtype)
-    out[op.row_order] = permuted.T if dense else permuted
+    out[op.permuted.rows] = permuted.T if dense else permuted
     return out
 
 
@@ -212,7 +210,7 @@ def _dense_jobs(op: Operands, dtype: str, x: np.ndarray, threads: int) -> Jobs:
     reach = op.walk.cols
     if op.walk.kind == DIAGONAL:  # a piece of a segment may run over the last column
         reach += min(op.walk.segment, CHUNK)
-    permuted = np.ascontiguousarray(x[np.resize(op.column_order, reach)].T)
+    permuted = np.ascontiguousarray(x[np.resize(op.permuted.columns, reach)].T)
     runs = 1 if op.walk.kind == ROW else SIDE_BY_SIDE
     results = [np.zeros((x.shape[1], op.walk.rows), dtype=x.dtype) for _ in range(threads)]
 
@@ -221,7 +219,7 @@ def _dense_jobs(op: Operands, dtype: str, x: np.ndarray, threads: int) -> Jobs:
         values = chunk.decoded.view(dtype)
         for part in _dense_parts(op, threads, runs)[number]:
             forget(chunk.windows)
-            part = part._replace(ranks=part.ranks.copy(), cursors=part.cursors.copy())
+            part = part._replace(start=copied(part.start))
             _add_dense(op.encoded, op.walk, part, chunk, values, permuted, results[number])
 
     return [partial(job, number) for number in range(threads)], results
@@ -249,13 +247,14 @@ def _dense_parts(op: Operands, threads: int, runs: int) -> list[list[Segments]]:
         for first, count, side in thread
         for s in range(side)
     ]
-    ranks, cursors = op.start(np.array(begins, dtype=np.int64))
+    start = op.start(begins)
     found, at = [], 0
     for thread in calls:
         found.append([])
         for first, count, side in thread:
             behind = slice(at, at + side)
-            found[-1].append(Segments(first, count, ranks[behind], cursors[behind]))
+            own = Start(start.ranks[behind], start.cursors[behind])
+            found[-1].append(Segments(first, count, own))
             at += side
     op.starts[key] = found
     return found
@@ -273,12 +272,12 @@ def _spacing(most: int, step: int, cols: int) -> int:
 
 def _sparse_jobs(op: Operands, dtype: str, x: np.ndarray, threads: int) -> Jobs:
     """What each thread calls, and where its part of the result (rows, m) comes, permuted."""
-    permuted = np.ascontiguousarray(x[op.column_order])
+    permuted = np.ascontiguousarray(x[op.permuted.columns])
     results = [np.zeros((op.walk.rows, x.shape[1]), dtype=x.dtype) for _ in range(threads)]
 
     def job(number: int) -> None:
         share = _sparse_shares(op, threads)[number]
-        share = share._replace(cursors=share.cursors.copy())
+        share = share._replace(start=copied(share.start))
         chunk, care = make_chunk(op.encoded, max(len(op.encoded.groups), 1)), make_care()
         terms = make_terms(CODES[dtype], care, x.dtype)
         add_sparse(op.encoded, op.walk, share, chunk, care, terms, permuted, results[number])
@@ -292,10 +291,6 @@ def _sparse_shares(op: Operands, threads: int) -> list[Share]:
     found: list[Share] | None = op.starts.get(key)
     if found is None:
         bounds = [op.n * t // threads for t in range(threads)] + [op.n]
-        ranks, cursors = op.start(np.array(bounds[:-1], dtype=np.int64))
-        found = [
-            Share(lo, hi, int(rank), cursor)
-            for (lo, hi), rank, cursor in zip(pairwise(bounds), ranks, cursors, strict=True)
-        ]
+        found = [Share(lo, hi, op.start([lo])) for lo, hi in pairwise(bounds)]
         op.starts[key] = found
     return found

@@ -12,7 +12,7 @@ from numba import njit
 
 from f2f.base.intrinsics import borrowed
 from f2f.format.places import Places, find_places
-from f2f.format.stages import CHUNK, Care, care_words
+from f2f.format.stages import CHUNK, Care, Start, care_words
 
 # Multiply and add may contract to one instruction: one rounding less, and integers stay exact.
 CONTRACT = {"contract"}
@@ -35,16 +35,13 @@ class Share(NamedTuple):
     ----------
     first, end : int
         Positions first … end-1.
-    rank : int
-        Unpruned weights before them.
-    cursors : ndarray of CURSOR, shape (n_w,)
-        The next correction of each plane.
+    start : Start
+        Of the first.
     """
 
     first: int
     end: int
-    rank: int
-    cursors: np.ndarray
+    start: Start
 
 
 class Terms(NamedTuple):
@@ -81,7 +78,7 @@ def add_sparse(encoded, walk, share, chunk, care, terms, x, y):
     Parameters
     ----------
     encoded, walk, share, chunk, care, terms
-        NamedTuples of those names; the share's cursors move on, the last three are buffers.
+        NamedTuples of those names; the share's start moves on, the last three are buffers.
     x : ndarray, shape (cols, m), permuted
     y : ndarray of the dtype of x, shape (rows, m), permuted
     """
@@ -89,13 +86,11 @@ def add_sparse(encoded, walk, share, chunk, care, terms, x, y):
     chunk, care, terms = borrowed(chunk), borrowed(care), borrowed(terms)
     x, y = borrowed(x), borrowed(y)
     weights, rows, columns = terms.weights, terms.places.rows, terms.places.columns
-    rank = share.rank
     for lo in range(share.first, share.end, CHUNK):
         count = min(CHUNK, share.end - lo)
-        found = care_words(encoded, share.cursors, lo, count, rank, chunk, care)
-        rank += found
+        found = care_words(encoded, share.start, lo, count, chunk, care)
         _to_numbers(terms, care.words, found)
-        find_places(walk, lo, count, care.positions, found, terms.places)
+        find_places(walk, lo, care.positions, found, terms.places)
         if x.shape[1] == 1:
             for c in range(found):
                 y[rows[c], 0] += weights[c] * x[columns[c], 0]
