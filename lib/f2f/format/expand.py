@@ -149,21 +149,33 @@ def _read_words(encoded, start, which, lo, count, chunk, out, at):
     start: `Start`, whose cursors `which` stand at lo, and move on.
     """
     care = read_mask(encoded.mask, lo, count, chunk)
-    decoded = chunk.decoded
     if out.itemsize == 1 and len(encoded.groups) == 1:
         begin = read_alone(encoded, 0, encoded.affine, lo, count, chunk, 0)
-        flat, target = decoded.reshape(decoded.size), out.view(np.uint8)
-        clear_pruned(flat, begin, chunk.words, count, target, at)
+        decoded = chunk.decoded.reshape(chunk.decoded.size)
+        clear_pruned(decoded, begin, chunk.words, count, out.view(np.uint8), at)
     else:
-        words = out[at : at + count]
-        words[:] = encoded.offset
+        begin = 0
         for g in range(len(encoded.groups)):
-            begin = read_alone(encoded, g, IDENTITY, lo, count, chunk, 0)
-            stored, table = decoded[0, begin : begin + count], encoded.tables[g]
-            for i in range(count):
-                words[i] ^= table[stored[i]]
+            begin = read_alone(encoded, g, IDENTITY, lo, count, chunk, g)
+        _join(encoded, chunk.decoded[:, begin : begin + count], out[at : at + count])
         clear_pruned(out, at, chunk.words, count, out, at)
     flip_wrong(encoded.corrections, start, which, care, chunk, out, at)
+
+
+@njit(nogil=True, cache=True)
+def _join(encoded, stored, words):
+    """The words (count,) that stored bytes (groups, count) stand for."""
+    words, groups, count = borrowed(words), len(encoded.groups), len(words)
+    words[:] = encoded.offset
+    if groups % 2:
+        table, own = encoded.tables[0], stored[0, :count]
+        for i in range(count):
+            words[i] ^= table[own[i]]
+    for g in range(groups % 2, groups, 2):  # two at once, to load and store words less often
+        even, odd = encoded.tables[g], encoded.tables[g + 1]
+        own, other = stored[g, :count], stored[g + 1, :count]
+        for i in range(count):
+            words[i] ^= even[own[i]] ^ odd[other[i]]
 
 
 @njit(nogil=True, cache=True)

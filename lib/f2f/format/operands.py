@@ -151,15 +151,13 @@ def _stored_mask(mask: MaskCode) -> np.ndarray:
 
 def _corrections(tensor: CompressedTensor) -> Corrections:
     lists = np.zeros(len(tensor.corrections), dtype=LIST)
-    sizes = [len(code.data) for code in tensor.corrections]
-    data = np.zeros((sum(sizes) // 8 + 2) * 8, dtype=np.uint8)
-    at = 0
-    for plane, (code, size) in enumerate(zip(tensor.corrections, sizes, strict=True)):
-        data[at : at + size] = code.data
-        lists[plane] = _list(code, 8 * at)
-        at += size
-    flips = np.array(tensor.basis, dtype=np.uint32)
-    return Corrections(data.view("<u8").astype(np.uint64, copy=False), lists, flips)
+    sizes = [-(-len(code.data) // 8) for code in tensor.corrections]
+    bits = np.zeros(sum(sizes) + 1, dtype=np.uint64)
+    ends = np.cumsum(sizes).tolist()
+    for plane, (code, end, size) in enumerate(zip(tensor.corrections, ends, sizes, strict=True)):
+        bits[end - size :].view(np.uint8)[: len(code.data)] = code.data
+        lists[plane] = _list(code, 64 * (end - size))
+    return Corrections(bits, lists, np.array(tensor.basis, dtype=np.uint32))
 
 
 def _list(code: EliasFano, at: int) -> tuple[int, int, int, int]:

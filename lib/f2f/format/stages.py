@@ -50,12 +50,15 @@ BMI2 = AVX2 and bool(llvm.get_host_cpu_features().get("bmi2", False))
 # A group of up to 8 planes: address of its input vectors uint8 (vectors, planes).
 GROUP = np.dtype([("address", np.int64), ("vectors", np.int64), ("planes", np.int64)])
 
-# An Elias-Fano list (`f2f.format.corrections`): first bit of its upper and of its low part, low
-# bits of a position, positions.
+# An Elias-Fano list (`f2f.format.corrections`): first bit of its upper part, which begins a word,
+# and of its low part; low bits of a position; positions.
 LIST = np.dtype([("upper", np.int64), ("lower", np.int64), ("low", np.int64), ("count", np.int64)])
 
-# Where a list is read on: upper bit, number of the next position, that position; END behind them.
-CURSOR = np.dtype([("bit", np.int64), ("index", np.int64), ("position", np.int64)])
+# Where a list is read on: the next position, END behind them all, and, to read the one behind it,
+# its number, a word of the upper part, and what is left of that word.
+CURSOR = np.dtype(
+    [("position", np.int64), ("index", np.int64), ("word", np.int64), ("rest", np.uint64)]
+)
 
 # The positions first … end-1 that lie decoded in a buffer.
 WINDOW = np.dtype([("first", np.int64), ("end", np.int64)])
@@ -250,7 +253,7 @@ def _low_bits(count):
 
 
 @njit(nogil=True, cache=True, inline="always")
-def bits_at(words, bit):
+def _bits_at(words, bit):
     """The 64 packed bits from bit `bit` on; a word behind the last is read."""
     w, shift = bit >> 6, np.uint64(bit & 63)
     # Two shifts: one by 64 would be undefined where shift is 0.
@@ -258,44 +261,56 @@ def bits_at(words, bit):
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _next(bits, upper, lower, low, bit, index):
-    """(upper bit behind it, position) of position number `index`, looked for from `bit` on."""
-    w = bit >> 6
-    word = bits[w] >> np.uint64(bit & 63) << np.uint64(bit & 63)
-    while word == 0:
-        w += 1
-        word = bits[w]
-    bit = (w << 6) + np.int64(trailing_zeros(word))
-    part = bits_at(bits, lower + index * low) & _low_bits(low)
-    return bit + 1, (bit - upper - index) << low | np.int64(part)
-
-
-@njit(nogil=True, cache=True, inline="always")
-def advance(corrections, plane, cursors):
-    """Move the cursor of a plane to the next position of its list."""
-    one, cursor = corrections.lists[plane], cursors[plane]
-    index = cursor.index
-    if index == one.count:
-        cursor.position = END
-    else:
-        cursor.bit, cursor.position = _next(
-            corrections.bits, one.upper, one.lower, one.low, cursor.bit, index
-        )
-        cursor.index = index + 1
+def _next(bits, one, word, rest, index):
+    """Read position number `index` of list `one`: (word, rest) behind it, and the position."""
+    while rest == 0:
+        word += 1
+        rest = bits[word]
+    high = (word << 6) + np.int64(trailing_zeros(rest)) - one.upper - index
+    part = _bits_at(bits, one.lower + index * one.low) & _low_bits(one.low)
+    return word, rest & (rest - np.uint64(1)), high << one.low | np.int64(part)
 
 
 @njit(nogil=True, cache=True)
 def find_cursors(corrections, start):
     """Set the cursors of `start` to where the list of each plane reaches its ranks, which rise."""
     corrections, start = borrowed(corrections), borrowed(start)
-    running = np.zeros(len(corrections.lists), dtype=CURSOR)
-    for plane in range(len(running)):
-        running[plane].bit = corrections.lists[plane].upper
-        advance(corrections, plane, running)
+    for plane in range(len(corrections.lists)):
+        one, word, zeros = corrections.lists[plane], corrections.lists[plane].upper >> 6, 0
         for s in range(len(start.ranks)):
-            while running[plane].position < start.ranks[s]:
-                advance(corrections, plane, running)
-            start.cursors[s, plane] = running[plane]
+            cursor = start.cursors[s, plane]
+            word, zeros = _seek(corrections.bits, one, start.ranks[s], word, zeros, cursor)
+
+
+@njit(nogil=True, cache=True)
+def _seek(bits, one, rank, word, zeros, cursor):
+    """Set a cursor to the first position of list `one` from `rank` on.
+
+    `zeros` of the upper part lie before `word`, and not all that are wanted; returns the two for
+    the next, higher rank.
+    """
+    high = rank >> one.low
+    cursor.index, cursor.position = one.count, END
+    if high > one.lower - one.upper - one.count:  # more than its zeros
+        return word, zeros
+    # The positions whose high part is `high` come behind that many zeros.
+    within = 64 - np.int64(popcount(bits[word]))
+    while zeros + within < high:
+        zeros += within
+        word += 1
+        within = 64 - np.int64(popcount(bits[word]))
+    rest, index = bits[word], 0
+    if high:
+        bit = select_bit(~rest, high - zeros - 1)
+        rest &= ~((np.uint64(2) << np.uint64(bit)) - np.uint64(1))
+        index = (word << 6) + bit + 1 - one.upper - high
+    at, position = word, -1
+    while position < rank and index < one.count:
+        at, rest, position = _next(bits, one, at, rest, index)
+        index += 1
+    if position >= rank:
+        cursor.word, cursor.rest, cursor.index, cursor.position = at, rest, index, position
+    return word, zeros
 
 
 @njit(nogil=True, cache=True)
@@ -422,21 +437,20 @@ def flip_wrong(corrections, start, which, care, chunk, target, at):
         if cursors[plane].position >= end:
             continue
         one, cursor = corrections.lists[plane], cursors[plane]
-        flip = np.int64(corrections.flips[plane])
-        upper, lower, low, count = one.upper, one.lower, one.low, one.count
-        bit, index, position = cursor.bit, cursor.index, cursor.position
+        flip, index, position = corrections.flips[plane], cursor.index, cursor.position
+        word, rest = cursor.word, cursor.rest
         while position < end:
-            chunk.due[waiting] = (position - rank) << 32 | flip
+            chunk.due[waiting] = (position - rank) << 32 | np.int64(flip)
             waiting += 1
             if waiting == len(chunk.due):
                 _flip_due(chunk, waiting, target, at)
                 waiting = 0
-            if index == count:
+            if index == one.count:
                 position = END
             else:
-                bit, position = _next(corrections.bits, upper, lower, low, bit, index)
+                word, rest, position = _next(corrections.bits, one, word, rest, index)
                 index += 1
-        cursor.bit, cursor.index, cursor.position = bit, index, position
+        cursor.word, cursor.rest, cursor.index, cursor.position = word, rest, index, position
     _flip_due(chunk, waiting, target, at)
     start.ranks[which] = end
 
@@ -529,8 +543,15 @@ def care_words(encoded, start, lo, count, chunk, care):
             words[c] ^= raw.flips[r] * np.uint32(packed[position >> 3] >> (position & 7) & 1)
     corrections, rank, cursors = encoded.corrections, start.ranks[0], start.cursors[0]
     for plane in range(len(corrections.lists)):
-        while cursors[plane].position < rank + found:
-            words[cursors[plane].position - rank] ^= corrections.flips[plane]
-            advance(corrections, plane, cursors)
+        one, cursor, flip = corrections.lists[plane], cursors[plane], corrections.flips[plane]
+        word, rest, index, position = cursor.word, cursor.rest, cursor.index, cursor.position
+        while position < rank + found:
+            words[position - rank] ^= flip
+            if index == one.count:
+                position = END
+            else:
+                word, rest, position = _next(corrections.bits, one, word, rest, index)
+                index += 1
+        cursor.word, cursor.rest, cursor.index, cursor.position = word, rest, index, position
     start.ranks[0] += found
     return found
