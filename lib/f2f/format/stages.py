@@ -9,7 +9,6 @@ cursor, which stands at the next position to be used.
 
 from __future__ import annotations
 
-import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 from numba import carray, njit, types
@@ -17,7 +16,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from f2f.base.intrinsics import (
-    AVX2,
+    BMI2,
     I32,
     I64,
     V32,
@@ -38,8 +37,6 @@ END = 1 << 62  # the position of a cursor whose list is used up
 LIST_FIELDS = 5  # address, bytes, low bits, upper bits, count
 CURSOR_FIELDS = 3  # upper bit to read on from, index of the next position, that position
 STREAM_FIELDS = 9  # address, vectors, address and three sizes of tables, n_out, words, stride
-
-BMI2 = AVX2 and bool(llvm.get_host_cpu_features().get("bmi2", False))
 
 FULL, BITMAP, STREAMS = 0, 1, 2  # kinds of masks, as in `f2f.format.mask`
 
