@@ -8,30 +8,36 @@ from __future__ import annotations
 
 from typing import Any
 
-import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils, config
+from numba.core import cgutils
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
+I1 = ir.IntType(1)
 I8 = ir.IntType(8)
 I32 = ir.IntType(32)
 I64 = ir.IntType(64)
 V16 = ir.VectorType(I8, 16)
 V32 = ir.VectorType(I8, 32)
+V64 = ir.VectorType(I8, 64)
 
 
-def host_has_avx2() -> bool:
-    """True if numba compiles for a processor with AVX2."""
-    if config.CPU_FEATURES is not None:
-        return "+avx2" in config.CPU_FEATURES
-    if config.CPU_NAME == "generic":
-        return False
-    return bool(llvm.get_host_cpu_features().get("avx2", False))
+def target_features() -> frozenset[str]:
+    """The features of the processor that numba compiles for, by LLVM's names, such as "avx2".
+
+    That is this machine's unless NUMBA_CPU_NAME or NUMBA_CPU_FEATURES say otherwise; numba's
+    compile cache is keyed by the same list.
+    """
+    _, _, features = cpu_target.target_context.codegen().magic_tuple()
+    return frozenset(name[1:] for name in features.split(",") if name.startswith("+"))
 
 
-AVX2 = host_has_avx2()
+FEATURES = target_features()
+AVX2 = "avx2" in FEATURES
+BMI2 = "bmi2" in FEATURES
+GFNI = {"gfni", "avx512f", "avx512bw", "avx512vl", "avx512vbmi"} <= FEATURES  # with AVX-512
 
 
 def aligned_zeros(size: int) -> np.ndarray:

@@ -20,8 +20,8 @@ from functools import cached_property
 import numpy as np
 
 from f2f.base import validate
-from f2f.decoder.folded import N_S, fold_index, folded_nibbles, unfold
-from f2f.decoder.gates import Gates, decode_words, shuffle_index
+from f2f.decoder.folded import N_S, folded_nibbles, unfold
+from f2f.decoder.gates import Gates, decode_words, make_gates
 
 MATRICES = ("random", "folded")
 MAX_WINDOW = 64
@@ -172,11 +172,11 @@ class Decoder:
     @cached_property
     def gates(self) -> Gates:
         """The decoder as kernels want it, see `f2f.decoder.gates`."""
-        if self.nibbles is not None:
-            index = fold_index(self.nibbles)
-        else:
-            index = shuffle_index(self.rows, self.window)
-        return Gates(self.n_in, self.n_out, self.n_s, int(self.folded), 0, index)
+        return self.gates_for()
+
+    def gates_for(self, lowering: str = "") -> Gates:
+        """As `gates`, of one of `f2f.decoder.gates.LOWERINGS`."""
+        return make_gates(self.rows, self.n_in, self.n_s, self.nibbles, lowering)
 
     def decode(self, inputs: np.ndarray, n: int) -> np.ndarray:
         """The n bits that the inputs decode to, up to 8 planes at once by byte shuffles.

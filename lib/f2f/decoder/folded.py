@@ -19,8 +19,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from f2f.base.intrinsics import aligned_zeros
-
 N_S = 7  # the only number of shift registers: windows of 8 vectors of 8 bits
 HALF = 16  # rows that read the same nibbles
 
@@ -51,15 +49,3 @@ def unfold(nibbles: np.ndarray) -> np.ndarray:
             place = 8 * (N_S - age) + 4 * (half ^ swapped)
             rows ^= nibbles[:, k].astype(np.uint64) << place.astype(np.uint64)
     return rows
-
-
-def fold_index(nibbles: np.ndarray) -> np.ndarray:
-    """The constant shuffle indices, flat uint8: [group of 32 rows][folded nibble][row in group]."""
-    n_out, group = len(nibbles), 2 * HALF
-    groups = -(-n_out // group)
-    out = aligned_zeros(groups * len(FOLD) * group)
-    padded = np.zeros((groups * group, len(FOLD)), dtype=np.uint8)
-    padded[:n_out] = nibbles
-    by_group = padded.reshape(groups, group, len(FOLD))
-    out.reshape(groups, len(FOLD), group)[:] = by_group.transpose(0, 2, 1)
-    return out

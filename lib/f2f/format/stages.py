@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 from numba import carray, njit, types
@@ -26,7 +25,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from f2f.base.intrinsics import (
-    AVX2,
+    BMI2,
     I32,
     I64,
     aligned_zeros,
@@ -44,8 +43,6 @@ CHUNK = 8192  # positions of a chunk at most; a power of two
 _WORDS = CHUNK // 64 + 2  # mask words of a chunk, and what `read_mask` writes behind them
 _DUE = 64  # corrections that wait to be applied together
 END = 1 << 62  # the position of a cursor whose list is used up
-
-BMI2 = AVX2 and bool(llvm.get_host_cpu_features().get("bmi2", False))
 
 # A group of up to 8 planes: address of its input vectors uint8 (vectors, planes).
 GROUP = np.dtype([("address", np.int64), ("vectors", np.int64), ("planes", np.int64)])

@@ -5,11 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from f2f.base.intrinsics import AVX2, host_has_avx2
 from f2f.decoder.decoder import MATRICES, Decoder
-from f2f.decoder.gates import SLACK, Affine, decode_blocks, decode_words, work_bytes
+from f2f.decoder.gates import LOWERINGS, SLACK, Affine, decode_blocks, decode_words, work_bytes
 
-PATHS = [0, 1] if AVX2 else [1]
 
 
 def random_inputs(decoder: Decoder, n: int, planes: int, seed: int = 0) -> np.ndarray:
@@ -18,9 +16,9 @@ def random_inputs(decoder: Decoder, n: int, planes: int, seed: int = 0) -> np.nd
     return rng.integers(0, 1 << decoder.n_in, shape, dtype=np.uint8)
 
 
-@pytest.mark.parametrize("portable", PATHS)
+@pytest.mark.parametrize("lowering", LOWERINGS)
 @pytest.mark.parametrize("n_out", [1, 8, 15, 16, 17, 31, 32, 33, 48, 49, 64, 79, 80, 96, 100, 170])
-def test_every_split_into_row_groups(n_out, portable):
+def test_every_split_into_row_groups(n_out, lowering):
     for matrix in MATRICES:
         decoder = Decoder(n_out=n_out, n_s=7, seed=n_out, matrix=matrix)
         for blocks in (1, 2, 5):
@@ -28,25 +26,25 @@ def test_every_split_into_row_groups(n_out, portable):
             inputs = random_inputs(decoder, n, 8)
             expected = decoder.decode_plain(inputs, n)
             assert np.array_equal(
-                decode_words(inputs, decoder.gates._replace(portable=portable), n),
+                decode_words(inputs, decoder.gates_for(lowering), n),
                 expected,
             )
 
 
-@pytest.mark.parametrize("portable", PATHS)
-def test_more_blocks_than_one_batch_of_tables(portable):
+@pytest.mark.parametrize("lowering", LOWERINGS)
+def test_more_blocks_than_one_batch_of_tables(lowering):
     for decoder in (Decoder(n_out=20, n_s=2), Decoder(n_out=10, n_s=7, matrix="folded")):
         inputs = random_inputs(decoder, 2990, 8)
         expected = decoder.decode_plain(inputs, 2990)
         assert np.array_equal(
-            decode_words(inputs, decoder.gates._replace(portable=portable), 2990),
+            decode_words(inputs, decoder.gates_for(lowering), 2990),
             expected,
         )
 
 
-@pytest.mark.parametrize("portable", PATHS)
+@pytest.mark.parametrize("lowering", LOWERINGS)
 @pytest.mark.parametrize("sizes", [(8, 45, 2), (5, 33, 3), (8, 83, 7, "folded"), (8, 83, 7)])
-def test_an_affine_map_of_the_words_is_applied(sizes, portable):
+def test_an_affine_map_of_the_words_is_applied(sizes, lowering):
     n_in, n_out, n_s, *kind = sizes
     decoder = Decoder(n_in, n_out, n_s, 4, *kind)
     inputs = random_inputs(decoder, 7 * n_out, 8)
@@ -57,7 +55,7 @@ def test_an_affine_map_of_the_words_is_applied(sizes, portable):
     by_nibble = np.concatenate([mapped[:16], mapped[::16]])
     out = np.empty(7 * n_out + SLACK, dtype=np.uint8)
     decode_blocks(
-        inputs, 0, 7, decoder.gates._replace(portable=portable),
+        inputs, 0, 7, decoder.gates_for(lowering),
         Affine(by_nibble, np.uint8(0xA5)), out, 0, np.zeros(work_bytes(n_s), dtype=np.uint8),
     )  # fmt: skip
     expected = mapped[decoder.decode_plain(inputs, 7 * n_out)] ^ 0xA5
@@ -72,26 +70,26 @@ def test_an_affine_map_of_the_words_is_applied(sizes, portable):
     planes=st.integers(1, 8),
     n=st.integers(0, 700),
     seed=st.integers(0, 2**32),
-    portable=st.sampled_from(PATHS),
+    lowering=st.sampled_from(LOWERINGS),
 )
-def test_equals_the_matrix_product(n_in, n_out, registers, planes, n, seed, portable):
+def test_equals_the_matrix_product(n_in, n_out, registers, planes, n, seed, lowering):
     decoder = Decoder(n_in, n_out, registers % (64 // n_in), seed)
     inputs = random_inputs(decoder, n, planes, seed)
     expected = decoder.decode_plain(inputs, n)
     assert np.array_equal(
-        decode_words(inputs, decoder.gates._replace(portable=portable), n), expected
+        decode_words(inputs, decoder.gates_for(lowering), n), expected
     )
 
 
-@pytest.mark.parametrize("portable", PATHS)
-def test_any_block_decodes_by_itself(portable):
+@pytest.mark.parametrize("lowering", LOWERINGS)
+def test_any_block_decodes_by_itself(lowering):
     for sizes in ((8, 45, 5, 3), (8, 45, 7, 3, "folded")):
         decoder = Decoder(*sizes)
         inputs = random_inputs(decoder, 45 * 40, 6)
         whole = decoder.decode_plain(inputs, 45 * 40)
         for start in (0, 1, 17, 39):
             words = decode_words(
-                inputs, decoder.gates._replace(portable=portable), 45, start_block=start
+                inputs, decoder.gates_for(lowering), 45, start_block=start
             )
             assert np.array_equal(words, whole[45 * start : 45 * (start + 1)])
 
@@ -114,10 +112,3 @@ def test_refuses_by_name():
         decode_words(inputs.astype(np.int64), decoder.gates, 100)
     with pytest.raises(ValueError, match="start_block must be"):
         decode_words(inputs, decoder.gates, 10, start_block=-1)
-
-
-def test_generic_targets_take_the_portable_path(monkeypatch):
-    monkeypatch.setattr("numba.core.config.CPU_FEATURES", "+sse2")
-    assert not host_has_avx2()
-    monkeypatch.setattr("numba.core.config.CPU_FEATURES", "+sse2,+avx2")
-    assert host_has_avx2()
