@@ -42,6 +42,7 @@ from f2f.decoder.gates import IDENTITY, SLACK, Affine, Gates, decode_blocks, wor
 CHUNK = 8192  # positions of a chunk at most; a power of two
 _WORDS = CHUNK // 64 + 2  # mask words of a chunk, and what `read_mask` writes behind them
 _DUE = 64  # corrections that wait to be applied together
+OFTEN = 4  # low bits of a list that is so dense that its positions are found one from another
 END = 1 << 62  # the position of a cursor whose list is used up
 
 # A group of up to 8 planes: address of its input vectors uint8 (vectors, planes).
@@ -435,13 +436,16 @@ def flip_wrong(corrections, start, which, care, chunk, target, at):
             continue
         one, cursor = corrections.lists[plane], cursors[plane]
         flip, index, position = corrections.flips[plane], cursor.index, cursor.position
-        word, rest = cursor.word, cursor.rest
+        word, rest, w = cursor.word, cursor.rest, 0
         while position < end:
-            chunk.due[waiting] = (position - rank) << 32 | np.int64(flip)
-            waiting += 1
-            if waiting == len(chunk.due):
-                _flip_due(chunk, waiting, target, at)
-                waiting = 0
+            if one.low <= OFTEN:
+                w = _flip_near(chunk, w, position - rank, flip, target, at)
+            else:
+                chunk.due[waiting] = (position - rank) << 32 | np.int64(flip)
+                waiting += 1
+                if waiting == len(chunk.due):
+                    _flip_due(chunk, waiting, target, at)
+                    waiting = 0
             if index == one.count:
                 position = END
             else:
@@ -450,6 +454,16 @@ def flip_wrong(corrections, start, which, care, chunk, target, at):
         cursor.word, cursor.rest, cursor.index, cursor.position = word, rest, index, position
     _flip_due(chunk, waiting, target, at)
     start.ranks[which] = end
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _flip_near(chunk, w, number, flip, target, at):
+    """Flip at a care position that lies in mask word w or soon behind it; returns its word."""
+    while chunk.before[w + 1] <= number:
+        w += 1
+    position = 64 * w + select_bit(chunk.words[w], number - chunk.before[w])
+    target[at + position] ^= target.dtype.type(flip)
+    return w
 
 
 @njit(nogil=True, cache=True, forceinline=True)
