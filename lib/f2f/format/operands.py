@@ -21,7 +21,7 @@ from f2f.format.mask import MaskCode
 from f2f.format.places import Places, Walk, permutations, walk_of
 from f2f.format.stages import (
     CURSOR,
-    GROUP,
+    PLANES,
     LIST,
     Corrections,
     Encoded,
@@ -118,7 +118,7 @@ def make_operands(tensor: CompressedTensor, mask: np.ndarray) -> Operands:
     raw = np.ascontiguousarray(tensor.raw)
     encoded = Encoded(
         mask=words,
-        groups=np.array(groups, dtype=GROUP),
+        groups=np.array(groups, dtype=PLANES),
         gates=tensor.decoder.gates,
         affine=_affine(tables, tensor.offset),
         tables=tables,

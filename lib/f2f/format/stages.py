@@ -46,7 +46,7 @@ OFTEN = 4  # low bits of a list that is so dense that its positions are found on
 END = 1 << 62  # the position of a cursor whose list is used up
 
 # A group of up to 8 planes: address of its input vectors uint8 (vectors, planes).
-GROUP = np.dtype([("address", np.int64), ("vectors", np.int64), ("planes", np.int64)])
+PLANES = np.dtype([("address", np.int64), ("vectors", np.int64), ("planes", np.int64)])
 
 # An Elias-Fano list (`f2f.format.corrections`): first bit of its upper part, which begins a word,
 # and of its low part; low bits of a position; positions.
@@ -104,7 +104,7 @@ class Encoded(NamedTuple):
     ----------
     mask : ndarray of uint64, shape (n // 64 + 2,)
         Bit i % 64 of word i // 64 is 1 where position i is unpruned; zero behind the last.
-    groups : ndarray of GROUP, shape (groups,)
+    groups : ndarray of PLANES, shape (groups,)
         The encoded planes.
     gates : Gates
         The decoder.
