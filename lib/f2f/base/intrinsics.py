@@ -14,6 +14,7 @@ from numba import types
 from numba.core import cgutils
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
+from numba.np import arrayobj
 
 I1 = ir.IntType(1)
 I8 = ir.IntType(8)
@@ -114,6 +115,44 @@ def _without_claims(context: Any, builder: Any, kind: Any, value: Any) -> Any:
             inner = _without_claims(context, builder, part, inner)
             value = builder.insert_value(value, inner, i)
     return value
+
+
+def _view_from(kind: Any) -> Any:
+    """The intrinsic of a flat view of elements of a numba type."""
+
+    def view_from(typingctx, array, offset):
+        """What a contiguous uint8 array of any shape holds from byte `offset` on, borrowed.
+
+        No bounds are kept: what reads or writes it knows them. Costs less than a slice, a `view`
+        or `reshape`.
+        """
+        if not is_bytes(array):
+            return None
+
+        def codegen(context, builder, signature, arguments):
+            array, offset = arguments
+            source = context.make_array(signature.args[0])(context, builder, array)
+            size = I64(kind.bitwidth // 8)
+            data = byte_pointer(context, builder, signature.args[0], array, offset)
+            view = context.make_array(signature.return_type)(context, builder)
+            arrayobj.populate_array(
+                view,
+                data=builder.bitcast(data, context.get_data_type(kind).as_pointer()),
+                shape=[builder.udiv(builder.sub(source.nitems, offset), size)],
+                strides=[size],
+                itemsize=size,
+                meminfo=None,
+            )
+            return view._getvalue()
+
+        return types.Array(kind, 1, "C")(array, types.intp), codegen
+
+    return intrinsic(view_from)
+
+
+bytes_from: Any = _view_from(types.uint8)
+words_from: Any = _view_from(types.uint64)
+integers_from: Any = _view_from(types.int64)
 
 
 @intrinsic

@@ -71,7 +71,7 @@ class _Avx2(Lowering):
         return builder.xor(low, high)
 
 
-LOWERING = _Avx2(lanes=V32, staged=STAGED, step=2, shares=(2,), row_bytes=2 * SHUFFLE_ROWS)
+LOWERING = _Avx2(lanes=V32, staged=STAGED, together=4, step=2, shares=(2,), row_bytes=2 * SHUFFLE_ROWS)
 multiply = make_multiply(LOWERING)
 
 
@@ -152,8 +152,11 @@ def emit_tables(builder: Any, vectors: Any, by_nibble: Any, tables: Any) -> None
 
 
 def emit_prepare(builder: Any, vectors: Any, count: Any, by_nibble: Any, prepared: Any) -> None:
-    """The nibble tables of `count` vectors of eight planes; up to 3 more are read and written."""
-    steps = builder.udiv(builder.add(count, I64(3)), I64(4))
+    """The nibble tables of `count` vectors of eight planes, and of a few behind them.
+
+    Those that pad a window need tables too: rows of zeros pick their first entries, which are 0.
+    """
+    steps = builder.udiv(builder.add(count, I64(LOWERING.step - 1 + 3)), I64(4))
     with cgutils.for_range(builder, steps) as loop:
         source = builder.gep(vectors, [builder.mul(loop.index, I64(4 * 8))])
         target = builder.gep(prepared, [builder.mul(loop.index, I64(4 * STAGED))])
@@ -214,29 +217,29 @@ def emit_multiply_folded(
         decode(done, 1)
 
 
-def emit_split(builder: Any, source: Any, count: Any, words: Any) -> None:
-    """Bit q of byte 64*w + i to bit i of words[w, q], uint64 (count, 8)."""
+def emit_split(builder: Any, source: Any, count: Any, words: Any, stride: Any) -> None:
+    """Bit q of byte 64*w + i to bit i of words[q*stride + w], uint64; w < count."""
     with cgutils.for_range(builder, count) as loop:
         at = builder.mul(loop.index, I64(64))
         for half in range(2):
             value = load(builder, V32, builder.gep(source, [builder.add(at, I64(32 * half))]))
             for q in reversed(range(8)):  # the sign of each byte, then of its double
                 signs = builder.icmp_signed("<", value, V32([0] * 32))
-                place = builder.gep(words, [builder.add(at, I64(8 * q + 4 * half))])
-                store(builder, builder.bitcast(signs, I32), place)
+                place = builder.add(builder.mul(stride, I64(q)), loop.index)
+                place = builder.add(builder.mul(place, I64(8)), I64(4 * half))
+                store(builder, builder.bitcast(signs, I32), builder.gep(words, [place]))
                 value = builder.add(value, value)
 
 
 @njit(nogil=True, cache=True)
-def stage(inputs, first, count, vectors):
-    """vectors[8*t + q] = inputs[first + t, q], zero for missing planes."""
-    planes = inputs.shape[1]
+def stage(inputs, planes, count, vectors):
+    """vectors[8*t + q] = byte q of vector t of inputs, zero for missing planes."""
     if planes == 8:
-        copy_bytes(inputs, 8 * first, vectors, 0, 8 * count)
+        copy_bytes(inputs, 0, vectors, 0, 8 * count)
         return
     for t in range(count):
         for q in range(8):
-            vectors[8 * t + q] = inputs[first + t, q] if q < planes else 0
+            vectors[8 * t + q] = inputs[planes * t + q] if q < planes else 0
 
 
 @intrinsic
@@ -281,18 +284,19 @@ def multiply_folded(typingctx, prepared, blocks, matrix, n_out, offset, out, out
 
 
 @intrinsic
-def split_planes(typingctx, source, count, words):
-    """Bit q of byte 64*w + i of source to bit i of word [w, q] of words (bytes), w < count."""
+def split_planes(typingctx, source, count, words, stride):
+    """Bit q of byte 64*w + i of source to bit i of word q*stride + w of words (bytes), w < count."""
 
     def codegen(context, builder, signature, arguments):
-        source, count, words = arguments
+        source, count, words, stride = arguments
         kinds = signature.args
         emit_split(
             builder,
             byte_pointer(context, builder, kinds[0], source, I64(0)),
             count,
             byte_pointer(context, builder, kinds[2], words, I64(0)),
+            stride,
         )
         return context.get_dummy_value()
 
-    return types.void(source, types.intp, words), codegen
+    return types.void(source, types.intp, words, types.intp), codegen

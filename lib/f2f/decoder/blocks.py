@@ -40,6 +40,8 @@ class Lowering:
         A register, as bytes.
     staged : int
         Bytes of the prepared matrix of a vector.
+    together : int
+        Blocks that are decoded together.
     step : int
         Vectors of a window that are multiplied in one step of the loop.
     shares : tuple of int
@@ -50,6 +52,7 @@ class Lowering:
 
     lanes: ir.VectorType
     staged: int
+    together: int
     step: int
     shares: tuple[int, ...]
     row_bytes: int
@@ -89,7 +92,7 @@ class Lowering:
         return rows.reshape(groups, self.rows, padded).transpose(0, 2, 1)
 
 
-TOGETHER = 4  # blocks that are decoded together
+
 
 
 def _decode_rows(
@@ -177,14 +180,14 @@ def emit_multiply(
         below = most
     alone = builder.icmp_unsigned(">", tail, I64(below))
     whole = builder.select(alone, groups, full)
-    batches = builder.udiv(blocks, I64(TOGETHER))
+    batches = builder.udiv(blocks, I64(lowering.together))
     with cgutils.for_range(builder, batches) as loop:
-        first = builder.mul(loop.index, I64(TOGETHER))
+        first = builder.mul(loop.index, I64(lowering.together))
         for side_by_side, fits in shared:
             with builder.if_then(fits):
-                decode(first, full, TOGETHER // side_by_side, side_by_side)
-        decode_groups(first, whole, TOGETHER)
-    done = builder.mul(batches, I64(TOGETHER))
+                decode(first, full, lowering.together // side_by_side, side_by_side)
+        decode_groups(first, whole, lowering.together)
+    done = builder.mul(batches, I64(lowering.together))
     with cgutils.for_range(builder, builder.sub(blocks, done)) as loop:
         decode_groups(builder.add(done, loop.index), groups, 1)
 

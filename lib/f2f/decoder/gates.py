@@ -23,7 +23,7 @@ from numba import njit
 from numba.extending import overload
 
 from f2f.base import validate
-from f2f.base.intrinsics import AVX2, GFNI, aligned_zeros, borrowed
+from f2f.base.intrinsics import AVX2, GFNI, aligned_zeros, borrowed, bytes_from
 from f2f.decoder import avx2, gfni, plain
 
 BATCH = 128  # blocks whose vectors are prepared at once
@@ -188,35 +188,43 @@ def decode_blocks(inputs, start, blocks, gates, affine, out, out_at, work):
     the decoded bytes are mapped by; that costs less here than it would afterwards, for the map is
     applied to the input vectors. work: uint8 (work_bytes(n_s),), best at a cache line.
     """
-    inputs, out, work = borrowed(inputs), borrowed(out), borrowed(work)
+    flat, planes = bytes_from(inputs, 0), inputs.shape[1]
+    decode_flat(flat, planes, start, blocks, gates, affine, out, out_at, work)
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def decode_flat(inputs, planes, start, blocks, gates, affine, out, out_at, work):  # noqa: PLR0913 as `decode_blocks`, of a flat array
+    """As `decode_blocks`, of inputs in a flat array, `planes` bytes a vector."""
     by_nibble, matrix = borrowed(affine.by_nibble), borrowed(gates.matrix)
+    out, work = borrowed(out), borrowed(work)
     for first in range(0, blocks, BATCH):
         count = min(BATCH, blocks - first)
-        _prepare(gates, inputs, start + first, count + gates.n_s, by_nibble, work)
+        vectors = bytes_from(inputs, planes * (start + first))
+        _prepare(gates, vectors, planes, count + gates.n_s, by_nibble, work)
         _multiply(gates, matrix, work, count, affine.offset, out, out_at)
         out_at += count * gates.n_out
 
 
-def _prepare(gates, inputs, first, count, by_nibble, work):
-    """Bring vectors first … first+count-1 into the form that `_multiply` needs."""
+def _prepare(gates, inputs, planes, count, by_nibble, work):
+    """Bring the first `count` vectors of inputs into the form that `_multiply` needs."""
 
 
 def _multiply(gates, matrix, work, blocks, offset, out, out_at):
     """Decode blocks from prepared vectors into out[out_at:]."""
 
 
-def _prepare_gfni(gates, inputs, first, count, by_nibble, work):
-    gfni.prepare(inputs, first, count, by_nibble, work)
+def _prepare_gfni(gates, inputs, planes, count, by_nibble, work):
+    gfni.prepare(inputs, planes, count, by_nibble, work)
 
 
-def _prepare_avx2(gates, inputs, first, count, by_nibble, work):
-    vectors = work[avx2.STAGED * (BATCH + gates.n_s + PADDING) :]
-    avx2.stage(inputs, first, count, vectors)
+def _prepare_avx2(gates, inputs, planes, count, by_nibble, work):
+    vectors = bytes_from(work, avx2.STAGED * (BATCH + gates.n_s + PADDING))
+    avx2.stage(inputs, planes, count, vectors)
     avx2.build_tables(vectors, count, by_nibble, work)
 
 
-def _prepare_plain(gates, inputs, first, count, by_nibble, work):
-    plain.prepare(inputs, first, count, by_nibble, work)
+def _prepare_plain(gates, inputs, planes, count, by_nibble, work):
+    plain.prepare(inputs, planes, count, by_nibble, work)
 
 
 def _multiply_gfni(gates, matrix, work, blocks, offset, out, out_at):
@@ -235,7 +243,7 @@ def _multiply_plain(gates, matrix, work, blocks, offset, out, out_at):
 
 
 @overload(_prepare)
-def _choose_prepare(gates, inputs, first, count, by_nibble, work):
+def _choose_prepare(gates, inputs, planes, count, by_nibble, work):
     kinds = {GfniGates: _prepare_gfni, Avx2Gates: _prepare_avx2, PlainGates: _prepare_plain}
     return kinds[gates.instance_class]
 

@@ -62,7 +62,7 @@ class _Gfni(Lowering):
         return gf2_affine(builder, matrices, rows)
 
 
-LOWERING = _Gfni(lanes=V64, staged=STAGED, step=8, shares=(4, 2), row_bytes=ROWS)
+LOWERING = _Gfni(lanes=V64, staged=STAGED, together=4, step=8, shares=(4, 2), row_bytes=ROWS)
 multiply = make_multiply(LOWERING)
 
 
@@ -133,8 +133,8 @@ def emit_prepare(
         store(builder, result, builder.gep(prepared, [builder.mul(first, I64(STAGED))]))
 
 
-def emit_split(builder: Any, source: Any, count: Any, words: Any) -> None:
-    """Bit q of byte 64*w + i to bit i of words[w, q], uint64 (count, 8)."""
+def emit_split(builder: Any, source: Any, count: Any, words: Any, stride: Any) -> None:
+    """Bit q of byte 64*w + i to bit i of words[q*stride + w], uint64; w < count."""
     index = V64([8 * (i % 8) + i // 8 for i in range(ROWS)])
     with cgutils.for_range(builder, count) as loop:
         at = builder.mul(loop.index, I64(ROWS))
@@ -142,21 +142,23 @@ def emit_split(builder: Any, source: Any, count: Any, words: Any) -> None:
         # Each qword transposed, its bits put back in order, then the bytes of one plane together.
         bits = gf2_affine(builder, value, _IDENTITY)
         bits = gf2_affine(builder, _IDENTITY, bits)
-        store(builder, _permute_bytes(builder, bits, index), builder.gep(words, [at]))
+        planes = builder.bitcast(_permute_bytes(builder, bits, index), _WORDS)
+        for q in range(8):
+            place = builder.add(builder.mul(stride, I64(q)), loop.index)
+            word = builder.extract_element(planes, I32(q))
+            store(builder, word, builder.gep(words, [builder.mul(place, I64(8))]))
 
 
 @intrinsic
-def prepare(typingctx, inputs, first, count, by_nibble, prepared):
-    """Matrices of the vectors first … first+count-1 of inputs, uint8 (vectors, planes)."""
+def prepare(typingctx, inputs, planes, count, by_nibble, prepared):
+    """Matrices of `count` vectors of `planes` bytes."""
 
     def codegen(context, builder, signature, arguments):
-        inputs, first, count, by_nibble, prepared = arguments
+        inputs, planes, count, by_nibble, prepared = arguments
         kinds = signature.args
-        shape = context.make_array(kinds[0])(context, builder, inputs).shape
-        planes = builder.extract_value(shape, 1)
         emit_prepare(
             builder,
-            byte_pointer(context, builder, kinds[0], inputs, builder.mul(first, planes)),
+            byte_pointer(context, builder, kinds[0], inputs, I64(0)),
             planes,
             count,
             byte_pointer(context, builder, kinds[3], by_nibble, I64(0)),
@@ -168,18 +170,19 @@ def prepare(typingctx, inputs, first, count, by_nibble, prepared):
 
 
 @intrinsic
-def split_planes(typingctx, source, count, words):
-    """Bit q of byte 64*w + i of source to bit i of word [w, q] of words (bytes), w < count."""
+def split_planes(typingctx, source, count, words, stride):
+    """Bit q of byte 64*w + i of source to bit i of word q*stride + w of words (bytes), w < count."""
 
     def codegen(context, builder, signature, arguments):
-        source, count, words = arguments
+        source, count, words, stride = arguments
         kinds = signature.args
         emit_split(
             builder,
             byte_pointer(context, builder, kinds[0], source, I64(0)),
             count,
             byte_pointer(context, builder, kinds[2], words, I64(0)),
+            stride,
         )
         return context.get_dummy_value()
 
-    return types.void(source, types.intp, words), codegen
+    return types.void(source, types.intp, words, types.intp), codegen

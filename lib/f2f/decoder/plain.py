@@ -45,12 +45,12 @@ def transpose(word):
 
 
 @njit(nogil=True, cache=True)
-def prepare(inputs, first, count, by_nibble, prepared):
-    """prepared[8*t + i] = bit i of all planes of vector first+t, mapped; t < count."""
+def prepare(inputs, planes, count, by_nibble, prepared):
+    """prepared[8*t + i] = bit i of the `planes` bytes of vector t, mapped; t < count."""
     for t in range(count):
         word = np.uint64(0)
-        for q in range(inputs.shape[1]):
-            word |= np.uint64(inputs[first + t, q]) << np.uint64(8 * q)
+        for q in range(planes):
+            word |= np.uint64(inputs[planes * t + q]) << np.uint64(8 * q)
         word = transpose(word)
         for i in range(8):
             sliced = word >> np.uint64(8 * i) & np.uint64(255)
@@ -82,12 +82,12 @@ def multiply(prepared, blocks, matrix, n_out, vectors, offset, out, out_at):
 
 
 @njit(nogil=True, cache=True)
-def split_planes(source, count, words):
-    """Bit q of byte 64*w + i of source to bit i of word [w, q] of words (bytes), w < count."""
+def split_planes(source, count, words, stride):
+    """Bit q of byte 64*w + i of source to bit i of word q*stride + w of words (bytes), w < count."""
     for group in range(8 * count):
         word = np.uint64(0)
         for i in range(8):
             word |= np.uint64(source[8 * group + i]) << np.uint64(8 * i)
         word = transpose(word)
         for q in range(8):
-            words[64 * (group // 8) + 8 * q + group % 8] = np.uint8(word >> np.uint64(8 * q))
+            words[8 * stride * q + group] = np.uint8(word >> np.uint64(8 * q))
