@@ -14,21 +14,24 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from f2f.base.errors import FormatError
+from f2f.base.intrinsics import aligned_zeros
 from f2f.decoder.gates import Affine
+from f2f.decoder.streams import and_stream, stream_work_bytes
 from f2f.format.basis import span
 from f2f.format.corrections import EliasFano, elias_fano_bits, low_bits
-from f2f.format.mask import MaskCode
+from f2f.format.mask import MaskCode, stream_decoder
 from f2f.format.places import Places, Walk, permutations, walk_of
 from f2f.format.stages import (
     CURSOR,
-    PLANES,
     LIST,
+    PLANES,
     Corrections,
     Encoded,
     RawPlanes,
     Start,
     count_care,
     find_cursors,
+    flip_places,
 )
 from f2f.format.tensor import DTYPES, CompressedTensor
 
@@ -100,7 +103,7 @@ def operands(tensor: CompressedTensor) -> Operands:
     found = _OPERANDS.get(tensor)
     if found is None:
         assert tensor.mask is not None
-        found = _OPERANDS[tensor] = make_operands(tensor, _stored_mask(tensor.mask))
+        found = _OPERANDS[tensor] = make_operands(tensor, _packed(tensor.mask))
     return found
 
 
@@ -108,10 +111,13 @@ def make_operands(tensor: CompressedTensor, mask: np.ndarray) -> Operands:
     """New operands of a tensor of kind "encoded", n > 0.
 
     mask: uint8 (ceil(n / 8),), bit i % 8 of byte i // 8 is 1 where position i is unpruned; no bit
-    is set behind the last.
+    is set behind the last. Raises `FormatError` if it has not as many ones as the tensor says.
     """
     words = np.zeros(tensor.n // 64 + 2, dtype=np.uint64)
     words.view(np.uint8)[: len(mask)] = mask
+    found = int(count_care(words, np.array([tensor.n]))[0])
+    if found != tensor.k:
+        raise FormatError(f"the mask must have {tensor.k} unpruned places, decoded {found}")
     payload = tuple(np.ascontiguousarray(part) for part in tensor.payload)
     groups = [(part.ctypes.data, *part.shape) for part in payload]
     tables = _byte_tables([tensor.basis[p] for p in tensor.encoded])
@@ -139,14 +145,23 @@ def make_operands(tensor: CompressedTensor, mask: np.ndarray) -> Operands:
     )
 
 
-def _stored_mask(mask: MaskCode) -> np.ndarray:
-    """The stored mask, packed as `make_operands` wants it."""
-    if mask.bitmap is None:
-        return np.packbits(mask.decode(), bitorder="little")
-    found = int(np.bitwise_count(mask.bitmap).sum())
-    if found != mask.k:
-        raise FormatError(f"the mask must have {mask.k} unpruned places, decoded {found}")
-    return mask.bitmap
+def _packed(mask: MaskCode) -> np.ndarray:
+    """As `MaskCode.decode`, packed as `make_operands` wants it."""
+    if mask.bitmap is not None:
+        return mask.bitmap
+    words = np.full(-(-mask.n // 64), ~np.uint64(0))
+    sizes = [stream_work_bytes(n_out, mask.n_s) for n_out in mask.n_outs]
+    work = aligned_zeros(max(sizes, default=0))
+    for number, (inputs, n_out) in enumerate(zip(mask.streams, mask.n_outs, strict=True)):
+        gates = stream_decoder(mask.n_in, n_out, mask.n_s, mask.seed, number).gates
+        and_stream(inputs, gates, *mask.word_order(number), 0, mask.n, words, work)
+    if mask.inverted:
+        np.invert(words, out=words)
+    if mask.n % 64:
+        words[-1] &= ~np.uint64(0) >> np.uint64(64 - mask.n % 64)
+    if mask.corrections is not None:
+        flip_places(words, mask.corrections.decode())
+    return words.view(np.uint8)[: -(-mask.n // 8)]
 
 
 def _corrections(tensor: CompressedTensor) -> Corrections:

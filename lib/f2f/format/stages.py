@@ -325,6 +325,13 @@ def count_care(mask, positions):
     return ranks
 
 
+@njit(nogil=True, cache=True)
+def flip_places(words, places):
+    """Flip the bits at these places, int64, of a mask, uint64."""
+    for i in range(len(places)):
+        words[places[i] >> 6] ^= np.uint64(1) << np.uint64(places[i] & 63)
+
+
 @njit(nogil=True, cache=True, forceinline=True)
 def read_mask(mask, lo, count, chunk):
     """Stage 1: the mask of positions lo … lo+count-1 into `chunk`; returns the care positions."""
