@@ -239,7 +239,8 @@ def _dense_parts(op: Operands, threads: int, runs: int) -> list[list[Segments]]:
             count = (end - first) // side
             if side > 1 and not calls[-1]:
                 count = _spacing(count, op.walk.turn, op.walk.cols)
-            calls[-1].append((first, count, side))
+            if count:
+                calls[-1].append((first, count, side))
             first += count * side
     begins = [
         (first + s * count) * op.walk.segment
