@@ -128,7 +128,7 @@ def make_gates(
         return kind(len(rows), n_s, 1, avx2.pack_folded(nibbles))
     first = n_in * np.arange(n_s + 1, dtype=np.uint64)
     by_vector = (rows[:, None] >> first & np.uint64((1 << n_in) - 1)).astype(np.uint8)
-    pack = {"gfni": gfni.pack, "avx2": avx2.pack, "plain": plain.pack}[lowering]
+    pack = {"gfni": gfni.LOWERING.pack, "avx2": avx2.LOWERING.pack, "plain": plain.pack}[lowering]
     return kind(len(rows), n_s, 0, pack(by_vector))
 
 
