@@ -83,9 +83,7 @@ class _Narrow(Layout):
         return builder.and_(same_bytes(builder, offset), V32([255] * 16 + [0] * 16))
 
     def results(self, builder: Any, total: Any) -> list[Any]:
-        low, high = (
-            permute(builder, total, total, list(range(at, at + 16))) for at in (0, 16)
-        )
+        low, high = (permute(builder, total, total, list(range(at, at + 16))) for at in (0, 16))
         return [builder.xor(low, high)]
 
 
@@ -295,7 +293,7 @@ def multiply_folded(typingctx, prepared, blocks, matrix, n_out, offset, out, out
 
 @intrinsic
 def split_planes(typingctx, source, count, words, stride):
-    """Bit q of byte 64*w + i of source to bit i of word q*stride + w of words (bytes), w < count."""
+    """Bit q of byte 64*w + i of source to bit i of word q*stride + w of words; w < count."""
 
     def codegen(context, builder, signature, arguments):
         source, count, words, stride = arguments

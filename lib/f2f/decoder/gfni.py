@@ -161,7 +161,7 @@ def prepare(typingctx, inputs, planes, count, by_nibble, prepared):
 
 @intrinsic
 def split_planes(typingctx, source, count, words, stride):
-    """Bit q of byte 64*w + i of source to bit i of word q*stride + w of words (bytes), w < count."""
+    """Bit q of byte 64*w + i of source to bit i of word q*stride + w of words; w < count."""
 
     def codegen(context, builder, signature, arguments):
         source, count, words, stride = arguments
