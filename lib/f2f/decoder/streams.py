@@ -144,7 +144,7 @@ def and_stream(inputs, gates, words, stride, lo, hi, packed, work):
                 place = stop
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@njit(nogil=True, cache=True)
 def _decode_segments(inputs, gates, starts, blocks, work):
     """The bits of eight segments of `blocks` blocks from blocks starts[q] on.
 
