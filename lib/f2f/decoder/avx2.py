@@ -33,7 +33,7 @@ from f2f.base.intrinsics import (
     same_bytes,
     store,
 )
-from f2f.decoder.blocks import Lowering, make_multiply
+from f2f.decoder.blocks import Layout, Lowering, make_multiply
 from f2f.decoder.folded import FOLD, N_S
 
 SHUFFLE_ROWS = 32  # rows of one shuffle
@@ -47,44 +47,52 @@ def _pick(builder: Any, table: Any, lanes: Any) -> Any:
     return builder.call(byte_shuffle(builder), [table, lanes])
 
 
-class _Avx2(Lowering):
-    def matrices(self, builder: Any, place: Any, blocks: int) -> Any:
-        """The tables of low and high nibbles, a half of 16 rows each."""
-        both = []
-        for nibble in range(2):
-            first = load(builder, V16, builder.gep(place, [I64(16 * nibble)]))
-            if blocks == 1:
-                both.append(permute(builder, first, first, _DOUBLE))
-            else:
-                second = load(builder, V16, builder.gep(place, [I64(STAGED + 16 * nibble)]))
-                both.append(permute(builder, first, second, list(range(32))))
-        return both
+class _Wide(Layout):
+    """32 rows, whose low nibbles and high ones are looked up one after the other."""
+
+    def arrange(self, rows: np.ndarray) -> np.ndarray:
+        return np.concatenate([rows & 15, rows >> 4]).T
+
+    def matrices(self, builder: Any, place: Any) -> Any:
+        tables = [load(builder, V16, builder.gep(place, [I64(at)])) for at in (0, 16)]
+        return [permute(builder, table, table, _DOUBLE) for table in tables]
 
     def row_operand(self, builder: Any, place: Any) -> Any:
-        """The rows' low and high nibbles."""
         return [load(builder, V32, builder.gep(place, [I64(at)])) for at in (0, SHUFFLE_ROWS)]
 
     def gf2_affine(self, builder: Any, matrices: Any, rows: Any) -> Any:
-        low, high = (
-            _pick(builder, table, lanes) for table, lanes in zip(matrices, rows, strict=True)
-        )
-        return builder.xor(low, high)
+        return builder.xor(*(_pick(builder, *pair) for pair in zip(matrices, rows, strict=True)))
 
 
-LOWERING = _Avx2(lanes=V32, staged=STAGED, together=4, step=2, shares=(2,), row_bytes=2 * SHUFFLE_ROWS)
+class _Narrow(Layout):
+    """16 rows, with their low nibbles in one half and their high ones in the other."""
+
+    def arrange(self, rows: np.ndarray) -> np.ndarray:
+        return np.concatenate([rows & 15, rows >> 4]).T
+
+    def matrices(self, builder: Any, place: Any) -> Any:
+        return load(builder, V32, place)
+
+    def row_operand(self, builder: Any, place: Any) -> Any:
+        return load(builder, V32, place)
+
+    def gf2_affine(self, builder: Any, matrices: Any, rows: Any) -> Any:
+        return _pick(builder, matrices, rows)
+
+    def start(self, builder: Any, offset: Any) -> Any:
+        return builder.and_(same_bytes(builder, offset), V32([255] * 16 + [0] * 16))
+
+    def results(self, builder: Any, total: Any) -> list[Any]:
+        low, high = (permute(builder, total, total, list(range(at, at + 16))) for at in (0, 16))
+        return [builder.xor(low, high)]
+
+
+LAYOUTS = (
+    _Wide(V32, SHUFFLE_ROWS, blocks=1, row_bytes=2 * SHUFFLE_ROWS),
+    _Narrow(V32, SHUFFLE_ROWS // 2, blocks=1, row_bytes=SHUFFLE_ROWS),
+)
+LOWERING = Lowering(staged=STAGED, together=8, step=1, layouts=LAYOUTS)
 multiply = make_multiply(LOWERING)
-
-
-def pack(by_vector: np.ndarray) -> np.ndarray:
-    """The matrix for `multiply`, flat uint8: [group of 32 rows][vector][low, high nibble][row].
-
-    by_vector: uint8 (n_out, n_s+1), the bits of a row for each vector, oldest first.
-    """
-    rows = LOWERING.by_register(by_vector)
-    nibbles = np.stack([rows & 15, rows >> 4], axis=2)
-    out = aligned_zeros(nibbles.size)
-    out.reshape(nibbles.shape)[:] = nibbles
-    return out
 
 
 def pack_folded(nibbles: np.ndarray) -> np.ndarray:
@@ -285,7 +293,7 @@ def multiply_folded(typingctx, prepared, blocks, matrix, n_out, offset, out, out
 
 @intrinsic
 def split_planes(typingctx, source, count, words, stride):
-    """Bit q of byte 64*w + i of source to bit i of word q*stride + w of words (bytes), w < count."""
+    """Bit q of byte 64*w + i of source to bit i of word q*stride + w of words; w < count."""
 
     def codegen(context, builder, signature, arguments):
         source, count, words, stride = arguments

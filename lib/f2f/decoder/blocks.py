@@ -6,12 +6,12 @@ what row r of the decoder matrix multiplies it with. So the decoded bytes of a g
 
     out = XOR_j gf2_affine(matrix of vector t+j, the rows' bytes for vector j),    j = 0 … n_s.
 
-What the primitive looks like, how wide a register is and how its operands are prepared is a
-`Lowering`, of which `f2f.decoder.gfni` and `f2f.decoder.avx2` have one each (and
-`f2f.decoder.plain` has the same in numba code). Here is what they share: several blocks are decoded
-together, so that rows are loaded once for them and a vector's matrix once for the blocks whose
-windows hold it; where the last rows of a block leave half a register or more empty, blocks lie
-side by side in it; windows are padded to whole steps of the loop with rows of zeros.
+What the primitive looks like, and how its operands lie in registers, is a `Lowering`, of which
+`f2f.decoder.gfni` and `f2f.decoder.avx2` have one each (`f2f.decoder.plain` has the same in numba
+code). Here is what they share: several blocks are decoded together, so that rows are loaded once
+for them, and the matrix of a vector once for all blocks whose windows hold it; the last rows of a
+block, where they are few, have a layout of their own; windows are padded to whole steps of the loop
+with rows of zeros.
 
 The functions take pointers, not numba's arrays, so that tests can compile them for any processor.
 """
@@ -31,110 +31,125 @@ from f2f.base.intrinsics import I64, aligned_zeros, byte_pointer, permute, same_
 
 
 @dataclass(frozen=True)
-class Lowering:
-    """How a processor multiplies matrices with bytes.
+class Layout:
+    """How a group of rows lies in a register.
 
     Attributes
     ----------
     lanes : LLVM type
-        A register, as bytes.
-    staged : int
-        Bytes of the prepared matrix of a vector.
-    together : int
-        Blocks that are decoded together.
-    step : int
-        Vectors of a window that are multiplied in one step of the loop.
-    shares : tuple of int
-        How many blocks may lie side by side in a register, beside 1; falling.
+        The register, as bytes.
+    rows : int
+        Rows of a group.
+    blocks : int
+        Blocks whose rows lie side by side.
     row_bytes : int
-        Bytes of one vector's part of a register of rows.
+        Bytes of what is stored of the group's rows for one vector.
     """
 
     lanes: ir.VectorType
-    staged: int
-    together: int
-    step: int
-    shares: tuple[int, ...]
+    rows: int
+    blocks: int
     row_bytes: int
 
-    @property
-    def rows(self) -> int:
-        """Rows of a register."""
-        return self.lanes.count
+    def arrange(self, rows: np.ndarray) -> np.ndarray:
+        """What is stored, uint8 (vectors, row_bytes), of rows' bytes (rows, vectors)."""
+        return np.tile(rows, (self.blocks, 1)).T
 
-    def matrices(self, builder: Any, place: Any, blocks: int) -> Any:
-        """The matrices of a vector for each of `blocks` successive blocks, side by side."""
+    def matrices(self, builder: Any, place: Any) -> Any:
+        """The matrices of a vector, and of those after it for further blocks, as an operand."""
         raise NotImplementedError
 
     def row_operand(self, builder: Any, place: Any) -> Any:
-        """What `gf2_affine` needs of the rows for one vector."""
+        """The rows' bytes for a vector as an operand."""
         raise NotImplementedError
 
     def gf2_affine(self, builder: Any, matrices: Any, rows: Any) -> Any:
         """The product, a register."""
         raise NotImplementedError
 
-    def by_register(self, by_vector: np.ndarray) -> np.ndarray:
-        """The rows' bytes, uint8 (groups of rows, padded vectors, rows), of (n_out, vectors).
+    def start(self, builder: Any, offset: Any) -> Any:
+        """The register that products are added to."""
+        return same_bytes(builder, offset, self.lanes)
 
-        Last rows that share their register with those of other blocks are there once for each.
+    def results(self, builder: Any, total: Any) -> list[Any]:
+        """The decoded bytes of each block, at least `rows` of them."""
+        lanes = [range(self.rows * b, self.rows * (b + 1)) for b in range(self.blocks)]
+        return [permute(builder, total, total, list(part)) for part in lanes]
+
+
+@dataclass(frozen=True)
+class Lowering:
+    """How a processor multiplies matrices with bytes.
+
+    Attributes
+    ----------
+    staged : int
+        Bytes of the prepared matrix of a vector.
+    together : int
+        Blocks that are decoded together.
+    step : int
+        Vectors of a window that are multiplied in one step of the loop.
+    layouts : tuple of Layout
+        The widest first. It holds all whole groups of rows; the narrowest that can hold the rows
+        after them does.
+    """
+
+    staged: int
+    together: int
+    step: int
+    layouts: tuple[Layout, ...]
+
+    def pack(self, by_vector: np.ndarray) -> np.ndarray:
+        """The matrix as `emit_multiply` wants it, flat uint8: [group of rows][vector][row].
+
+        by_vector: uint8 (n_out, n_s+1), the bits of a row for each vector, oldest first.
         """
         n_out, vectors = by_vector.shape
-        groups, padded = -(-n_out // self.rows), -(-vectors // self.step) * self.step
-        rows = np.zeros((groups * self.rows, padded), dtype=np.uint8)
-        rows[:n_out, :vectors] = by_vector
-        tail = n_out % self.rows
-        for blocks in self.shares:
-            part = self.rows // blocks
-            if 0 < tail <= part:
-                rows[-self.rows :] = np.tile(rows[-self.rows :][:part], (blocks, 1))
-                break
-        return rows.reshape(groups, self.rows, padded).transpose(0, 2, 1)
-
-
-
+        widest = self.layouts[0]
+        padded = -(-vectors // self.step) * self.step
+        group_bytes = widest.row_bytes * padded
+        out = aligned_zeros(-(-n_out // widest.rows) * group_bytes)
+        for group, first in enumerate(range(0, n_out, widest.rows)):
+            part = by_vector[first : first + widest.rows]
+            layout = [layout for layout in self.layouts if layout.rows >= len(part)][-1]
+            rows = np.zeros((layout.rows, padded), dtype=np.uint8)
+            rows[: len(part), :vectors] = part
+            stored = layout.arrange(rows)
+            out[group * group_bytes :][: stored.size] = stored.reshape(-1)
+        return out
 
 
 def _decode_rows(
-    builder: Any, lowering: Lowering, prepared: Any, rows: Any, steps: Any, start: Any,
-    registers: int, blocks: int,
+    builder: Any, lowering: Lowering, layout: Layout, prepared: Any, rows: Any, steps: Any,
+    offset: Any, registers: int,
 ) -> list[Any]:  # fmt: skip
-    """The registers of one group of rows, each of `blocks` blocks side by side."""
+    """The decoded bytes of one group of rows, of each block in `registers` registers."""
+    start = layout.start(builder, offset)
     sums = [cgutils.alloca_once_value(builder, start) for _ in range(registers)]
     window_step = I64(lowering.staged * lowering.step)
-    row_step = I64(lowering.row_bytes * lowering.step)
+    row_step = I64(layout.row_bytes * lowering.step)
     with cgutils.for_range(builder, steps) as loop:
         window = builder.gep(prepared, [builder.mul(loop.index, window_step)])
         part = builder.gep(rows, [builder.mul(loop.index, row_step)])
         operands = [
-            lowering.row_operand(builder, builder.gep(part, [I64(lowering.row_bytes * j)]))
+            layout.row_operand(builder, builder.gep(part, [I64(layout.row_bytes * j)]))
             for j in range(lowering.step)
         ]
         totals = [builder.load(total) for total in sums]
-        for vector in range(lowering.step + blocks * (registers - 1)):
-            # Register r multiplies this vector with rows j = vector - blocks * r.
-            using = [r for r in range(registers) if 0 <= vector - blocks * r < lowering.step]
+        for vector in range(lowering.step + layout.blocks * (registers - 1)):
+            # In register r this vector meets rows j = vector - blocks * r.
+            ages = [(r, vector - layout.blocks * r) for r in range(registers)]
+            using = [(r, j) for r, j in ages if 0 <= j < lowering.step]
             if not using:
                 continue
             place = builder.gep(window, [I64(lowering.staged * vector)])
-            matrices = lowering.matrices(builder, place, blocks)
-            for r in using:
-                row = operands[vector - blocks * r]
-                product = lowering.gf2_affine(builder, matrices, row)
+            matrices = layout.matrices(builder, place)
+            for r, j in using:
+                product = layout.gf2_affine(builder, matrices, operands[j])
                 totals[r] = builder.xor(totals[r], product)
         for total, value in zip(sums, totals, strict=True):
             builder.store(value, total)
-    return [builder.load(total) for total in sums]
-
-
-def _store_blocks(builder: Any, values: list[Any], blocks: int, place: Any, n_out: Any) -> None:
-    """Registers of `blocks` blocks each, to where their rows belong, a block every n_out bytes."""
-    for number in range(len(values) * blocks):
-        register, part = divmod(number, blocks)
-        value = values[register]
-        size = value.type.count // blocks
-        value = permute(builder, value, value, list(range(size * part, size * (part + 1))))
-        store(builder, value, builder.gep(place, [builder.mul(n_out, I64(number))]))
+    return [part for total in sums for part in layout.results(builder, builder.load(total))]
 
 
 def emit_multiply(
@@ -143,53 +158,50 @@ def emit_multiply(
 ) -> None:  # fmt: skip
     """Decode `blocks` blocks to `out`, and up to a register too much; sizes: (n_out, vectors).
 
-    prepared: the matrices of the vectors. matrix: the rows. Groups of rows are taken last first,
-    and blocks in order: what rows spill behind a block must not outlive the next block's first.
+    prepared: the matrices of the vectors, of a few more than the windows have. matrix: of
+    `Lowering.pack`. Groups of rows are taken last first, and blocks in order: what rows spill
+    behind a block must not outlive the next block's first.
     """
     n_out, vectors = sizes
-    width = I64(lowering.rows)
+    widest = lowering.layouts[0]
     steps = builder.udiv(builder.add(vectors, I64(lowering.step - 1)), I64(lowering.step))
-    group_bytes = builder.mul(steps, I64(lowering.row_bytes * lowering.step))
-    full, tail = builder.udiv(n_out, width), builder.urem(n_out, width)
-    groups = builder.udiv(builder.add(n_out, I64(lowering.rows - 1)), width)
-    start = same_bytes(builder, offset, lowering.lanes)
+    group_bytes = builder.mul(steps, I64(widest.row_bytes * lowering.step))
+    full, tail = builder.udiv(n_out, I64(widest.rows)), builder.urem(n_out, I64(widest.rows))
 
-    def decode(first: Any, group: Any, registers: int, side_by_side: int) -> None:
+    def decode(first: Any, group: Any, layout: Layout, together: int) -> None:
+        """Of `together` blocks from block `first` on."""
         source = builder.gep(prepared, [builder.mul(first, I64(lowering.staged))])
         rows = builder.gep(matrix, [builder.mul(group, group_bytes)])
-        values = _decode_rows(
-            builder, lowering, source, rows, steps, start, registers, side_by_side
-        )
-        to = builder.add(builder.mul(first, n_out), builder.mul(group, width))
-        _store_blocks(builder, values, side_by_side, builder.gep(out, [to]), n_out)
+        registers = -(-together // layout.blocks)
+        values = _decode_rows(builder, lowering, layout, source, rows, steps, offset, registers)
+        to = builder.add(builder.mul(first, n_out), builder.mul(group, I64(widest.rows)))
+        place = builder.gep(out, [to])
+        for number in range(together):
+            target = builder.gep(place, [builder.mul(n_out, I64(number))])
+            store(builder, values[number], target)
 
-    def decode_groups(first: Any, count: Any, registers: int) -> None:
-        with cgutils.for_range(builder, count) as loop:
-            group = builder.sub(builder.sub(count, I64(1)), loop.index)
-            decode(first, group, registers, 1)
+    def holds_tail(layout: Layout, narrower: int) -> Any:
+        above = builder.icmp_unsigned(">", tail, I64(narrower))
+        return builder.and_(above, builder.icmp_unsigned("<=", tail, I64(layout.rows)))
 
-    shared = []
-    below = 0
-    for side_by_side in lowering.shares:
-        most = lowering.rows // side_by_side
-        fits = builder.and_(
-            builder.icmp_unsigned(">", tail, I64(below)),
-            builder.icmp_unsigned("<=", tail, I64(most)),
-        )
-        shared.append((side_by_side, fits))
-        below = most
-    alone = builder.icmp_unsigned(">", tail, I64(below))
-    whole = builder.select(alone, groups, full)
+    narrower = [*(layout.rows for layout in lowering.layouts[1:]), 0]
+    held = [holds_tail(*pair) for pair in zip(lowering.layouts, narrower, strict=True)]
+    whole = builder.add(full, builder.zext(held[0], I64))
+
+    def decode_all(first: Any, together: int) -> None:
+        for layout, holds in zip(lowering.layouts[1:], held[1:], strict=True):
+            with builder.if_then(holds):
+                decode(first, full, layout, together)
+        with cgutils.for_range(builder, whole) as loop:
+            group = builder.sub(builder.sub(whole, I64(1)), loop.index)
+            decode(first, group, widest, together)
+
     batches = builder.udiv(blocks, I64(lowering.together))
     with cgutils.for_range(builder, batches) as loop:
-        first = builder.mul(loop.index, I64(lowering.together))
-        for side_by_side, fits in shared:
-            with builder.if_then(fits):
-                decode(first, full, lowering.together // side_by_side, side_by_side)
-        decode_groups(first, whole, lowering.together)
+        decode_all(builder.mul(loop.index, I64(lowering.together)), lowering.together)
     done = builder.mul(batches, I64(lowering.together))
     with cgutils.for_range(builder, builder.sub(blocks, done)) as loop:
-        decode_groups(builder.add(done, loop.index), groups, 1)
+        decode_all(builder.add(done, loop.index), 1)
 
 
 def make_multiply(lowering: Lowering) -> Any:

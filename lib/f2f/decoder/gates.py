@@ -90,13 +90,11 @@ class Affine(NamedTuple):
     offset: np.uint8
 
 
-IDENTITY = Affine(
-    np.concatenate([np.arange(16), 16 * np.arange(16)]).astype(np.uint8), np.uint8(0)
-)
+IDENTITY = Affine(np.concatenate([np.arange(16), 16 * np.arange(16)]).astype(np.uint8), np.uint8(0))
 
 
 def make_gates(
-    rows: np.ndarray, n_in: int, n_s: int, nibbles: np.ndarray | None = None, lowering: str = ""
+    rows: np.ndarray, n_in: int, n_s: int, nibbles: np.ndarray | None, lowering: str
 ) -> Gates:
     """The gates of a decoder matrix.
 
@@ -106,10 +104,10 @@ def make_gates(
         The matrix, as `Decoder.rows`.
     n_in, n_s : int
         Bits of a vector, and shift registers.
-    nibbles : ndarray of uint8, (n_out, 5), optional
+    nibbles : ndarray of uint8, (n_out, 5), or None
         Of a folded matrix, see `f2f.decoder.folded`.
-    lowering : str, optional
-        One of `LOWERINGS`; the first of them if not given.
+    lowering : str
+        One of `LOWERINGS`.
 
     Returns
     -------
@@ -121,14 +119,13 @@ def make_gates(
     ValueError
         If the processor that numba compiles for has not got the lowering.
     """
-    lowering = lowering or LOWERINGS[0]
     validate.choice("lowering", lowering, LOWERINGS)
     kind = KINDS[lowering]
     if nibbles is not None and lowering == "avx2":
         return kind(len(rows), n_s, 1, avx2.pack_folded(nibbles))
     first = n_in * np.arange(n_s + 1, dtype=np.uint64)
     by_vector = (rows[:, None] >> first & np.uint64((1 << n_in) - 1)).astype(np.uint8)
-    pack = {"gfni": gfni.pack, "avx2": avx2.pack, "plain": plain.pack}[lowering]
+    pack = {"gfni": gfni.LOWERING.pack, "avx2": avx2.LOWERING.pack, "plain": plain.pack}[lowering]
     return kind(len(rows), n_s, 0, pack(by_vector))
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -22,14 +21,13 @@ from f2f.base.intrinsics import (
     I32,
     I64,
     V64,
-    aligned_zeros,
     byte_pointer,
     load,
     permute,
     same_bytes,
     store,
 )
-from f2f.decoder.blocks import Lowering, make_multiply
+from f2f.decoder.blocks import Layout, Lowering, make_multiply
 
 ROWS = 64
 STAGED = 8
@@ -48,12 +46,14 @@ def gf2_affine(builder: Any, matrices: Any, vectors: Any) -> Any:
     return builder.call(function, [*as_bytes, I8(0)])
 
 
-class _Gfni(Lowering):
-    def matrices(self, builder: Any, place: Any, blocks: int) -> Any:
-        if blocks == 1:
+class _Qwords(Layout):
+    """Rows of one, two or four blocks; the qwords of each with the matrix of its vector."""
+
+    def matrices(self, builder: Any, place: Any) -> Any:
+        if self.blocks == 1:
             return _splat(builder, load(builder, I64, place))
-        words = load(builder, ir.VectorType(I64, blocks), place)
-        return permute(builder, words, words, [lane * blocks // 8 for lane in range(8)])
+        words = load(builder, ir.VectorType(I64, self.blocks), place)
+        return permute(builder, words, words, [lane * self.blocks // 8 for lane in range(8)])
 
     def row_operand(self, builder: Any, place: Any) -> Any:
         return load(builder, V64, place)
@@ -62,19 +62,9 @@ class _Gfni(Lowering):
         return gf2_affine(builder, matrices, rows)
 
 
-LOWERING = _Gfni(lanes=V64, staged=STAGED, together=4, step=8, shares=(4, 2), row_bytes=ROWS)
+LAYOUTS = tuple(_Qwords(V64, ROWS // blocks, blocks, row_bytes=ROWS) for blocks in (1, 2, 4))
+LOWERING = Lowering(staged=STAGED, together=4, step=8, layouts=LAYOUTS)
 multiply = make_multiply(LOWERING)
-
-
-def pack(by_vector: np.ndarray) -> np.ndarray:
-    """The matrix for `multiply`, flat uint8: [group of 64 rows][vector][row].
-
-    by_vector: uint8 (n_out, n_s+1), the bits of a row for each vector, oldest first.
-    """
-    rows = LOWERING.by_register(by_vector)
-    out = aligned_zeros(rows.size)
-    out.reshape(rows.shape)[:] = rows
-    return out
 
 
 def _splat(builder: Any, word: Any) -> Any:
@@ -171,7 +161,7 @@ def prepare(typingctx, inputs, planes, count, by_nibble, prepared):
 
 @intrinsic
 def split_planes(typingctx, source, count, words, stride):
-    """Bit q of byte 64*w + i of source to bit i of word q*stride + w of words (bytes), w < count."""
+    """Bit q of byte 64*w + i of source to bit i of word q*stride + w of words; w < count."""
 
     def codegen(context, builder, signature, arguments):
         source, count, words, stride = arguments

@@ -83,7 +83,7 @@ def multiply(prepared, blocks, matrix, n_out, vectors, offset, out, out_at):
 
 @njit(nogil=True, cache=True)
 def split_planes(source, count, words, stride):
-    """Bit q of byte 64*w + i of source to bit i of word q*stride + w of words (bytes), w < count."""
+    """Bit q of byte 64*w + i of source to bit i of word q*stride + w of words; w < count."""
     for group in range(8 * count):
         word = np.uint64(0)
         for i in range(8):

@@ -74,7 +74,7 @@ def _with_matrix(gates, n_out, n_s, matrix):
 
 
 def _split_planes(gates, source, count, words, stride):
-    """Bit q of byte 64*w + i of source to bit i of word q*stride + w of words (bytes), w < count."""
+    """Bit q of byte 64*w + i of source to bit i of word q*stride + w of words; w < count."""
 
 
 @overload(_split_planes)
@@ -144,7 +144,7 @@ def and_stream(inputs, gates, words, stride, lo, hi, packed, work):
                 place = stop
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@njit(nogil=True, cache=True)
 def _decode_segments(inputs, gates, starts, blocks, work):
     """The bits of eight segments of `blocks` blocks from blocks starts[q] on.
 
@@ -242,7 +242,9 @@ def _and_shifted(typingctx, bits, at, shift, packed, first, count):
             low = load(builder, kind, here)
             high = load(builder, kind, builder.gep(here, [I64(1)]))
             # Two shifts: one by 64 would be undefined.
-            high = builder.shl(builder.shl(high, spread(I64(1))), spread(builder.xor(shift, I64(63))))
+            high = builder.shl(
+                builder.shl(high, spread(I64(1))), spread(builder.xor(shift, I64(63)))
+            )
             value = builder.or_(builder.lshr(low, spread(shift)), high)
             place = builder.gep(target, [word])
             store(builder, builder.and_(load(builder, kind, place), value), place)

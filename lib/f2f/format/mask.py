@@ -37,6 +37,8 @@ from numba import njit
 
 from f2f.base import validate
 from f2f.base.errors import FormatError
+from f2f.base.intrinsics import aligned_zeros
+from f2f.decoder import streams as one_plane
 from f2f.decoder.decoder import MAX_WINDOW, Decoder
 from f2f.encoder.beam import encode_beam
 from f2f.encoder.rate import choose_n_out
@@ -171,11 +173,11 @@ class MaskCode:
         if self.bitmap is not None:
             bits = np.unpackbits(self.bitmap[lo // 8 : -(-hi // 8)], bitorder="little")
             return bits[lo % 8 : lo % 8 + hi - lo].view(bool)
-        # A word to spare, for bits shifted over the end.
-        packed = np.full(-(-(hi - lo) // 64) + 1, np.uint64(2**64 - 1))
+        packed = np.full(-(-(hi - lo) // 64), np.uint64(2**64 - 1))
+        work = aligned_zeros(one_plane.stream_work_bytes(max(self.n_outs, default=1), self.n_s))
         for number, (stream, decoder) in enumerate(zip(self.streams, self._decoders, strict=True)):
             words, stride = self.word_order(number)
-            and_stream(stream, decoder.tables, decoder.n_out, words, stride, lo, hi, packed)
+            one_plane.and_stream(stream, decoder.gates, words, stride, lo, hi, packed, work)
         if self.inverted:
             np.invert(packed, out=packed)
         bits = np.unpackbits(packed.view(np.uint8), count=hi - lo, bitorder="little")
