@@ -14,12 +14,9 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from f2f.base.errors import FormatError
-from f2f.base.intrinsics import aligned_zeros
 from f2f.decoder.gates import Affine
-from f2f.decoder.streams import and_stream, stream_work_bytes
 from f2f.format.basis import span
 from f2f.format.corrections import EliasFano, elias_fano_bits, low_bits
-from f2f.format.mask import MaskCode, stream_decoder
 from f2f.format.places import Places, Walk, permutations, walk_of
 from f2f.format.stages import (
     CURSOR,
@@ -31,7 +28,6 @@ from f2f.format.stages import (
     Start,
     count_care,
     find_cursors,
-    flip_places,
 )
 from f2f.format.tensor import DTYPES, CompressedTensor
 
@@ -103,7 +99,7 @@ def operands(tensor: CompressedTensor) -> Operands:
     found = _OPERANDS.get(tensor)
     if found is None:
         assert tensor.mask is not None
-        found = _OPERANDS[tensor] = make_operands(tensor, _packed(tensor.mask))
+        found = _OPERANDS[tensor] = make_operands(tensor, tensor.mask.packed())
     return found
 
 
@@ -143,25 +139,6 @@ def make_operands(tensor: CompressedTensor, mask: np.ndarray) -> Operands:
         DTYPES[tensor.dtype],
         (*payload, raw),
     )
-
-
-def _packed(mask: MaskCode) -> np.ndarray:
-    """As `MaskCode.decode`, packed as `make_operands` wants it."""
-    if mask.bitmap is not None:
-        return mask.bitmap
-    words = np.full(-(-mask.n // 64), ~np.uint64(0))
-    sizes = [stream_work_bytes(n_out, mask.n_s) for n_out in mask.n_outs]
-    work = aligned_zeros(max(sizes, default=0))
-    for number, (inputs, n_out) in enumerate(zip(mask.streams, mask.n_outs, strict=True)):
-        gates = stream_decoder(mask.n_in, n_out, mask.n_s, mask.seed, number).gates
-        and_stream(inputs, gates, *mask.word_order(number), 0, mask.n, words, work)
-    if mask.inverted:
-        np.invert(words, out=words)
-    if mask.n % 64:
-        words[-1] &= ~np.uint64(0) >> np.uint64(64 - mask.n % 64)
-    if mask.corrections is not None:
-        flip_places(words, mask.corrections.decode())
-    return words.view(np.uint8)[: -(-mask.n // 8)]
 
 
 def _corrections(tensor: CompressedTensor) -> Corrections:

@@ -315,7 +315,7 @@ def _seek(bits, one, rank, word, zeros, cursor):
 def count_care(mask, positions):
     """Care ranks, int64, of rising positions (s,): unpruned places before each."""
     ranks = np.zeros(len(positions), dtype=np.int64)
-    w, rank = 0, 0
+    w, rank = 0, np.int64(0)
     for s in range(len(positions)):
         while w < positions[s] >> 6:
             rank += np.int64(popcount(mask[w]))
@@ -323,13 +323,6 @@ def count_care(mask, positions):
         part = mask[w] & _low_bits(positions[s] & 63)
         ranks[s] = rank + np.int64(popcount(part))
     return ranks
-
-
-@njit(nogil=True, cache=True)
-def flip_places(words, places):
-    """Flip the bits at these places, int64, of a mask, uint64."""
-    for i in range(len(places)):
-        words[places[i] >> 6] ^= np.uint64(1) << np.uint64(places[i] & 63)
 
 
 @njit(nogil=True, cache=True, forceinline=True)
@@ -345,7 +338,7 @@ def read_mask(mask, lo, count, chunk):
     if count & 63:
         words[n_words - 1] &= _low_bits(count & 63)
     words[n_words] = 0
-    total = 0
+    total = np.int64(0)
     for i in range(n_words):
         before[i] = total
         total += np.int64(popcount(words[i]))

@@ -63,7 +63,7 @@ def transpose_lines(typingctx, tile, at, stride, lines):
             halves = [
                 permute(builder, parts[i], parts[i + 1], list(range(2 * count))) for i in (0, 2)
             ]
-            rows.append(permute(builder, *halves, list(range(4 * count))))
+            rows.append(permute(builder, halves[0], halves[1], list(range(4 * count))))
         # Rows i and i + count/2 are interleaved, as often as it takes: a perfect shuffle each time.
         for _ in range(count.bit_length() - 1):
             half = count // 2

@@ -58,14 +58,14 @@ class Segments(NamedTuple):
     ----------
     first : int
         The first segment of the first run.
-    count : int
+    length : int
         Segments of a run; the next run begins behind it.
     start : Start
         Of each run.
     """
 
     first: int
-    count: int
+    length: int
     start: Start
 
 
@@ -83,17 +83,17 @@ def _add_dense(encoded, walk, part, chunk, values, x, y):
     segment, runs = walk.segment, len(part.start.ranks)
     columns = np.empty(runs, dtype=np.int64)
     columns = borrowed(columns)
-    for begin in range(0, part.count * segment, CHUNK):
-        count = min(CHUNK, part.count * segment - begin)
+    for begin in range(0, part.length * segment, CHUNK):
+        count = min(CHUNK, part.length * segment - begin)
         for s in range(runs):
-            lo = (part.first + s * part.count) * segment + begin
+            lo = (part.first + s * part.length) * segment + begin
             _read_bytes(encoded, part.start, s, lo, count, chunk)
         at = 0
         while at < count:  # the pieces of segments
             number, along = divmod(begin + at, segment)
             length = min(segment - along, count - at)
             for s in range(runs):
-                columns[s] = part.first + s * part.count + number
+                columns[s] = part.first + s * part.length + number
                 if walk.kind == DIAGONAL:
                     columns[s] = (columns[s] * walk.turn + along) % walk.cols
             for c in range(len(x)):
