@@ -21,6 +21,7 @@ from numba import njit
 
 from f2f.base.intrinsics import aligned_zeros, borrowed
 from f2f.decoder.gates import IDENTITY
+from f2f.format.join import join_bytes
 from f2f.format.operands import Operands, make_operands, operands
 from f2f.format.places import GOLDEN, ROW, Places, find_places
 from f2f.format.stages import (
@@ -157,25 +158,9 @@ def _read_words(encoded, start, which, lo, count, chunk, out, at):
         begin = 0
         for g in range(len(encoded.groups)):
             begin = read_alone(encoded, g, IDENTITY, lo, count, chunk, g)
-        _join(encoded, chunk.decoded[:, begin : begin + count], out[at : at + count])
+        join_bytes(chunk.decoded, begin, encoded.maps, encoded.offset, out, at, count)
         clear_pruned(out, at, chunk.words, count, out, at)
     flip_wrong(encoded.corrections, start, which, care, chunk, out, at)
-
-
-@njit(nogil=True, cache=True)
-def _join(encoded, stored, words):
-    """The words (count,) that stored bytes (groups, count) stand for."""
-    words, groups, count = borrowed(words), len(encoded.groups), len(words)
-    words[:] = encoded.offset
-    if groups % 2:
-        table, own = encoded.tables[0], stored[0, :count]
-        for i in range(count):
-            words[i] ^= table[own[i]]
-    for g in range(groups % 2, groups, 2):  # two at once, to load and store words less often
-        even, odd = encoded.tables[g], encoded.tables[g + 1]
-        own, other = stored[g, :count], stored[g + 1, :count]
-        for i in range(count):
-            words[i] ^= even[own[i]] ^ odd[other[i]]
 
 
 @njit(nogil=True, cache=True)

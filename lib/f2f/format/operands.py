@@ -17,6 +17,7 @@ from f2f.base.errors import FormatError
 from f2f.decoder.gates import Affine
 from f2f.format.basis import span
 from f2f.format.corrections import EliasFano, elias_fano_bits, low_bits
+from f2f.format.join import nibble_maps
 from f2f.format.places import Places, Walk, permutations, walk_of
 from f2f.format.stages import (
     CURSOR,
@@ -124,6 +125,7 @@ def make_operands(tensor: CompressedTensor, mask: np.ndarray) -> Operands:
         gates=tensor.decoder.gates,
         affine=_affine(tables, tensor.offset),
         tables=tables,
+        maps=nibble_maps(tables, DTYPES[tensor.dtype]),
         offset=tensor.offset,
         raw=RawPlanes(
             raw.ctypes.data,

@@ -112,6 +112,8 @@ class Encoded(NamedTuple):
         From stored bytes to words of one byte.
     tables : ndarray of uint32, shape (groups, 256)
         What the stored byte of each group flips in a word, of any width.
+    maps : ndarray of uint8, shape (groups, itemsize, 32)
+        The same, by bytes and nibbles, see `f2f.format.join`.
     offset : int
         The word whose stored bits are all zero.
     raw : RawPlanes
@@ -123,6 +125,7 @@ class Encoded(NamedTuple):
     gates: Gates
     affine: Affine
     tables: np.ndarray
+    maps: np.ndarray
     offset: int
     raw: RawPlanes
     corrections: Corrections

@@ -8,6 +8,8 @@ from numba import njit
 from plain import encoding, matrix_words, weights
 
 from f2f import compress
+from f2f.format import join
+from f2f.format.basis import span
 from f2f.format.expand import _is_scattered, expand
 from f2f.format.operands import operands
 from f2f.format.orders import ORDERS
@@ -94,6 +96,29 @@ def test_any_shape_and_block(rows, cols, density, n_s, n_out, order, dtype):
         tensor = compress(array, order=order, n_s=n_s, n_out=n_out, beam=1)
         assert tensor.kind == "encoded"
     assert np.array_equal(expand(tensor), array.view(f"u{array.itemsize}").reshape(-1))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32])
+@pytest.mark.parametrize("groups", [0, 1, 2, 4])
+@pytest.mark.parametrize("vectors", [True, False])
+def test_bytes_are_joined(dtype, groups, vectors, monkeypatch):
+    """By whole tables; without vectors as the machine code of other processors does it."""
+    monkeypatch.setattr(join, "AVX2", vectors and join.AVX2)
+    rng = np.random.default_rng(groups)
+    size = np.dtype(dtype).itemsize
+    tables = np.stack(
+        [span(rng.integers(0, 1 << 8 * size, 8).astype(np.uint32)) for _ in range(groups)]
+        or [np.zeros(256, dtype=np.uint32)]
+    )[:groups]
+    stored = rng.integers(0, 256, (groups + 1, 300), dtype=np.uint8)
+    words = np.zeros(200, dtype=dtype)
+    run = join.join_bytes if vectors else join.join_bytes.py_func
+    run(stored, 7, join.nibble_maps(tables, size), 0x9A, words, 3, 100)
+    want = np.full(100, 0x9A, dtype=np.uint32)
+    for g in range(groups):
+        want ^= tables[g, stored[g, 7:107]]
+    assert np.array_equal(words[3:103], want)
+    assert not words[:3].any() and not words[3 + 128 :].any()
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32])
