@@ -31,6 +31,7 @@ from f2f.format.stages import (
     flip_wrong,
     make_care,
     make_chunk,
+    prefetch,
     read_alone,
     read_mask,
 )
@@ -183,6 +184,7 @@ def _by_tiles(encoded, walk, row_order, start, chunk, tile, out):
             for s in range(width):
                 segment = (left + s) * walk.neighbour % cols
                 lo, at = segment * rows + begin, s * tile.stride
+                prefetch(encoded, (segment + walk.neighbour) % cols * rows + begin, along)
                 _read_words(encoded, start, segment, lo, along, chunk, tile.segments, at)
             column = (walk.column_step * begin + left) % cols
             for i in range(0, along, across):

@@ -248,6 +248,20 @@ def _prefetch(typingctx, address):
     return types.void(types.int64), codegen
 
 
+@njit(nogil=True, cache=True)
+def prefetch(encoded, lo, count):
+    """Ask for the mask and the inputs of positions lo … lo+count-1, which will soon be read."""
+    mask, gates = encoded.mask.ctypes.data, encoded.gates
+    for line in range(mask + (lo >> 3), mask + (lo + count >> 3), 64):
+        _prefetch(line)
+    for g in range(len(encoded.groups)):
+        planes = encoded.groups[g]
+        first = planes.address + lo // gates.n_out * planes.planes
+        last = planes.address + ((lo + count) // gates.n_out + gates.n_s) * planes.planes
+        for line in range(first, last, 64):
+            _prefetch(line)
+
+
 @njit(nogil=True, cache=True, inline="always")
 def _low_bits(count):
     return (np.uint64(1) << np.uint64(count)) - np.uint64(1)
