@@ -250,7 +250,7 @@ def _prefetch(typingctx, address):
 
 @njit(nogil=True, cache=True)
 def prefetch(encoded, lo, count):
-    """Ask for the mask and the inputs of positions lo … lo+count-1, which will soon be read."""
+    """Ask for the mask and the inputs of positions lo … lo+count-1, which need not exist."""
     mask, gates = encoded.mask.ctypes.data, encoded.gates
     for line in range(mask + (lo >> 3), mask + (lo + count >> 3), 64):
         _prefetch(line)
@@ -401,9 +401,6 @@ def read_planes(encoded, group, affine, lo, count, chunk, row):
         first, blocks = window.end // n_out, (count - kept + n_out - 1) // n_out
         decode_blocks(inputs, first, blocks, gates, affine, flat, at + kept, chunk.work)
         window.end += blocks * n_out
-        ahead = planes.address + (first + blocks + gates.n_s) * planes.planes
-        for line in range(0, blocks * planes.planes, 64):
-            _prefetch(ahead + line)
 
 
 @intrinsic
@@ -556,6 +553,7 @@ def care_words(encoded, start, lo, count, chunk, care):
         Written.
     """
     read_mask(encoded.mask, lo, count, chunk)
+    prefetch(encoded, lo + count, count)
     found = _list_positions(chunk, count, care.positions)
     words, positions = care.words, care.positions
     words[:found] = encoded.offset

@@ -39,6 +39,7 @@ from f2f.format.stages import (
     forget,
     make_care,
     make_chunk,
+    prefetch,
     read_mask,
     read_planes,
 )
@@ -109,6 +110,7 @@ def _add_dense(encoded, walk, part, chunk, values, x, y):
 def _read_bytes(encoded, start, run, lo, count, chunk):
     """The corrected one-byte words of a chunk, zero where pruned, into chunk.decoded[run]."""
     care = read_mask(encoded.mask, lo, count, chunk)
+    prefetch(encoded, lo + count, count)
     decoded, at = chunk.decoded, run * chunk.decoded.shape[1]
     if len(encoded.groups):
         read_planes(encoded, 0, encoded.affine, lo, count, chunk, run)
