@@ -355,10 +355,11 @@ def read_mask(mask, lo, count, chunk):
     if count & 63:
         words[n_words - 1] &= _low_bits(count & 63)
     words[n_words] = 0
-    total = np.int64(0)
+    for i in range(n_words):  # counted first, as vectors
+        before[i] = popcount(words[i])
+    total = np.int32(0)
     for i in range(n_words):
-        before[i] = total
-        total += np.int64(popcount(words[i]))
+        before[i], total = total, total + before[i]
     before[n_words:] = total
     return total
 
