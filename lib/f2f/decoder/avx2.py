@@ -91,7 +91,7 @@ LAYOUTS = (
     _Wide(V32, SHUFFLE_ROWS, blocks=1, row_bytes=2 * SHUFFLE_ROWS),
     _Narrow(V32, SHUFFLE_ROWS // 2, blocks=1, row_bytes=SHUFFLE_ROWS),
 )
-LOWERING = Lowering(staged=STAGED, together=8, step=1, layouts=LAYOUTS)
+LOWERING = Lowering(staged=STAGED, together=4, step=4, layouts=LAYOUTS)
 multiply = make_multiply(LOWERING)
 
 
@@ -160,11 +160,8 @@ def emit_tables(builder: Any, vectors: Any, by_nibble: Any, tables: Any) -> None
 
 
 def emit_prepare(builder: Any, vectors: Any, count: Any, by_nibble: Any, prepared: Any) -> None:
-    """The nibble tables of `count` vectors of eight planes, and of a few behind them.
-
-    Those that pad a window need tables too: rows of zeros pick their first entries, which are 0.
-    """
-    steps = builder.udiv(builder.add(count, I64(LOWERING.step - 1 + 3)), I64(4))
+    """The nibble tables of `count` vectors of eight planes; up to 3 more are read and written."""
+    steps = builder.udiv(builder.add(count, I64(3)), I64(4))
     with cgutils.for_range(builder, steps) as loop:
         source = builder.gep(vectors, [builder.mul(loop.index, I64(4 * 8))])
         target = builder.gep(prepared, [builder.mul(loop.index, I64(4 * STAGED))])

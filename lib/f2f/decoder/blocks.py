@@ -10,8 +10,7 @@ What the primitive looks like, and how its operands lie in registers, is a `Lowe
 `f2f.decoder.gfni` and `f2f.decoder.avx2` have one each (`f2f.decoder.plain` has the same in numba
 code). Here is what they share: several blocks are decoded together, so that rows are loaded once
 for them, and the matrix of a vector once for all blocks whose windows hold it; the last rows of a
-block, where they are few, have a layout of their own; windows are padded to whole steps of the loop
-with rows of zeros.
+block, where they are few, have a layout of their own.
 
 The functions take pointers, not numba's arrays, so that tests can compile them for any processor.
 """
@@ -88,7 +87,8 @@ class Lowering:
     together : int
         Blocks that are decoded together.
     step : int
-        Vectors of a window that are multiplied in one step of the loop.
+        Vectors of a window that are multiplied in one step of the loop; those left over, in steps
+        of one.
     layouts : tuple of Layout
         The widest first. It holds all whole groups of rows; the narrowest that can hold the rows
         after them does.
@@ -106,40 +106,39 @@ class Lowering:
         """
         n_out, vectors = by_vector.shape
         widest = self.layouts[0]
-        padded = -(-vectors // self.step) * self.step
-        group_bytes = widest.row_bytes * padded
+        group_bytes = widest.row_bytes * vectors
         out = aligned_zeros(-(-n_out // widest.rows) * group_bytes)
         for group, first in enumerate(range(0, n_out, widest.rows)):
             part = by_vector[first : first + widest.rows]
             layout = [layout for layout in self.layouts if layout.rows >= len(part)][-1]
-            rows = np.zeros((layout.rows, padded), dtype=np.uint8)
-            rows[: len(part), :vectors] = part
+            rows = np.zeros((layout.rows, vectors), dtype=np.uint8)
+            rows[: len(part)] = part
             stored = layout.arrange(rows)
             out[group * group_bytes :][: stored.size] = stored.reshape(-1)
         return out
 
 
 def _decode_rows(
-    builder: Any, lowering: Lowering, layout: Layout, prepared: Any, rows: Any, steps: Any,
+    builder: Any, lowering: Lowering, layout: Layout, prepared: Any, rows: Any, vectors: Any,
     offset: Any, registers: int,
 ) -> list[Any]:  # fmt: skip
     """The decoded bytes of one group of rows, of each block in `registers` registers."""
     start = layout.start(builder, offset)
     sums = [cgutils.alloca_once_value(builder, start) for _ in range(registers)]
-    window_step = I64(lowering.staged * lowering.step)
-    row_step = I64(layout.row_bytes * lowering.step)
-    with cgutils.for_range(builder, steps) as loop:
-        window = builder.gep(prepared, [builder.mul(loop.index, window_step)])
-        part = builder.gep(rows, [builder.mul(loop.index, row_step)])
+
+    def add(first: Any, count: int) -> None:
+        """The products of vectors first … first + count - 1 of the windows."""
+        window = builder.gep(prepared, [builder.mul(first, I64(lowering.staged))])
+        part = builder.gep(rows, [builder.mul(first, I64(layout.row_bytes))])
         operands = [
             layout.row_operand(builder, builder.gep(part, [I64(layout.row_bytes * j)]))
-            for j in range(lowering.step)
+            for j in range(count)
         ]
         totals = [builder.load(total) for total in sums]
-        for vector in range(lowering.step + layout.blocks * (registers - 1)):
-            # In register r this vector meets rows j = vector - blocks * r.
-            ages = [(r, vector - layout.blocks * r) for r in range(registers)]
-            using = [(r, j) for r, j in ages if 0 <= j < lowering.step]
+        for vector in range(count + layout.blocks * (registers - 1)):
+            # In register r this vector meets the rows for vector - blocks * r.
+            places = [(r, vector - layout.blocks * r) for r in range(registers)]
+            using = [(r, j) for r, j in places if 0 <= j < count]
             if not using:
                 continue
             place = builder.gep(window, [I64(lowering.staged * vector)])
@@ -149,6 +148,13 @@ def _decode_rows(
                 totals[r] = builder.xor(totals[r], product)
         for total, value in zip(sums, totals, strict=True):
             builder.store(value, total)
+
+    steps = builder.udiv(vectors, I64(lowering.step))
+    with cgutils.for_range(builder, steps) as loop:
+        add(builder.mul(loop.index, I64(lowering.step)), lowering.step)
+    done = builder.mul(steps, I64(lowering.step))
+    with cgutils.for_range(builder, builder.sub(vectors, done)) as loop:
+        add(builder.add(done, loop.index), 1)
     return [part for total in sums for part in layout.results(builder, builder.load(total))]
 
 
@@ -164,8 +170,7 @@ def emit_multiply(
     """
     n_out, vectors = sizes
     widest = lowering.layouts[0]
-    steps = builder.udiv(builder.add(vectors, I64(lowering.step - 1)), I64(lowering.step))
-    group_bytes = builder.mul(steps, I64(widest.row_bytes * lowering.step))
+    group_bytes = builder.mul(vectors, I64(widest.row_bytes))
     full, tail = builder.udiv(n_out, I64(widest.rows)), builder.urem(n_out, I64(widest.rows))
 
     def decode(first: Any, group: Any, layout: Layout, together: int) -> None:
@@ -173,7 +178,7 @@ def emit_multiply(
         source = builder.gep(prepared, [builder.mul(first, I64(lowering.staged))])
         rows = builder.gep(matrix, [builder.mul(group, group_bytes)])
         registers = -(-together // layout.blocks)
-        values = _decode_rows(builder, lowering, layout, source, rows, steps, offset, registers)
+        values = _decode_rows(builder, lowering, layout, source, rows, vectors, offset, registers)
         to = builder.add(builder.mul(first, n_out), builder.mul(group, I64(widest.rows)))
         place = builder.gep(out, [to])
         for number in range(together):

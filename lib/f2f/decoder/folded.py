@@ -35,13 +35,36 @@ FOLD_GATES = 8 * sum(len(terms) - 1 for terms in FOLD)  # XOR gates of both halv
 
 
 def folded_nibbles(words: np.ndarray) -> np.ndarray:
-    """The coefficients of folded nibbles, uint8 (n_out, 5), from random words, uint64 (n_out,)."""
+    """The coefficients of a folded matrix.
+
+    Parameters
+    ----------
+    words : ndarray of uint64, (n_out,)
+        Random words, a row each.
+
+    Returns
+    -------
+    ndarray of uint8, (n_out, 5)
+        The row's coefficients of the bits of each folded nibble: nibble k is bits 4k…4k+3 of the
+        word.
+    """
     shifts = 4 * np.arange(len(FOLD), dtype=np.uint64)
     return (words[:, None] >> shifts & np.uint64(15)).astype(np.uint8)
 
 
 def unfold(nibbles: np.ndarray) -> np.ndarray:
-    """The rows over the window, uint64 (n_out,) as `Decoder.rows`, of folded nibbles."""
+    """The matrix over the window that folded nibbles stand for.
+
+    Parameters
+    ----------
+    nibbles : ndarray of uint8, (n_out, 5)
+        Of `folded_nibbles`.
+
+    Returns
+    -------
+    ndarray of uint64, (n_out,)
+        As `Decoder.rows`.
+    """
     rows = np.zeros(len(nibbles), dtype=np.uint64)
     half = np.arange(len(nibbles)) // HALF % 2
     for k, terms in enumerate(FOLD):

@@ -130,7 +130,18 @@ def make_gates(
 
 
 def work_bytes(n_s: int) -> int:
-    """Bytes of the work array of `decode_blocks`."""
+    """Bytes of the work array of `decode_blocks`.
+
+    Parameters
+    ----------
+    n_s : int
+        Shift registers of the decoder.
+
+    Returns
+    -------
+    int
+        Enough for every lowering: the prepared vectors of a batch, then the vectors themselves.
+    """
     return (BATCH + n_s + PADDING) * (avx2.STAGED + 8)
 
 

@@ -48,12 +48,21 @@ SEGMENT_BITS = 1024  # of a range that is decoded at once, and up to two blocks 
 
 
 def stream_work_bytes(n_out: int, n_s: int) -> int:
-    """Bytes of the work array of `and_stream`."""
-    bits = SEGMENT_BITS + 2 * n_out
-    vectors = 8 * (SEGMENT_BITS + 2 + n_s)
-    decoded = _lines(bits + SLACK)
-    staged = 16 * SEGMENTS + _lines(vectors)
-    return staged + decoded + 8 * SEGMENTS * _stride(n_out) + work_bytes(n_s)
+    """Bytes of the work array of `and_stream`, more for a larger n_out.
+
+    Parameters
+    ----------
+    n_out, n_s : int
+        Of the stream's decoder.
+
+    Returns
+    -------
+    int
+        Room for where segments start, their vectors, decoded bytes, bits, and `decode_blocks`.
+    """
+    vectors = 16 * SEGMENTS + _lines(8 * (SEGMENT_BITS + 2 + n_s))
+    decoded = _lines(SEGMENT_BITS + 2 * n_out + SLACK)
+    return vectors + decoded + 8 * SEGMENTS * _stride(n_out) + work_bytes(n_s)
 
 
 @njit(nogil=True, cache=True, inline="always")
