@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 
 from f2f.base.entropy import binary_entropy
-from f2f.decoder.decoder import Decoder
+from f2f.decoder import Decoder
 from f2f.encoder.shaping import encode_shaped
 from f2f.format.mask import encode_mask
 from f2f.format.mask_rates import thinning_law

@@ -6,7 +6,7 @@ things live.
 """
 
 from f2f.base.errors import FormatError
-from f2f.decoder.decoder import Decoder
+from f2f.decoder import Decoder
 from f2f.format.codec import compress, decompress
 from f2f.format.container import load, open_file, save
 from f2f.format.plane import EncodedPlane, decode_plane, encode_plane

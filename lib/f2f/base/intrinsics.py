@@ -8,30 +8,37 @@ from __future__ import annotations
 
 from typing import Any
 
-import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils, config
+from numba.core import cgutils
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic
+from numba.np import arrayobj
 
+I1 = ir.IntType(1)
 I8 = ir.IntType(8)
 I32 = ir.IntType(32)
 I64 = ir.IntType(64)
 V16 = ir.VectorType(I8, 16)
 V32 = ir.VectorType(I8, 32)
+V64 = ir.VectorType(I8, 64)
 
 
-def host_has_avx2() -> bool:
-    """True if numba compiles for a processor with AVX2."""
-    if config.CPU_FEATURES is not None:
-        return "+avx2" in config.CPU_FEATURES
-    if config.CPU_NAME == "generic":
-        return False
-    return bool(llvm.get_host_cpu_features().get("avx2", False))
+def target_features() -> frozenset[str]:
+    """The features of the processor that numba compiles for, by LLVM's names, such as "avx2".
+
+    That is this machine's unless NUMBA_CPU_NAME or NUMBA_CPU_FEATURES say otherwise; numba's
+    compile cache is keyed by the same list.
+    """
+    _, _, features = cpu_target.target_context.codegen().magic_tuple()
+    return frozenset(name[1:] for name in features.split(",") if name.startswith("+"))
 
 
-AVX2 = host_has_avx2()
+FEATURES = target_features()
+AVX2 = "avx2" in FEATURES
+BMI2 = "bmi2" in FEATURES
+GFNI = {"gfni", "avx512f", "avx512bw", "avx512vl", "avx512vbmi"} <= FEATURES  # with AVX-512
 
 
 def aligned_zeros(size: int) -> np.ndarray:
@@ -81,33 +88,72 @@ def byte_shuffle(builder: Any) -> Any:
     return cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx2.pshuf.b")
 
 
-def _without_claim(context: Any, builder: Any, kind: Any, value: Any) -> Any:
-    if isinstance(kind, types.BaseTuple):
-        for i, part in enumerate(kind.types):
-            element = _without_claim(context, builder, part, builder.extract_value(value, i))
-            value = builder.insert_value(value, element, i)
-    elif isinstance(kind, types.Array):
-        view = context.make_array(kind)(context, builder, value)
-        view.meminfo = cgutils.get_null_value(view.meminfo.type)
-        view.parent = cgutils.get_null_value(view.parent.type)
-        value = view._getvalue()
-    return value
-
-
 @intrinsic
-def borrowed(typingctx, state):
-    """The same array, or tuple of arrays, without a claim on its memory, which the caller keeps.
+def borrowed(typingctx, value):
+    """The same array, or tuple with arrays, without a claim on memory, which the caller keeps.
 
     Passing it on costs no (atomic) reference counting, which numba otherwise does at every call and
     for every field of a tuple. Borrow only arguments: numba drops a local variable at its last use.
     """
-    if not isinstance(state, (types.Array, types.BaseTuple)):
+    if not isinstance(value, types.Array | types.BaseTuple):
         return None
 
     def codegen(context, builder, signature, arguments):
-        return _without_claim(context, builder, signature.args[0], arguments[0])
+        return _without_claims(context, builder, signature.args[0], arguments[0])
 
-    return state(state), codegen
+    return value(value), codegen
+
+
+def _without_claims(context: Any, builder: Any, kind: Any, value: Any) -> Any:
+    if isinstance(kind, types.Array):
+        view = context.make_array(kind)(context, builder, value)
+        view.meminfo = cgutils.get_null_value(view.meminfo.type)
+        view.parent = cgutils.get_null_value(view.parent.type)
+        return view._getvalue()
+    if isinstance(kind, types.BaseTuple):
+        for i, part in enumerate(kind):
+            inner = builder.extract_value(value, i)
+            inner = _without_claims(context, builder, part, inner)
+            value = builder.insert_value(value, inner, i)
+    return value
+
+
+def _view_from(kind: Any) -> Any:
+    """The intrinsic of a flat view of elements of a numba type."""
+
+    def view_from(typingctx, array, offset):
+        """What a contiguous uint8 array of any shape holds from byte `offset` on, borrowed.
+
+        No bounds are kept: what reads or writes it knows them. Costs less than a slice, a `view`
+        or `reshape`.
+        """
+        if not is_bytes(array):
+            return None
+
+        def codegen(context, builder, signature, arguments):
+            array, offset = arguments
+            source = context.make_array(signature.args[0])(context, builder, array)
+            size = I64(kind.bitwidth // 8)
+            data = byte_pointer(context, builder, signature.args[0], array, offset)
+            view = context.make_array(signature.return_type)(context, builder)
+            arrayobj.populate_array(
+                view,
+                data=builder.bitcast(data, context.get_data_type(kind).as_pointer()),
+                shape=[builder.udiv(builder.sub(source.nitems, offset), size)],
+                strides=[size],
+                itemsize=size,
+                meminfo=None,
+            )
+            return view._getvalue()
+
+        return types.Array(kind, 1, "C")(array, types.intp), codegen
+
+    return intrinsic(view_from)
+
+
+bytes_from: Any = _view_from(types.uint8)
+words_from: Any = _view_from(types.uint64)
+integers_from: Any = _view_from(types.int64)
 
 
 @intrinsic
@@ -148,8 +194,8 @@ def _popcount(typingctx, value):
     return types.uint64(types.uint64), codegen
 
 
-# For kernels, on one uint64: the zeros below its lowest and above its highest set bit (of a word
-# that is not 0), and the number of its set bits.
+# For kernels, on one uint64: the index of its lowest set bit (of a word that is not 0), and the
+# number of its set bits.
 trailing_zeros: Any = intrinsic(_trailing_zeros)
 leading_zeros: Any = intrinsic(_leading_zeros)
 popcount: Any = intrinsic(_popcount)

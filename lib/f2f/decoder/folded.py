@@ -19,8 +19,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from f2f.base.intrinsics import aligned_zeros
-
 N_S = 7  # the only number of shift registers: windows of 8 vectors of 8 bits
 HALF = 16  # rows that read the same nibbles
 
@@ -37,13 +35,36 @@ FOLD_GATES = 8 * sum(len(terms) - 1 for terms in FOLD)  # XOR gates of both halv
 
 
 def folded_nibbles(words: np.ndarray) -> np.ndarray:
-    """The coefficients of folded nibbles, uint8 (n_out, 5), from random words, uint64 (n_out,)."""
+    """The coefficients of a folded matrix.
+
+    Parameters
+    ----------
+    words : ndarray of uint64, (n_out,)
+        Random words, a row each.
+
+    Returns
+    -------
+    ndarray of uint8, (n_out, 5)
+        The row's coefficients of the bits of each folded nibble: nibble k is bits 4k…4k+3 of the
+        word.
+    """
     shifts = 4 * np.arange(len(FOLD), dtype=np.uint64)
     return (words[:, None] >> shifts & np.uint64(15)).astype(np.uint8)
 
 
 def unfold(nibbles: np.ndarray) -> np.ndarray:
-    """The rows over the window, uint64 (n_out,) as `Decoder.rows`, of folded nibbles."""
+    """The matrix over the window that folded nibbles stand for.
+
+    Parameters
+    ----------
+    nibbles : ndarray of uint8, (n_out, 5)
+        Of `folded_nibbles`.
+
+    Returns
+    -------
+    ndarray of uint64, (n_out,)
+        As `Decoder.rows`.
+    """
     rows = np.zeros(len(nibbles), dtype=np.uint64)
     half = np.arange(len(nibbles)) // HALF % 2
     for k, terms in enumerate(FOLD):
@@ -51,15 +72,3 @@ def unfold(nibbles: np.ndarray) -> np.ndarray:
             place = 8 * (N_S - age) + 4 * (half ^ swapped)
             rows ^= nibbles[:, k].astype(np.uint64) << place.astype(np.uint64)
     return rows
-
-
-def fold_index(nibbles: np.ndarray) -> np.ndarray:
-    """The constant shuffle indices, flat uint8: [group of 32 rows][folded nibble][row in group]."""
-    n_out, group = len(nibbles), 2 * HALF
-    groups = -(-n_out // group)
-    out = aligned_zeros(groups * len(FOLD) * group)
-    padded = np.zeros((groups * group, len(FOLD)), dtype=np.uint8)
-    padded[:n_out] = nibbles
-    by_group = padded.reshape(groups, group, len(FOLD))
-    out.reshape(groups, len(FOLD), group)[:] = by_group.transpose(0, 2, 1)
-    return out

@@ -57,7 +57,7 @@ from numba import njit
 
 from f2f.base import validate
 from f2f.base.intrinsics import borrowed, trailing_zeros
-from f2f.decoder.decoder import Decoder
+from f2f.decoder import Decoder
 from f2f.encoder import search
 from f2f.encoder.elimination import (
     ACCUMULATOR,

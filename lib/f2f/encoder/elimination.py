@@ -51,7 +51,7 @@ class Segment(NamedTuple):
     target : ndarray of uint8, (k,)
         Their wanted bits, bit q for plane q. Bits that are given up are flipped here.
     rows : ndarray of uint64, (n_out,)
-        `f2f.decoder.decoder.Decoder.rows`.
+        `f2f.Decoder.rows`.
     n_in, n_out : int
         Bits of an input vector and of a block.
     first : int

@@ -32,7 +32,7 @@ from numba.extending import overload
 
 from f2f.base import validate
 from f2f.base.intrinsics import borrowed, popcount
-from f2f.decoder.decoder import Decoder
+from f2f.decoder import Decoder
 from f2f.encoder import minplus
 
 MAX_STATE_BITS = 16

@@ -19,7 +19,7 @@ import math
 
 import numpy as np
 
-from f2f.decoder.decoder import MAX_N_OUT
+from f2f.decoder import MAX_N_OUT
 
 NEARLY = 0.002  # what a smaller n_out may cost
 

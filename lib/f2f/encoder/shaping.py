@@ -34,7 +34,7 @@ from numba import njit
 
 from f2f.base import validate
 from f2f.base.intrinsics import borrowed, leading_zeros, popcount, trailing_zeros
-from f2f.decoder.decoder import Decoder
+from f2f.decoder import Decoder
 from f2f.encoder.lanes import flags_64, parities_8, xor_8, xor_of_64, xor_where_64
 from f2f.encoder.words import rotate_left
 

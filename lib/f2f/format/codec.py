@@ -22,7 +22,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
 
 from f2f.base import tensors, validate
 from f2f.decoder import MAX_N_OUT, Decoder
@@ -367,16 +366,9 @@ def decompress_numpy(tensor: CompressedTensor, mask: np.ndarray | None = None) -
     dtype = tensors.numpy_dtype(tensor.dtype)
     if tensor.kind == "dense":
         return tensor.raw.copy().view(dtype).reshape(tensor.shape)
-    if tensor.mask is not None and mask is None and is_expandable(tensor):
-        return expand(tensor).view(dtype).reshape(tensor.shape)
-    care = positions_of(stored_mask(tensor, mask))
-    words = tensor.walk.scatter(care, decode_weights(tensor, care))
+    given = None if tensor.mask is not None and mask is None else stored_mask(tensor, mask)
+    words = expand(tensor, given) if tensor.n else np.zeros(0, dtype=np.uint8)
     return words.view(dtype).reshape(tensor.shape)
-
-
-def is_expandable(tensor: CompressedTensor) -> bool:
-    """Whether `f2f.format.expand` decodes this tensor: weights of one byte, no raw planes."""
-    return DTYPES[tensor.dtype] == 1 and not tensor.raw_planes and tensor.n > 0
 
 
 def stored_mask(tensor: CompressedTensor, mask: np.ndarray | None = None) -> np.ndarray:
@@ -391,29 +383,6 @@ def stored_mask(tensor: CompressedTensor, mask: np.ndarray | None = None) -> np.
     if np.count_nonzero(care_mask) != tensor.k:
         raise ValueError(f"mask must have {tensor.k} True, got {np.count_nonzero(care_mask)}")
     return care_mask
-
-
-def decode_weights(tensor: CompressedTensor, care: np.ndarray) -> np.ndarray:
-    """The weights' bits, unsigned (k,), at the care positions, int64 (k,)."""
-    dtype = np.dtype(f"u{DTYPES[tensor.dtype]}")
-    basis = np.array(tensor.basis, dtype=dtype)
-    words = np.full(tensor.k, tensor.offset, dtype=dtype)
-    for g, inputs in enumerate(tensor.payload):
-        group = tensor.encoded[GROUP_PLANES * g : GROUP_PLANES * (g + 1)]
-        _xor_lookup(words, span(basis[list(group)]), tensor.decoder.decode(inputs, tensor.n), care)
-    for row, p in zip(tensor.raw, tensor.raw_planes, strict=True):
-        bits = np.unpackbits(row, count=tensor.n, bitorder="little")
-        _xor_lookup(words, span(basis[p : p + 1]), bits, care)
-    for p, code in enumerate(tensor.corrections):
-        words[code.decode()] ^= basis[p]
-    return words
-
-
-@njit(cache=True, nogil=True)
-def _xor_lookup(words, table, decoded, care):
-    """words[r] ^= table[decoded[care[r]]]; all bits of `decoded` index the table."""
-    for r in range(len(words)):
-        words[r] ^= table[decoded[care[r]]]
 
 
 def _as_array(array: Any) -> tuple[np.ndarray, str]:

@@ -1,98 +1,201 @@
-"""The weights of a tensor of one-byte numbers, decoded as fast as a product decodes them.
+"""The weights of a tensor, streamed: decoded, masked, put in place and corrected.
 
-The stages of `f2f.format.stages` on one chunk after another; what a product would multiply is put
-where it belongs in the matrix.
+Decoded words go to their place in the matrix in one of three ways:
+
+* row order: chunk by chunk, as they come;
+* tiles: as many segments (columns, diagonals) side by side as fill a cache line. In diagonal
+  order, diagonals ``d_j`` with ``h*d_j = first + j (mod cols)`` lie in neighbouring columns, so
+  each row of the tile, transposed in registers, is a line of the matrix;
+* scattered: the words at care positions alone, one by one, for golden order, raw planes and
+  matrices too small for tiles.
+
+Tiles do not come in encoding order: each segment has a cursor of its own in the corrections.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
 
-from f2f.base.errors import FormatError
-from f2f.base.intrinsics import aligned_zeros, borrowed, copy_bytes
-from f2f.decoder.gates import work_bytes
-from f2f.format.operands import GOLDEN, ROW, operands
-from f2f.format.places import golden_places, golden_steps, segment_places
+from f2f.base.intrinsics import aligned_zeros, borrowed
+from f2f.decoder.gates import IDENTITY
+from f2f.format.join import join_bytes
+from f2f.format.operands import Operands, make_operands, operands
+from f2f.format.places import GOLDEN, ROW, Places, find_places
 from f2f.format.stages import (
     CHUNK,
-    DUE,
-    chunk_bytes,
-    flip_words,
-    list_positions,
-    mask_bytes,
-    mask_scratch,
+    care_words,
+    clear_pruned,
+    flip_wrong,
+    make_care,
+    make_chunk,
+    prefetch,
+    read_alone,
     read_mask,
-    read_planes,
 )
 from f2f.format.tensor import CompressedTensor
+from f2f.format.tiles import LINE, copy_line, transpose_lines
+
+ALONG = 2048  # positions of a segment in a tile, which then stays in the second-level cache
+SHORTEST = 128  # shorter segments are scattered
+SPARE = 31  # elements behind the last that may be written
 
 
-def expand(tensor: CompressedTensor) -> np.ndarray:
-    """The bits of all weights, uint8 (n,), row-major, zero where pruned.
+class Tile(NamedTuple):
+    """Buffers of a tile, flat, of words as wide as a weight.
 
-    tensor: of kind "encoded", int8 or uint8, with its mask and without raw planes, n > 0. Raises
-    `FormatError` if the mask has not as many unpruned places as the tensor says.
+    Attributes
+    ----------
+    segments : ndarray of unsigned integers
+        The words along each segment, `stride` elements from one to the next.
+    stride : int
+    lines : ndarray of unsigned integers
+        What `transpose_lines` puts out.
     """
-    op = operands(tensor)
-    out = np.zeros(tensor.n, dtype=np.uint8)
-    buffer = aligned_zeros(chunk_bytes(op.sizes[1]) + work_bytes(op.sizes[2]))
-    _, cursors = op.start(np.zeros(1, dtype=np.int64))
-    mask = (op.mask_kind, op.inverted, op.bitmap, op.streams)
-    scratch = (
-        buffer,
-        *mask_scratch(),
-        np.full(2, -1, dtype=np.int64),  # window
-        np.empty(DUE, dtype=np.int64),
-        np.empty(CHUNK, dtype=np.int64),  # positions
-        np.empty((2, CHUNK), dtype=np.int64),  # places
-        golden_steps(op),
-    )
-    flips = op.flips.astype(np.uint8)
-    fixed = (op.sizes, op.index, op.groups)
-    walk = (op.walk, op.segment, op.cols, op.column_step, op.row_order, op.column_order)
-    found = _expand(fixed, mask, op.lists, flips, op.affine, walk, cursors[0], out, scratch)
-    if found != tensor.k:
-        raise FormatError(f"the mask must have {tensor.k} unpruned places, decoded {found}")
-    return out
+
+    segments: np.ndarray
+    stride: int
+    lines: np.ndarray
+
+
+def expand(tensor: CompressedTensor, care_mask: np.ndarray | None = None) -> np.ndarray:
+    """The bits of all weights, row-major, zero where pruned.
+
+    Parameters
+    ----------
+    tensor : CompressedTensor
+        Of kind "encoded", n > 0.
+    care_mask : ndarray of bool, shape (n,), or None
+        Which positions are unpruned, in encoding order, if the tensor stores no mask.
+
+    Returns
+    -------
+    ndarray of unsigned integers, shape (n,)
+        A word for each weight, as wide as the weight.
+
+    Raises
+    ------
+    FormatError
+        If the mask has not as many unpruned places as the tensor says.
+    """
+    if care_mask is None:
+        op = operands(tensor)
+    else:
+        op = make_operands(tensor, np.packbits(care_mask, bitorder="little"))
+    encoded, walk = op.encoded, op.walk
+    word = np.dtype(f"u{op.itemsize}")
+    chunk = make_chunk(encoded, max(len(encoded.groups), 1))
+    if _is_scattered(op):
+        out = np.zeros(op.n, dtype=word)
+        places = Places(np.empty(CHUNK, dtype=np.int64), np.empty(CHUNK, dtype=np.int64))
+        _scatter(encoded, walk, op.permuted, op.start([0]), chunk, make_care(), places, out)
+        return out
+    out = np.empty(op.n + SPARE, dtype=word)
+    if walk.kind == ROW:
+        _in_order(encoded, op.start([0]), chunk, out)
+    else:
+        start = op.start(np.arange(walk.cols) * walk.segment)
+        _by_tiles(encoded, walk, op.permuted.rows, start, chunk, _make_tile(word), out)
+    return out[: op.n]
+
+
+def _is_scattered(op: Operands) -> bool:
+    walk, n_out = op.walk, op.encoded.gates.n_out
+    if walk.kind == GOLDEN or len(op.encoded.raw.flips):
+        return True
+    if walk.kind == ROW:
+        return False
+    # Blocks that straddle segments are decoded twice; wide ones are not worth it.
+    return min(walk.segment, ALONG) < max(SHORTEST, 2 * n_out) or walk.cols * op.itemsize < LINE
+
+
+def _make_tile(word: np.dtype) -> Tile:
+    lines = LINE * 16 // word.itemsize
+    # An odd number of cache lines from segment to segment, so that they meet in different sets.
+    stride = (ALONG * word.itemsize + LINE) // word.itemsize
+    segments = aligned_zeros(LINE // word.itemsize * stride * word.itemsize)
+    return Tile(segments.view(word), stride, aligned_zeros(lines).view(word))
 
 
 @njit(nogil=True, cache=True)
-def _expand(fixed, mask, lists, flips, affine, walk, cursor, out, scratch):
-    sizes, index, groups = fixed[0], borrowed(fixed[1]), borrowed(fixed[2])
-    mask_kind, inverted, bitmap, streams = mask[0], mask[1], mask[2], borrowed(mask[3])
-    lists, flips = borrowed(lists), borrowed(flips)
-    kind, segment, cols, column_step = walk[0], walk[1], walk[2], walk[3]
-    row_order, column_order = borrowed(walk[4]), borrowed(walk[5])
-    cursor, out, buffer = borrowed(cursor), borrowed(out), borrowed(scratch[0])
-    words, before, window = borrowed(scratch[1]), borrowed(scratch[2]), borrowed(scratch[3])
-    due, positions, places = borrowed(scratch[4]), borrowed(scratch[5]), borrowed(scratch[6])
-    steps = borrowed(scratch[7])
-    work = buffer[chunk_bytes(sizes[1]) :]
-    rank, walk_index = 0, 0
+def _scatter(encoded, walk, permuted, start, chunk, care, places, out):
+    """The words at care positions, one by one, into `out`, which is zero."""
+    encoded, walk, permuted = borrowed(encoded), borrowed(walk), borrowed(permuted)
+    start, chunk, care = borrowed(start), borrowed(chunk), borrowed(care)
+    places, out = borrowed(places), borrowed(out)
     for lo in range(0, len(out), CHUNK):
         count = min(CHUNK, len(out) - lo)
-        care = read_mask(
-            mask_kind, inverted, bitmap, streams, lists, cursor, lo, count, words, before
-        )
-        if len(groups):
-            read_planes(groups[0], sizes, index, affine, work, window, lo, count, buffer, 0)
-        else:
-            buffer[:count] = affine[1]
-        mask_bytes(buffer, 0, words, count)
-        flip_words(lists, flips, cursor, words, before, rank, care, due, buffer, 0)
-        rank += care
-        if kind == ROW:
-            copy_bytes(buffer, 0, out, lo, count)
-            continue
-        list_positions(words, count, positions)
-        if kind == GOLDEN:
-            walk_index = golden_places(
-                steps, walk_index, segment, cols, positions, care, count, places
-            )
-        else:
-            segment_places(kind, segment, cols, column_step, lo, positions, care, places)
-        for c in range(care):
-            row, column = row_order[places[0, c]], column_order[places[1, c]]
-            out[row * cols + column] = buffer[positions[c]]
-    return rank
+        found = care_words(encoded, start, lo, count, chunk, care)
+        find_places(walk, lo, care.positions, found, places)
+        for c in range(found):
+            row, column = permuted.rows[places.rows[c]], permuted.columns[places.columns[c]]
+            out[row * walk.cols + column] = care.words[c]
+
+
+@njit(nogil=True, cache=True)
+def _in_order(encoded, start, chunk, out):
+    """All words in encoding order."""
+    encoded, start, chunk = borrowed(encoded), borrowed(start), borrowed(chunk)
+    out = borrowed(out)
+    n = len(out) - SPARE
+    for lo in range(0, n, CHUNK):
+        _read_words(encoded, start, 0, lo, min(CHUNK, n - lo), chunk, out, lo)
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def _read_words(encoded, start, which, lo, count, chunk, out, at):
+    """The words of positions lo … lo+count-1 into out[at:]; SPARE elements more may be written.
+
+    start: `Start`, whose cursors `which` stand at lo, and move on.
+    """
+    care = read_mask(encoded.mask, lo, count, chunk)
+    if out.itemsize == 1 and len(encoded.groups) == 1:
+        begin = read_alone(encoded, 0, encoded.affine, lo, count, chunk, 0)
+        decoded = chunk.decoded.reshape(chunk.decoded.size)
+        clear_pruned(decoded, begin, chunk.words, count, out.view(np.uint8), at)
+    else:
+        begin = 0
+        for g in range(len(encoded.groups)):
+            begin = read_alone(encoded, g, IDENTITY, lo, count, chunk, g)
+        join_bytes(chunk.decoded, begin, encoded.maps, encoded.offset, out, at, count)
+        clear_pruned(out, at, chunk.words, count, out, at)
+    flip_wrong(encoded.corrections, start, which, care, chunk, out, at)
+
+
+@njit(nogil=True, cache=True)
+def _by_tiles(encoded, walk, row_order, start, chunk, tile, out):
+    """All words, tile by tile. start: of each segment."""
+    encoded, walk, chunk = borrowed(encoded), borrowed(walk), borrowed(chunk)
+    row_order, start, tile, out = (
+        borrowed(row_order),
+        borrowed(start),
+        borrowed(tile),
+        borrowed(out),
+    )
+    rows, cols = walk.rows, walk.cols
+    side = LINE // out.itemsize
+    across = side // 4  # lines of one transposition
+    for begin in range(0, rows, ALONG):
+        along = min(ALONG, rows - begin)
+        for left in range(0, cols, side):
+            width = min(side, cols - left)
+            for s in range(width):
+                segment = (left + s) * walk.neighbour % cols
+                lo, at = segment * rows + begin, s * tile.stride
+                prefetch(encoded, (segment + walk.neighbour) % cols * rows + begin, along)
+                _read_words(encoded, start, segment, lo, along, chunk, tile.segments, at)
+            column = (walk.column_step * begin + left) % cols
+            for i in range(0, along, across):
+                transpose_lines(tile.segments, i, tile.stride, tile.lines)
+                for e in range(min(across, along - i)):
+                    at = row_order[begin + i + e] * cols
+                    if column + side <= cols and width == side:
+                        copy_line(tile.lines, side * e, out, at + column)
+                    else:
+                        for s in range(width):
+                            out[at + (column + s) % cols] = tile.lines[side * e + s]
+                    column += walk.column_step
+                    if column >= cols:
+                        column -= cols

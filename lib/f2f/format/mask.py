@@ -37,7 +37,9 @@ from numba import njit
 
 from f2f.base import validate
 from f2f.base.errors import FormatError
+from f2f.base.intrinsics import aligned_zeros
 from f2f.decoder import MAX_WINDOW, Decoder
+from f2f.decoder.streams import and_stream, stream_work_bytes
 from f2f.encoder.beam import encode_beam
 from f2f.encoder.rate import choose_n_out
 from f2f.encoder.shaping import MAX_BEAM, encode_shaped
@@ -194,17 +196,32 @@ class MaskCode:
         if self.bitmap is not None:
             bits = np.unpackbits(self.bitmap[lo // 8 : -(-hi // 8)], bitorder="little")
             return bits[lo % 8 : lo % 8 + hi - lo].view(bool)
-        # A word to spare, for bits shifted over the end.
-        packed = np.full(-(-(hi - lo) // 64) + 1, np.uint64(2**64 - 1))
-        for number, (stream, decoder) in enumerate(zip(self.streams, self._decoders, strict=True)):
-            words, stride = self.word_order(number)
-            and_stream(stream, decoder.tables, decoder.n_out, words, stride, lo, hi, packed)
-        if self.inverted:
-            np.invert(packed, out=packed)
-        bits = np.unpackbits(packed.view(np.uint8), count=hi - lo, bitorder="little")
+        packed = self._uncorrected(lo, hi).view(np.uint8)
+        bits = np.unpackbits(packed, count=hi - lo, bitorder="little")
         if self.corrections is not None:
             bits[self.corrections.decode_range(lo, hi) - lo] ^= 1
         return bits.view(bool)
+
+    def packed(self) -> np.ndarray:
+        """The mask as codec "bitmap" stores it, uint8 (ceil(n/8),), not to be written to."""
+        if self.bitmap is not None:
+            return self.bitmap
+        words = self._uncorrected(0, self.n)
+        if self.n % 64:
+            words[-1] &= np.uint64(2 ** (self.n % 64) - 1)
+        if self.corrections is not None:
+            _flip_places(words, self.corrections.decode())
+        return words.view(np.uint8)[: -(-self.n // 8)]
+
+    def _uncorrected(self, lo: int, hi: int) -> np.ndarray:
+        """Places lo … hi-1 without corrections, uint64, place lo + i bit i % 64 of word i // 64."""
+        words = np.full(-(-(hi - lo) // 64), np.uint64(2**64 - 1))
+        work = aligned_zeros(stream_work_bytes(max(self.n_outs, default=1), self.n_s))
+        for number, (stream, decoder) in enumerate(zip(self.streams, self._decoders, strict=True)):
+            and_stream(stream, decoder.gates, *self.word_order(number), lo, hi, words, work)
+        if self.inverted:
+            np.invert(words, out=words)
+        return words
 
     def word_order(self, number: int) -> tuple[int, int]:
         """(words, stride): word w < words of the places is word (stride·w) mod words of a stream.
@@ -381,44 +398,7 @@ def _integer(values: Mapping[str, Any], name: str, low: int, high: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def and_stream(inputs, tables, n_out, words, stride, lo, hi, packed):
-    """AND places lo…hi-1 of a stream into packed, uint64, little-endian, a word longer than needed.
-
-    Kernel. inputs, tables, n_out: of the stream. words, stride: see `MaskCode.word_order`. Bits of
-    packed over hi-lo stay as they are.
-    """
-    at = 0
-    while lo < min(hi, 64 * words):
-        count = min(hi, (lo | 63) + 1) - lo
-        source = stride * (lo >> 6) % words * 64 + (lo & 63)
-        _and_bits(inputs, tables, n_out, source, count, packed, at)
-        at += count
-        lo += count
-    if lo < hi:
-        _and_bits(inputs, tables, n_out, lo, hi - lo, packed, at)
-
-
-@njit(cache=True, nogil=True)
-def _and_bits(inputs, tables, n_out, source, count, packed, at):
-    """AND bits source … source+count-1 of a stream into packed from bit `at` on."""
-    vectors, _, words = tables.shape
-    ones = ~np.uint64(0)
-    for t in range(source // n_out, (source + count - 1) // n_out + 1):
-        for w in range(words):
-            place = t * n_out + 64 * w - source  # of the first bit of the word, from `at`
-            bits = min(64, n_out - 64 * w, count - place)
-            if place + bits <= 0 or bits <= 0:
-                continue
-            word = np.uint64(0)
-            for j in range(vectors):
-                word ^= tables[j, inputs[t + j], w]
-            if bits < 64:
-                word |= ones << np.uint64(bits)
-            if place < 0:
-                word = (word >> np.uint64(-place)) | ~(ones >> np.uint64(-place))
-                place = 0
-            place += at
-            shift = np.uint64(place & 63)
-            packed[place >> 6] &= (word << shift) | ~(ones << shift)
-            if shift:
-                packed[(place >> 6) + 1] &= (word >> (np.uint64(64) - shift)) | (ones << shift)
+def _flip_places(words, places):
+    """Flip the bits at places, int64, of a packed mask, uint64."""
+    for i in range(len(places)):
+        words[places[i] >> 6] ^= np.uint64(1) << np.uint64(places[i] & 63)

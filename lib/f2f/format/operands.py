@@ -1,7 +1,7 @@
-"""What the kernels need of a compressed tensor: sizes, tables, and where its arrays lie.
+"""What the kernels need of a compressed tensor: made once per tensor, kept as long as it lives.
 
-Made once per tensor and kept as long as it lives. Nothing of the size of the weights is copied:
-`groups`, `lists`, `bitmap`, `streams` and `raw` hold addresses of the stored arrays.
+The payload is read where it is stored. Copied are the corrections, end to end, and the mask,
+unpacked to one bit a weight: `Operands` take n / 8 bytes and the bytes of the corrections.
 """
 
 from __future__ import annotations
@@ -13,192 +13,165 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from f2f.base.errors import FormatError
+from f2f.decoder.gates import Affine
+from f2f.format.basis import span
 from f2f.format.corrections import EliasFano, elias_fano_bits, low_bits
-from f2f.format.mask import stream_decoder
-from f2f.format.orders import matrix_shape
+from f2f.format.join import nibble_maps
+from f2f.format.places import Places, Walk, permutations, walk_of
 from f2f.format.stages import (
-    BITMAP,
-    CHUNK,
-    CURSOR_FIELDS,
-    FULL,
-    LIST_FIELDS,
-    STREAM_FIELDS,
-    STREAMS,
+    CURSOR,
+    LIST,
+    PLANES,
+    Corrections,
+    Encoded,
+    RawPlanes,
+    Start,
     count_care,
     find_cursors,
 )
-from f2f.format.tensor import CompressedTensor
-
-GOLDEN, ROW, COLUMN, DIAGONAL = 0, 1, 2, 3
-WALKS = {"golden": GOLDEN, "row": ROW, "column": COLUMN, "diagonal": DIAGONAL}
+from f2f.format.tensor import DTYPES, CompressedTensor
 
 
 @dataclass(frozen=True, eq=False)
 class Operands:
-    """A tensor (kind "encoded", n > 0) as a matrix, for the kernels of `f2f.product.cpu`.
+    """A tensor (kind "encoded", n > 0, with its mask) for the kernels.
 
-    stride, torus: of the order, see `f2f.format.orders`. sizes: of the decoder. index:
-    `f2f.decoder.gates.shuffle_index`. groups: int64 (groups, 3), address, vectors and planes of the
-    inputs. tables: uint32 (groups, 256), what a decoded byte stands for. raw: int64 (raw planes,
-    2), address and bytes; raw_bits: uint32, what their bits stand for. flips: uint32 (n_w,), what
-    a wrong bit of a plane flips. lists: int64 (n_w + 1, LIST_FIELDS), the Elias-Fano lists of the
-    planes and, last, of the mask. streams: of a cascade mask. shares: where the threads of a
-    product start, by their number.
+    Attributes
+    ----------
+    encoded : Encoded
+        What `f2f.format.stages` reads.
+    walk : Walk
+        Where encoding positions lie.
+    permuted : Places
+        The row at each place of the permuted rows, and the column at each of the columns.
+    itemsize : int
+        Bytes of a weight.
+    kept : tuple
+        What `encoded` holds the address of.
+    starts : dict
+        Where the threads of a product start, by how they share the work; a value is put in when
+        it is complete.
     """
 
-    rows: int
-    cols: int
-    walk: int
-    stride: int
-    torus: tuple[int, int, int]
-    sizes: tuple[int, int, int, int]
-    index: np.ndarray
-    groups: np.ndarray
-    tables: np.ndarray
-    offset: int
-    raw: np.ndarray
-    raw_bits: np.ndarray
-    flips: np.ndarray
-    lists: np.ndarray
-    mask_kind: int
-    inverted: bool
-    bitmap: tuple[int, int]
-    streams: np.ndarray
+    encoded: Encoded
+    walk: Walk
+    permuted: Places
+    itemsize: int
     kept: tuple[np.ndarray, ...] = field(repr=False)
-    shares: dict[tuple[int, int], list[Any]] = field(default_factory=dict, repr=False)
+    starts: dict[tuple[Any, ...], Any] = field(default_factory=dict, repr=False)
 
     @property
-    def segment(self) -> int:
-        """Consecutive positions along which row and column advance by constant steps."""
-        if self.walk == GOLDEN:
-            return self.rows * self.cols
-        return self.cols if self.walk == ROW else self.rows
+    def n(self) -> int:
+        """Weights."""
+        return self.walk.rows * self.walk.cols
 
-    @property
+    @cached_property
     def segments(self) -> int:
         """Segments of the matrix."""
-        return self.rows * self.cols // self.segment
+        return self.n // self.walk.segment
 
-    @cached_property
-    def column_step(self) -> int:
-        """How far a segment's first column is from the last one's, in permuted columns."""
-        if self.walk != DIAGONAL:
-            return 1
-        _, g_c, h = self.torus
-        return h * pow(g_c, -1, self.cols) % self.cols
-
-    @cached_property
-    def row_order(self) -> np.ndarray:
-        """int64 (rows,): the row at each place of the permuted result."""
-        if self.walk != DIAGONAL:
-            return np.arange(self.rows)
-        return np.arange(self.rows) * self.torus[0] % self.rows
-
-    @cached_property
-    def column_order(self) -> np.ndarray:
-        """int64 (cols,): the column at each place of the permuted vector."""
-        if self.walk != DIAGONAL:
-            return np.arange(self.cols)
-        return np.arange(self.cols) * self.torus[1] % self.cols
-
-    @cached_property
-    def reached_columns(self) -> np.ndarray:
-        """int64: the columns in walked order, as far as a segment that starts anywhere reaches."""
-        if self.walk != DIAGONAL:
-            return self.column_order
-        return np.resize(self.column_order, self.cols + min(self.segment, CHUNK))
-
-    @cached_property
-    def affine(self) -> tuple[np.ndarray, np.uint8]:
-        """What the stored bytes of one-byte weights stand for, as `decode_blocks` wants it."""
-        table = self.tables[0] if len(self.tables) else np.zeros(256)
-        by_nibble = np.concatenate([table[:16], table[::16]]).astype(np.uint8)
-        return by_nibble, np.uint8(self.offset)
-
-    def start(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Care ranks int64 (s,) and list cursors int64 (s, 3, n_w + 1) at rising positions (s,)."""
-        cursors = np.zeros((len(positions), CURSOR_FIELDS, len(self.lists)), dtype=np.int64)
-        find_cursors(self.lists, len(self.lists) - 1, positions, cursors)
-        ranks = count_care(
-            self.mask_kind, self.inverted, self.bitmap, self.streams, self.lists, positions
+    def start(self, positions: np.ndarray | list[int]) -> Start:
+        """Where decoding begins at encoding positions (s,), rising."""
+        at = np.array(positions, dtype=np.int64)
+        corrections = self.encoded.corrections
+        start = Start(
+            ranks=count_care(self.encoded.mask, at),
+            cursors=np.zeros((len(at), len(corrections.lists)), dtype=CURSOR),
         )
-        for p in range(len(self.flips)):
-            find_cursors(self.lists, p, ranks, cursors)
-        return ranks, cursors
+        find_cursors(corrections, start)
+        return start
 
 
 _OPERANDS: WeakKeyDictionary[CompressedTensor, Operands] = WeakKeyDictionary()
 
 
 def operands(tensor: CompressedTensor) -> Operands:
-    """The operands of a tensor of kind "encoded"; made at the first use, kept with the tensor."""
+    """The operands of a tensor of kind "encoded" with its mask, n > 0.
+
+    They are made at the first use and found again as long as the tensor lives. Threads that ask at
+    once may each make them; one of the results is kept, any is right.
+
+    Raises
+    ------
+    FormatError
+        If the mask has not as many unpruned places as the tensor says.
+    """
     found = _OPERANDS.get(tensor)
     if found is None:
-        found = _OPERANDS[tensor] = _make(tensor)
+        assert tensor.mask is not None
+        found = _OPERANDS[tensor] = make_operands(tensor, tensor.mask.packed())
     return found
 
 
-def _make(tensor: CompressedTensor) -> Operands:
-    mask = tensor.mask
-    assert mask is not None
-    rows, cols = matrix_shape(tensor.shape)
-    kept: list[np.ndarray] = []
+def make_operands(tensor: CompressedTensor, mask: np.ndarray) -> Operands:
+    """New operands of a tensor of kind "encoded", n > 0.
 
-    def address(array: np.ndarray) -> int:
-        kept.append(np.ascontiguousarray(array))
-        return kept[-1].ctypes.data
-
-    groups = [(address(part), *part.shape) for part in tensor.payload]
-    raw = [(address(plane), plane.nbytes) for plane in tensor.raw]
-    lists = [_list(code, address) for code in (*tensor.corrections, mask.corrections)]
-    streams = []
-    for number, (inputs, n_out) in enumerate(zip(mask.streams, mask.n_outs, strict=True)):
-        tables = stream_decoder(mask.n_in, n_out, mask.n_s, mask.seed, number).tables
-        sizes = (*tables.shape, n_out, *mask.word_order(number))
-        streams.append((address(inputs), len(inputs), address(tables), *sizes))
-    bitmap = (0, 0) if mask.bitmap is None else (address(mask.bitmap), mask.bitmap.nbytes)
-    kinds = {"full": FULL, "bitmap": BITMAP, "list": STREAMS, "cascade": STREAMS}
-    return Operands(
-        rows=rows,
-        cols=cols,
-        walk=WALKS[tensor.order],
-        stride=tensor.walk.stride,
-        torus=(0, 0, 0) if tensor.walk.is_stride_walk else tensor.walk.torus,
-        sizes=tensor.decoder.sizes,
-        index=tensor.decoder.shuffle_index if groups else np.zeros(0, dtype=np.uint8),
-        groups=_table(groups, 3),
-        tables=_byte_tables([tensor.basis[p] for p in tensor.encoded]),
+    mask: uint8 (ceil(n / 8),), bit i % 8 of byte i // 8 is 1 where position i is unpruned; no bit
+    is set behind the last. Raises `FormatError` if it has not as many ones as the tensor says.
+    """
+    words = np.zeros(tensor.n // 64 + 2, dtype=np.uint64)
+    words.view(np.uint8)[: len(mask)] = mask
+    found = int(count_care(words, np.array([tensor.n]))[0])
+    if found != tensor.k:
+        raise FormatError(f"the mask must have {tensor.k} unpruned places, decoded {found}")
+    payload = tuple(np.ascontiguousarray(part) for part in tensor.payload)
+    groups = [(part.ctypes.data, *part.shape) for part in payload]
+    tables = _byte_tables([tensor.basis[p] for p in tensor.encoded])
+    raw = np.ascontiguousarray(tensor.raw)
+    encoded = Encoded(
+        mask=words,
+        groups=np.array(groups, dtype=PLANES),
+        gates=tensor.decoder.gates,
+        affine=_affine(tables, tensor.offset),
+        tables=tables,
+        maps=nibble_maps(tables, DTYPES[tensor.dtype]),
         offset=tensor.offset,
-        raw=_table(raw, 2),
-        raw_bits=np.array([tensor.basis[p] for p in tensor.raw_planes], dtype=np.uint32),
-        flips=np.array(tensor.basis, dtype=np.uint32),
-        lists=_table(lists, LIST_FIELDS),
-        mask_kind=kinds[mask.codec],
-        inverted=mask.inverted,
-        bitmap=bitmap,
-        streams=_table(streams, STREAM_FIELDS),
-        kept=tuple(kept),
+        raw=RawPlanes(
+            raw.ctypes.data,
+            raw.shape[1],
+            np.array([tensor.basis[p] for p in tensor.raw_planes], dtype=np.uint32),
+        ),
+        corrections=_corrections(tensor),
+    )
+    return Operands(
+        encoded,
+        walk_of(tensor.walk),
+        permutations(tensor.walk),
+        DTYPES[tensor.dtype],
+        (*payload, raw),
     )
 
 
-def _list(code: EliasFano | None, address: Any) -> tuple[int, ...]:
-    if code is None or code.count == 0:
-        return 0, 0, 0, 0, 0
+def _corrections(tensor: CompressedTensor) -> Corrections:
+    lists = np.zeros(len(tensor.corrections), dtype=LIST)
+    sizes = [-(-len(code.data) // 8) for code in tensor.corrections]
+    bits = np.zeros(sum(sizes) + 1, dtype=np.uint64)
+    ends = np.cumsum(sizes).tolist()
+    for plane, (code, end, size) in enumerate(zip(tensor.corrections, ends, sizes, strict=True)):
+        bits[end - size :].view(np.uint8)[: len(code.data)] = code.data
+        lists[plane] = _list(code, 64 * (end - size))
+    return Corrections(bits, lists, np.array(tensor.basis, dtype=np.uint32))
+
+
+def _list(code: EliasFano, at: int) -> tuple[int, int, int, int]:
+    """A LIST whose code begins at bit `at`."""
     low = low_bits(code.count, code.universe)
-    upper = elias_fano_bits(code.count, code.universe) - code.count * low
-    return address(code.data), code.data.nbytes, low, upper, code.count
-
-
-def _table(rows: list[Any], fields: int) -> np.ndarray:
-    return np.array(rows, dtype=np.int64).reshape(len(rows), fields)
+    upper_bits = elias_fano_bits(code.count, code.universe) - code.count * low
+    return at, at + upper_bits, low, code.count
 
 
 def _byte_tables(vectors: list[int]) -> np.ndarray:
-    """uint32 (groups, 256): the XOR of the vectors at the set bits of each byte of stored bits."""
+    """uint32 (groups, 256): the XOR of a group's vectors at the set bits of each byte."""
     groups = -(-len(vectors) // 8)
-    tables = np.zeros((groups, 256), dtype=np.uint32)
-    for j, vector in enumerate(vectors):
-        bit = 1 << j % 8
-        tables[j // 8, bit : 2 * bit] = tables[j // 8, :bit] ^ np.uint32(vector)
-    # A group of fewer than 8 planes has zeros in the missing ones.
-    return tables
+    # A group of fewer than 8 planes has zeros in the others.
+    padded = np.zeros((groups, 8), dtype=np.uint32)
+    padded.flat[: len(vectors)] = vectors
+    return np.array([span(part) for part in padded], dtype=np.uint32).reshape(groups, 256)
+
+
+def _affine(tables: np.ndarray, offset: int) -> Affine:
+    """What the stored bytes of one-byte weights stand for."""
+    table = tables[0] if len(tables) else np.zeros(256)
+    by_nibble = np.concatenate([table[:16], table[::16]]).astype(np.uint8)
+    return Affine(by_nibble, np.uint8(offset & 255))

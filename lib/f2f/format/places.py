@@ -1,31 +1,130 @@
-"""Where in the matrix encoding positions are: rows and columns of the care positions of a chunk."""
+"""Where encoding positions lie in the matrix, as the kernels walk through it.
+
+Along a *segment* of an order (a row, a column, a diagonal) row and column advance by constant
+steps, once rows and columns are *permuted*: in diagonal order, place i of the permuted rows is row
+``g_r*i mod rows`` and place j of the permuted columns is column ``g_c*j mod cols`` (see
+`f2f.format.orders`). Golden order has no segments; the index of a position there is
+``stride*position mod n``.
+"""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
-from f2f.format.operands import COLUMN, ROW, Operands
+from f2f.format.orders import Order
+
+GOLDEN, ROW, COLUMN, DIAGONAL = 0, 1, 2, 3
+_KINDS = {"golden": GOLDEN, "row": ROW, "column": COLUMN, "diagonal": DIAGONAL}
+_REACH = 64  # positions of a golden walk whose distance is looked up
 
 
-def golden_steps(op: Operands) -> np.ndarray:
-    """int64 (64,): how far i positions of a golden walk reach, i < 64."""
-    return np.arange(64) * op.stride % (op.rows * op.cols)
+class Walk(NamedTuple):
+    """The geometry of an encoding order.
+
+    Attributes
+    ----------
+    kind : int
+        GOLDEN, ROW, COLUMN or DIAGONAL.
+    rows, cols : int
+        Of the matrix.
+    segment : int
+        Positions of a segment; all of them in golden order.
+    turn : int
+        Permuted columns from the start of a diagonal to that of the next; 1 for other kinds.
+    column_step : int
+        Columns from a position of a diagonal to the next, modulo cols; 0 for other kinds.
+    neighbour : int
+        Segments from one that begins in a column to the one that begins in the next, modulo cols.
+    stride : int
+        Golden order: row-major indices from a position to the next, modulo n.
+    reach : ndarray of int64, shape (64,)
+        Golden order: how far that is after i positions, modulo n.
+    """
+
+    kind: int
+    rows: int
+    cols: int
+    segment: int
+    turn: int
+    column_step: int
+    neighbour: int
+    stride: int
+    reach: np.ndarray
+
+
+class Places(NamedTuple):
+    """Rows and columns, one by one.
+
+    Attributes
+    ----------
+    rows, columns : ndarray of int64
+    """
+
+    rows: np.ndarray
+    columns: np.ndarray
+
+
+def walk_of(order: Order) -> Walk:
+    """The geometry of an encoding order of at least one weight."""
+    kind = _KINDS[order.name]
+    turn, column_step, neighbour = 1, 0, 1
+    if kind == DIAGONAL:
+        _, column_step, h = order.torus
+        turn = h * pow(column_step, -1, order.cols) % order.cols
+        neighbour = pow(h, -1, order.cols)
+    segment = {GOLDEN: order.n, ROW: order.cols}.get(kind, order.rows)
+    reach = np.arange(_REACH) * order.stride % order.n
+    return Walk(
+        kind, order.rows, order.cols, segment, turn, column_step, neighbour, order.stride, reach
+    )
+
+
+def permutations(order: Order) -> Places:
+    """The row at each place of the permuted rows, and the column at each of the columns."""
+    g_r, g_c = order.torus[:2] if order.name == "diagonal" else (1, 1)
+    rows, cols = order.rows, order.cols
+    return Places(np.arange(rows) * g_r % rows, np.arange(cols) * g_c % cols)
 
 
 @njit(nogil=True, cache=True)
-def golden_places(steps, walk_index, n, cols, positions, care, count, places):
-    """Rows and columns of care positions of a golden walk; returns the index of the next chunk."""
+def find_places(walk, lo, positions, care, places):
+    """Fill in the permuted rows and columns of care positions of a chunk.
+
+    Parameters
+    ----------
+    walk : Walk
+    lo : int
+        The chunk's first encoding position.
+    positions : ndarray of int64
+        The care positions, from lo on, rising.
+    care : int
+        How many there are.
+    places : Places
+        Written.
+    """
+    if walk.kind == GOLDEN:
+        _golden_places(walk, lo, positions, care, places)
+    else:
+        _segment_places(walk, lo, positions, care, places)
+
+
+@njit(nogil=True, cache=True)
+def _golden_places(walk, lo, positions, care, places):
+    """Index by index: a word of 64 positions moves the base, a look-up adds what is left."""
+    n, cols = walk.segment, walk.cols
     inverse = 1.0 / cols
-    word, base = 0, walk_index
-    jump = (steps[63] + steps[1]) % n
+    word, base = 0, lo * walk.stride % n
+    jump = (walk.reach[_REACH - 1] + walk.stride) % n
     for c in range(care):
-        while word < positions[c] >> 6:
+        while word < positions[c] // _REACH:
             base += jump
             if base >= n:
                 base -= n
             word += 1
-        index = base + steps[positions[c] & 63]
+        index = base + walk.reach[positions[c] % _REACH]
         if index >= n:
             index -= n
         row = np.int64(index * inverse)  # one too small or too large at most
@@ -33,32 +132,27 @@ def golden_places(steps, walk_index, n, cols, positions, care, count, places):
             row -= 1
         elif (row + 1) * cols <= index:
             row += 1
-        places[0, c] = row
-        places[1, c] = index - row * cols
-    while word < count >> 6:
-        base += jump
-        if base >= n:
-            base -= n
-        word += 1
-    return base
+        places.rows[c] = row
+        places.columns[c] = index - row * cols
 
 
 @njit(nogil=True, cache=True)
-def segment_places(kind, segment, cols, step, lo, positions, care, places):
-    """Rows and columns (permuted) of care positions where segments advance by constant steps."""
+def _segment_places(walk, lo, positions, care, places):
+    segment, cols = walk.segment, walk.cols
     number = lo // segment
     begin = number * segment - lo
-    column = number * step % cols
+    start = number * walk.turn % cols
     for c in range(care):
         while positions[c] >= begin + segment:
             begin += segment
             number += 1
-            column = (column + step) % cols
+            start = (start + walk.turn) % cols
         along = positions[c] - begin
-        if kind == ROW:
-            places[0, c], places[1, c] = number, along
-        elif kind == COLUMN:
-            places[0, c], places[1, c] = along, number
+        if walk.kind == ROW:
+            places.rows[c], places.columns[c] = number, along
+        elif walk.kind == COLUMN:
+            places.rows[c], places.columns[c] = along, number
         else:
-            place = column + along
-            places[0, c], places[1, c] = along, place if place < cols else place % cols
+            column = start + along
+            places.rows[c] = along
+            places.columns[c] = column if column < cols else column % cols

@@ -1,15 +1,23 @@
-"""What the fused product does to a chunk of encoding positions, stage by stage, in numba.
+"""How a tensor is decoded in chunks of encoding positions, stage by stage, in numba.
 
-A chunk is a few thousand consecutive positions. Its mask becomes 64-bit words, its planes decoded
-bytes, both in buffers that stay in the first-level cache; wrong bits are flipped; what the chunk
-then adds to the product is the business of `f2f.product.cpu`. Everything reads the stored
-arrays in place, given as addresses (`Operands`), and moves forward only: an Elias-Fano list has a
-cursor, which stands at the next position to be used.
+A chunk is a few thousand consecutive positions. Its stages, each a function here:
+
+1. `read_mask`: the mask's words of the chunk, and the care positions before each of them;
+2. `read_planes`: the planes of a group, decoded to one byte a position;
+3. `clear_pruned`: zero where pruned;
+4. `flip_wrong`: the corrections.
+
+Instead of the last two, `care_words` makes the words at care positions alone, corrected.
+
+All buffers (`Chunk`) stay in the first-level cache. What is read (`Encoded`) is read forward only:
+a list of corrections has a cursor, which stands at the next position to be used. Multiplying is
+the business of `f2f.product`, putting in place that of `f2f.format.expand`.
 """
 
 from __future__ import annotations
 
-import llvmlite.binding as llvm
+from typing import NamedTuple
+
 import numpy as np
 from llvmlite import ir
 from numba import carray, njit, types
@@ -17,87 +25,213 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from f2f.base.intrinsics import (
-    AVX2,
+    BMI2,
     I32,
     I64,
-    V32,
+    aligned_zeros,
+    borrowed,
     byte_pointer,
     copy_bytes,
-    is_bytes,
     load,
     popcount,
     store,
     trailing_zeros,
 )
-from f2f.decoder.gates import SLACK, decode_blocks
-from f2f.format.mask import and_stream
+from f2f.decoder.gates import IDENTITY, SLACK, Affine, Gates, decode_blocks, work_bytes
 
 CHUNK = 8192  # positions of a chunk at most; a power of two
-DUE = 64  # corrections that wait to be applied together
+_WORDS = CHUNK // 64 + 2  # mask words of a chunk, and what `read_mask` writes behind them
+_DUE = 64  # corrections that wait to be applied together
+OFTEN = 4  # low bits of a list that is so dense that its positions are found one from another
 END = 1 << 62  # the position of a cursor whose list is used up
-LIST_FIELDS = 5  # address, bytes, low bits, upper bits, count
-CURSOR_FIELDS = 3  # upper bit to read on from, index of the next position, that position
-STREAM_FIELDS = 9  # address, vectors, address and three sizes of tables, n_out, words, stride
 
-BMI2 = AVX2 and bool(llvm.get_host_cpu_features().get("bmi2", False))
+# A group of up to 8 planes: address of its input vectors uint8 (vectors, planes).
+PLANES = np.dtype([("address", np.int64), ("vectors", np.int64), ("planes", np.int64)])
 
-FULL, BITMAP, STREAMS = 0, 1, 2  # kinds of masks, as in `f2f.format.mask`
+# An Elias-Fano list (`f2f.format.corrections`): first bit of its upper part, which begins a word,
+# and of its low part; low bits of a position; positions.
+LIST = np.dtype([("upper", np.int64), ("lower", np.int64), ("low", np.int64), ("count", np.int64)])
 
-# Multiply and add may contract to one instruction: one rounding less, and integers stay exact.
-CONTRACT = {"contract"}
+# Where a list is read on: the next position, END behind them all, and, to read the one behind it,
+# its number, a word of the upper part, and what is left of that word.
+CURSOR = np.dtype(
+    [("position", np.int64), ("index", np.int64), ("word", np.int64), ("rest", np.uint64)]
+)
+
+# The positions first … end-1 that lie decoded in a buffer.
+WINDOW = np.dtype([("first", np.int64), ("end", np.int64)])
+
+
+class RawPlanes(NamedTuple):
+    """Planes stored raw, uint8 (raw planes, row): bit i % 8 of byte i // 8 for position i.
+
+    Attributes
+    ----------
+    address : int
+    row : int
+        Bytes of a plane.
+    flips : ndarray of uint32, shape (raw planes,)
+        What a bit of the plane flips in a word.
+    """
+
+    address: int
+    row: int
+    flips: np.ndarray
+
+
+class Corrections(NamedTuple):
+    """The wrong bits of all planes.
+
+    Attributes
+    ----------
+    bits : ndarray of uint64
+        All lists, packed from bit 0 of word 0 on, and a word to spare.
+    lists : ndarray of LIST, shape (n_w,)
+        Where the list of each plane lies in `bits`; its positions are care ranks.
+    flips : ndarray of uint32, shape (n_w,)
+        What a wrong bit of the plane flips in a word.
+    """
+
+    bits: np.ndarray
+    lists: np.ndarray
+    flips: np.ndarray
+
+
+class Encoded(NamedTuple):
+    """What the kernels read of a compressed tensor.
+
+    Attributes
+    ----------
+    mask : ndarray of uint64, shape (n // 64 + 2,)
+        Bit i % 64 of word i // 64 is 1 where position i is unpruned; zero behind the last.
+    groups : ndarray of PLANES, shape (groups,)
+        The encoded planes.
+    gates : Gates
+        The decoder.
+    affine : Affine
+        From stored bytes to words of one byte.
+    tables : ndarray of uint32, shape (groups, 256)
+        What the stored byte of each group flips in a word, of any width.
+    maps : ndarray of uint8, shape (groups, itemsize, 32)
+        The same, by bytes and nibbles, see `f2f.format.join`.
+    offset : int
+        The word whose stored bits are all zero.
+    raw : RawPlanes
+    corrections : Corrections
+    """
+
+    mask: np.ndarray
+    groups: np.ndarray
+    gates: Gates
+    affine: Affine
+    tables: np.ndarray
+    maps: np.ndarray
+    offset: int
+    raw: RawPlanes
+    corrections: Corrections
+
+
+class Start(NamedTuple):
+    """Where decoding begins, at s places; it moves on as it goes.
+
+    Attributes
+    ----------
+    ranks : ndarray of int64, shape (s,)
+        Unpruned weights before each place.
+    cursors : ndarray of CURSOR, shape (s, n_w)
+        The next correction of each plane.
+    """
+
+    ranks: np.ndarray
+    cursors: np.ndarray
+
+
+class Chunk(NamedTuple):
+    """Buffers of a chunk, of one thread.
+
+    Attributes
+    ----------
+    decoded : ndarray of uint8, shape (planes decoded side by side, chunk_bytes(n_out))
+        A byte a position; more may lie behind them.
+    windows : ndarray of WINDOW
+        Which positions lie in each row of `decoded`.
+    work : ndarray of uint8
+        Of `decode_blocks`.
+    words : ndarray of uint64, shape (CHUNK // 64 + 2,)
+        The mask: bit i % 64 of word i // 64 for position i of the chunk; zero behind the last.
+    before : ndarray of int32, shape (CHUNK // 64 + 2,)
+        Care positions of the chunk before each word, and in all behind the last.
+    due : ndarray of int64
+        Corrections that wait: number of the care position in the chunk, and what to flip there.
+    """
+
+    decoded: np.ndarray
+    windows: np.ndarray
+    work: np.ndarray
+    words: np.ndarray
+    before: np.ndarray
+    due: np.ndarray
+
+
+class Care(NamedTuple):
+    """Buffers for the care positions of a chunk.
+
+    Attributes
+    ----------
+    positions : ndarray of int64, shape (CHUNK,)
+        The care positions, from the chunk's first on.
+    words : ndarray of uint32, shape (CHUNK,)
+        The weights there, their bits.
+    """
+
+    positions: np.ndarray
+    words: np.ndarray
+
+
+def make_chunk(encoded: Encoded, rows: int) -> Chunk:
+    """Buffers of a chunk, for `rows` decodings side by side."""
+    stride = chunk_bytes(encoded.gates.n_out)
+    windows = np.zeros(rows, dtype=WINDOW)
+    forget(windows)
+    return Chunk(
+        decoded=aligned_zeros(rows * stride).reshape(rows, stride),
+        windows=windows,
+        work=aligned_zeros(work_bytes(encoded.gates.n_s)),
+        words=np.empty(_WORDS, dtype=np.uint64),
+        before=np.empty(_WORDS, dtype=np.int32),
+        due=np.empty(_DUE, dtype=np.int64),
+    )
+
+
+def forget(windows: np.ndarray) -> None:
+    """Say that nothing is decoded yet."""
+    windows["first"] = windows["end"] = -1
+
+
+def copied(start: Start) -> Start:
+    """The same, to move on by itself."""
+    return Start(start.ranks.copy(), start.cursors.copy())
+
+
+def make_care() -> Care:
+    """Buffers for the care positions of a chunk."""
+    return Care(np.empty(CHUNK, dtype=np.int64), np.empty(CHUNK, dtype=np.uint32))
 
 
 @njit(nogil=True, cache=True)
 def chunk_bytes(n_out):
-    """Bytes of the buffer of a chunk and of what is decoded beyond it, in cache lines."""
+    """Bytes of a chunk's decoded positions and of what is decoded beyond them, in cache lines."""
     return (CHUNK + 2 * n_out + SLACK + 63) // 64 * 64
 
 
 @intrinsic
-def _at(typingctx, address):
+def _bytes_at(typingctx, address):
     """An address as a pointer to bytes, for `carray`."""
 
     def codegen(context, builder, signature, arguments):
         return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
 
     return types.CPointer(types.uint8)(types.int64), codegen
-
-
-@intrinsic
-def _words_at(typingctx, address):
-    def codegen(context, builder, signature, arguments):
-        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
-
-    return types.CPointer(types.uint64)(types.int64), codegen
-
-
-@intrinsic
-def _load_word(typingctx, address):
-    """The little-endian 64-bit word at an address, which need not be aligned."""
-
-    def codegen(context, builder, signature, arguments):
-        return load(builder, I64, builder.inttoptr(arguments[0], ir.IntType(8).as_pointer()))
-
-    return types.uint64(types.int64), codegen
-
-
-@njit(nogil=True, cache=True)
-def _last_word(address, n_bytes, byte):
-    """As `_load_word` from `byte` on, with zeros behind the last of n_bytes."""
-    word = np.uint64(0)
-    data = carray(_at(address), (n_bytes,), np.uint8)
-    for i in range(byte, min(byte + 8, n_bytes)):
-        word |= np.uint64(data[i]) << np.uint64(8 * (i - byte))
-    return word
-
-
-@njit(nogil=True, cache=True, inline="always")
-def bits_at(address, n_bytes, bit):
-    """Packed bits from bit `bit` on: 57 at least, then zeros."""
-    byte = bit >> 3
-    if byte + 8 <= n_bytes:
-        return _load_word(address + byte) >> np.uint64(bit & 7)
-    return _last_word(address, n_bytes, byte) >> np.uint64(bit & 7)
 
 
 @intrinsic
@@ -114,190 +248,255 @@ def _prefetch(typingctx, address):
     return types.void(types.int64), codegen
 
 
+@njit(nogil=True, cache=True)
+def prefetch(encoded, lo, count):
+    """Ask for the mask and the inputs of positions lo … lo+count-1, which need not exist."""
+    mask, gates = encoded.mask.ctypes.data, encoded.gates
+    for line in range(mask + (lo >> 3), mask + (lo + count >> 3), 64):
+        _prefetch(line)
+    for g in range(len(encoded.groups)):
+        planes = encoded.groups[g]
+        first = planes.address + lo // gates.n_out * planes.planes
+        last = planes.address + ((lo + count) // gates.n_out + gates.n_s) * planes.planes
+        for line in range(first, last, 64):
+            _prefetch(line)
+
+
 @njit(nogil=True, cache=True, inline="always")
 def _low_bits(count):
     return (np.uint64(1) << np.uint64(count)) - np.uint64(1)
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _next(address, n_bytes, low, upper_bits, bit, index):
-    """(upper bit behind it, position) of position number `index`, looked for from `bit` on."""
-    word = bits_at(address, n_bytes, bit)
-    while word == 0:
-        bit += 64 - (bit & 7)
-        word = bits_at(address, n_bytes, bit)
-    bit += np.int64(trailing_zeros(word))
-    part = bits_at(address, n_bytes, upper_bits + index * low)  # low < 57: lists are shorter
-    return bit + 1, (bit - index) << low | np.int64(part & _low_bits(low))
+def _bits_at(words, bit):
+    """The 64 packed bits from bit `bit` on; a word behind the last is read."""
+    w, shift = bit >> 6, np.uint64(bit & 63)
+    # Two shifts: one by 64 would be undefined where shift is 0.
+    return words[w] >> shift | words[w + 1] << np.uint64(1) << (np.uint64(63) - shift)
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _next(bits, one, word, rest, index):
+    """Read position number `index` of list `one`: (word, rest) behind it, and the position."""
+    while rest == 0:
+        word += 1
+        rest = bits[word]
+    high = (word << 6) + np.int64(trailing_zeros(rest)) - one.upper - index
+    part = _bits_at(bits, one.lower + index * one.low) & _low_bits(one.low)
+    return word, rest & (rest - np.uint64(1)), high << one.low | np.int64(part)
 
 
 @njit(nogil=True, cache=True)
-def advance(lists, which, cursor):
-    """Move cursor[:, which] to the next position of its list (format: `f2f.format.corrections`)."""
-    index = cursor[1, which]
-    if index == lists[which, 4]:
-        cursor[2, which] = END
-        return
-    cursor[0, which], cursor[2, which] = _next(
-        lists[which, 0], lists[which, 1], lists[which, 2], lists[which, 3], cursor[0, which], index
-    )
-    cursor[1, which] = index + 1
+def find_cursors(corrections, start):
+    """Set the cursors of `start` to where the list of each plane reaches its ranks, which rise."""
+    corrections, start = borrowed(corrections), borrowed(start)
+    for plane in range(len(corrections.lists)):
+        one, word, zeros = corrections.lists[plane], corrections.lists[plane].upper >> 6, 0
+        for s in range(len(start.ranks)):
+            cursor = start.cursors[s, plane]
+            word, zeros = _seek(corrections.bits, one, start.ranks[s], word, zeros, cursor)
 
 
 @njit(nogil=True, cache=True)
-def find_cursors(lists, which, starts, cursors):
-    """cursors[s, :, which] = where list `which` reaches starts[s]; starts in rising order."""
-    running = np.zeros((CURSOR_FIELDS, len(lists)), dtype=np.int64)
-    advance(lists, which, running)
-    for s in range(len(starts)):
-        while running[2, which] < starts[s]:
-            advance(lists, which, running)
-        cursors[s, :, which] = running[:, which]
+def _seek(bits, one, rank, word, zeros, cursor):
+    """Set a cursor to the first position of list `one` from `rank` on.
 
-
-@njit(nogil=True, cache=True, forceinline=True)
-def read_mask(kind, inverted, bitmap, streams, lists, cursor, lo, count, words, before):
-    """The mask of positions lo … lo+count-1, bit i%64 of words[i//64]; returns the care positions.
-
-    kind: FULL, BITMAP or STREAMS. bitmap: (address, bytes). streams: int64 (streams,
-    STREAM_FIELDS). The last list is the mask's corrections, cursor the cursors of this thread.
-    words: uint64, at least count/64 + 2 of them; zero behind the last position. before: int32, as
-    many, the care positions before each word, and in all behind the last.
+    `zeros` of the upper part lie before `word`, and not all that are wanted; returns the two for
+    the next, higher rank.
     """
-    n_words = (count + 63) >> 6
-    if kind == BITMAP:
-        byte, shift = lo >> 3, np.uint64(lo & 7)
-        for line in range(0, 8 * n_words, 64):
-            _prefetch(bitmap[0] + byte + 8 * n_words + line)
-        inside = min(n_words, (bitmap[1] - byte - 1) >> 3)  # words that have a byte behind them
-        if shift == 0:
-            for w in range(inside):
-                words[w] = _load_word(bitmap[0] + byte + 8 * w)
-        else:
-            for w in range(inside):
-                word = _load_word(bitmap[0] + byte + 8 * w) >> shift
-                next_byte = _load_word(bitmap[0] + byte + 8 * w + 1) >> np.uint64(56)
-                words[w] = word | next_byte << (np.uint64(64) - shift)
-        for w in range(max(inside, 0), n_words):
-            word = _last_word(bitmap[0], bitmap[1], byte + 8 * w) >> shift
-            next_byte = _last_word(bitmap[0], bitmap[1], byte + 8 * w + 8)
-            # Two shifts: one by 64 would be undefined.
-            words[w] = word | (next_byte << np.uint64(1) << (np.uint64(63) - shift))
-    else:
-        words[: n_words + 1] = ~np.uint64(0)
-    if kind == STREAMS:
-        for s in range(len(streams)):
-            inputs = carray(_at(streams[s, 0]), (streams[s, 1],), np.uint8)
-            shape = (streams[s, 3], streams[s, 4], streams[s, 5])
-            tables = carray(_words_at(streams[s, 2]), shape, np.uint64)
-            n_out, shuffled, stride = streams[s, 6], streams[s, 7], streams[s, 8]
-            and_stream(inputs, tables, n_out, shuffled, stride, lo, lo + count, words)
-        if inverted:
-            for w in range(n_words):
-                words[w] = ~words[w]
-        last = len(lists) - 1
-        while cursor[2, last] < lo + count:
-            at = cursor[2, last] - lo
-            words[at >> 6] ^= np.uint64(1) << np.uint64(at & 63)
-            advance(lists, last, cursor)
-    if count & 63:
-        words[n_words - 1] &= _low_bits(count & 63)
-    total = 0
-    for w in range(n_words):
-        before[w] = total
-        total += int(popcount(words[w]))
-    before[n_words:] = total
-    return total
+    high = rank >> one.low
+    cursor.index, cursor.position = one.count, END
+    if high > one.lower - one.upper - one.count:  # more than its zeros
+        return word, zeros
+    # The positions whose high part is `high` come behind that many zeros.
+    within = 64 - np.int64(popcount(bits[word]))
+    while zeros + within < high:
+        zeros += within
+        word += 1
+        within = 64 - np.int64(popcount(bits[word]))
+    rest, index = bits[word], 0
+    if high:
+        bit = select_bit(~rest, high - zeros - 1)
+        rest &= ~((np.uint64(2) << np.uint64(bit)) - np.uint64(1))
+        index = (word << 6) + bit + 1 - one.upper - high
+    at, position = word, -1
+    while position < rank and index < one.count:
+        at, rest, position = _next(bits, one, at, rest, index)
+        index += 1
+    if position >= rank:
+        cursor.word, cursor.rest, cursor.index, cursor.position = at, rest, index, position
+    return word, zeros
 
 
 @njit(nogil=True, cache=True)
-def count_care(kind, inverted, bitmap, streams, lists, positions):
+def count_care(mask, positions):
     """Care ranks, int64, of rising positions (s,): unpruned places before each."""
     ranks = np.zeros(len(positions), dtype=np.int64)
-    cursor = np.zeros((CURSOR_FIELDS, len(lists)), dtype=np.int64)
-    advance(lists, len(lists) - 1, cursor)
-    words = np.empty(CHUNK // 64 + 2, dtype=np.uint64)
-    before = np.empty(CHUNK // 64 + 2, dtype=np.int32)
-    lo, rank = 0, 0
+    w, rank = 0, np.int64(0)
     for s in range(len(positions)):
-        while lo < positions[s]:
-            count = min(CHUNK, positions[s] - lo)
-            rank += read_mask(
-                kind, inverted, bitmap, streams, lists, cursor, lo, count, words, before
-            )
-            lo += count
-        ranks[s] = rank
+        while w < positions[s] >> 6:
+            rank += np.int64(popcount(mask[w]))
+            w += 1
+        part = mask[w] & _low_bits(positions[s] & 63)
+        ranks[s] = rank + np.int64(popcount(part))
     return ranks
 
 
 @njit(nogil=True, cache=True, forceinline=True)
-def read_planes(group, sizes, index, affine, work, window, lo, count, buffer, at):
-    """Decoded words of positions lo … lo+count-1 of a group of planes into buffer[at:].
-
-    group: (address, vectors, planes) of its inputs. sizes, index, affine: of `decode_blocks`.
-    window: int64 [first, end), the positions that lie in buffer[at:] already; what was decoded
-    beyond the last chunk is kept.
-    """
-    inputs = carray(_at(group[0]), (group[1], group[2]), np.uint8)
-    n_out = sizes[1]
-    if not window[0] <= lo <= window[1]:
-        first = lo // n_out
-        decode_blocks(inputs, first, 1, sizes, index, affine, buffer, at, work, False)
-        window[0], window[1] = first * n_out, (first + 1) * n_out
-    kept = window[1] - lo
-    copy_bytes(buffer, at + lo - window[0], buffer, at, kept)
-    window[0] = lo
-    if kept < count:
-        blocks = (count - kept + n_out - 1) // n_out
-        decode_blocks(
-            inputs, window[1] // n_out, blocks, sizes, index, affine, buffer, at + kept, work, False
-        )
-        window[1] += blocks * n_out
-        for line in range(0, blocks * group[2], 64):
-            _prefetch(group[0] + (window[1] // n_out + sizes[2]) * group[2] + line)
+def read_mask(mask, lo, count, chunk):
+    """Stage 1: the mask of positions lo … lo+count-1 into `chunk`; returns the care positions."""
+    words, before = chunk.words, chunk.before
+    n_words = (count + 63) >> 6
+    w, shift = lo >> 6, np.uint64(lo & 63)
+    source, following = mask[w : w + n_words], mask[w + 1 : w + 1 + n_words]
+    rest = np.uint64(63) - shift
+    for i in range(n_words):
+        words[i] = source[i] >> shift | following[i] << np.uint64(1) << rest
+    if count & 63:
+        words[n_words - 1] &= _low_bits(count & 63)
+    words[n_words] = 0
+    for i in range(n_words):  # counted first, as vectors
+        before[i] = popcount(words[i])
+    total = np.int32(0)
+    for i in range(n_words):
+        before[i], total = total, total + before[i]
+    before[n_words:] = total
+    return total
 
 
 @njit(nogil=True, cache=True, forceinline=True)
-def flip_words(lists, flips, cursor, words, before, rank, care, due, buffer, at):
-    """Flip the wrong bits of a chunk of one-byte words.
+def read_alone(encoded, group, affine, lo, count, chunk, row):
+    """Stage 2 where chunks do not follow one another: as `read_planes`, with nothing kept.
 
-    lists: the planes' corrections; flips[p]: what a wrong bit of plane p flips. words, before,
-    care: of `read_mask`. rank: care rank of the chunk's first care position. due: int64 scratch.
+    Returns where the byte of position lo lies in chunk.decoded[row].
     """
+    planes, gates = encoded.groups[group], encoded.gates
+    inputs = carray(_bytes_at(planes.address), (planes.vectors, planes.planes), np.uint8)
+    decoded = chunk.decoded.reshape(chunk.decoded.size)
+    first, end = lo // gates.n_out, (lo + count + gates.n_out - 1) // gates.n_out
+    at = row * chunk.decoded.shape[1]
+    decode_blocks(inputs, first, end - first, gates, affine, decoded, at, chunk.work)
+    return lo - first * gates.n_out
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def read_planes(encoded, group, affine, lo, count, chunk, row):
+    """Stage 2: decoded bytes of positions lo … lo+count-1 of a group into chunk.decoded[row].
+
+    affine: of `decode_blocks`. What was decoded beyond the last chunk of the row is kept.
+    """
+    planes, window = encoded.groups[group], chunk.windows[row]
+    inputs = carray(_bytes_at(planes.address), (planes.vectors, planes.planes), np.uint8)
+    gates = encoded.gates
+    n_out = gates.n_out
+    decoded, at = chunk.decoded, row * chunk.decoded.shape[1]
+    flat = decoded.reshape(decoded.size)
+    if not window.first <= lo <= window.end:
+        first = lo // n_out
+        decode_blocks(inputs, first, 1, gates, affine, flat, at, chunk.work)
+        window.first, window.end = first * n_out, (first + 1) * n_out
+    kept = window.end - lo
+    copy_bytes(flat, at + lo - window.first, flat, at, kept)
+    window.first = lo
+    if kept < count:
+        first, blocks = window.end // n_out, (count - kept + n_out - 1) // n_out
+        decode_blocks(inputs, first, blocks, gates, affine, flat, at + kept, chunk.work)
+        window.end += blocks * n_out
+
+
+@intrinsic
+def clear_pruned(typingctx, source, source_at, words, count, target, target_at):
+    """Stage 3: target[target_at:] = source[source_at:], zero where pruned, for `count` elements.
+
+    source, target: contiguous, of the same unsigned type, or the same array; words: the mask,
+    uint64. Whole groups of 32 elements are read and written.
+    """
+    if source.dtype != target.dtype or not source.layout == target.layout == "C":
+        return None
+
+    def codegen(context, builder, signature, arguments):
+        source, source_at, words, count, target, target_at = arguments
+        width = signature.args[0].dtype.bitwidth
+        size = I64(width // 8)
+        lanes = ir.VectorType(ir.IntType(width), 32)
+        start = byte_pointer(
+            context, builder, signature.args[0], source, builder.mul(source_at, size)
+        )
+        to = byte_pointer(context, builder, signature.args[4], target, builder.mul(target_at, size))
+        masks = byte_pointer(context, builder, signature.args[2], words, I64(0))
+        groups = builder.udiv(builder.add(count, I64(31)), I64(32))
+        with cgutils.for_range(builder, groups) as loop:
+            along = builder.mul(loop.index, I64(4 * width))
+            bits = load(builder, I32, builder.gep(masks, [builder.mul(loop.index, I64(4))]))
+            kept = builder.sext(builder.bitcast(bits, ir.VectorType(ir.IntType(1), 32)), lanes)
+            value = builder.and_(load(builder, lanes, builder.gep(start, [along])), kept)
+            store(builder, value, builder.gep(to, [along]))
+        return context.get_dummy_value()
+
+    return types.void(source, types.intp, words, types.intp, target, types.intp), codegen
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def flip_wrong(corrections, start, which, care, chunk, target, at):
+    """Stage 4: flip the wrong bits of a chunk's words, which lie in target[at:].
+
+    start: `Start`, whose place number `which` is at the chunk, and moves behind it. care: the
+    chunk's care positions. target: a flat array of unsigned integers.
+    """
+    rank, cursors = start.ranks[which], start.cursors[which]
     end = rank + care
     waiting = 0
-    for p in range(len(flips)):
-        position = cursor[2, p]
-        if position >= end:
+    for plane in range(len(corrections.lists)):
+        if cursors[plane].position >= end:
             continue
-        bit, index, count = cursor[0, p], cursor[1, p], lists[p, 4]
-        address, n_bytes, low, upper_bits = lists[p, 0], lists[p, 1], lists[p, 2], lists[p, 3]
+        one, cursor = corrections.lists[plane], cursors[plane]
+        flip, index, position = corrections.flips[plane], cursor.index, cursor.position
+        word, rest, w = cursor.word, cursor.rest, 0
         while position < end:
-            due[waiting] = (position - rank) << 8 | flips[p]
-            waiting += 1
-            if waiting == len(due):
-                _flip_due(words, before, due, waiting, buffer, at)
-                waiting = 0
-            if index == count:
+            if one.low <= OFTEN:
+                w = _flip_near(chunk, w, position - rank, flip, target, at)
+            else:
+                chunk.due[waiting] = (position - rank) << 32 | np.int64(flip)
+                waiting += 1
+                if waiting == len(chunk.due):
+                    _flip_due(chunk, waiting, target, at)
+                    waiting = 0
+            if index == one.count:
                 position = END
             else:
-                bit, position = _next(address, n_bytes, low, upper_bits, bit, index)
+                word, rest, position = _next(corrections.bits, one, word, rest, index)
                 index += 1
-        cursor[0, p], cursor[1, p], cursor[2, p] = bit, index, position
-    _flip_due(words, before, due, waiting, buffer, at)
+        cursor.word, cursor.rest, cursor.index, cursor.position = word, rest, index, position
+    _flip_due(chunk, waiting, target, at)
+    start.ranks[which] = end
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _flip_near(chunk, w, number, flip, target, at):
+    """Flip at a care position that lies in mask word w or soon behind it; returns its word."""
+    while chunk.before[w + 1] <= number:
+        w += 1
+    position = 64 * w + select_bit(chunk.words[w], number - chunk.before[w])
+    target[at + position] ^= target.dtype.type(flip)
+    return w
 
 
 @njit(nogil=True, cache=True, forceinline=True)
-def _flip_due(words, before, due, waiting, buffer, at):
-    """Flip due[i] & 255 of care position due[i] >> 8 of the chunk, i < waiting."""
+def _flip_due(chunk, waiting, target, at):
+    """Flip the low half of `due` at the care position of its high half, for all that wait."""
     for i in range(waiting):
-        which = due[i] >> 8
-        w, step = 0, CHUNK // 128
-        while step:  # binary search without a branch to mispredict
-            w += step * int(before[w + step] <= which)
-            step >>= 1
-        bit = select_bit(words[w], which - before[w])
-        buffer[at + 64 * w + bit] ^= np.uint8(due[i])
+        due = chunk.due[i]
+        target[at + _care_position(chunk, due >> 32)] ^= target.dtype.type(due & 0xFFFFFFFF)
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _care_position(chunk, which):
+    """The position in the chunk of its care position number `which`."""
+    w, step = 0, CHUNK // 128
+    while step:  # binary search without a branch to mispredict
+        w += step * int(chunk.before[w + step] <= which)
+        step >>= 1
+    return 64 * w + select_bit(chunk.words[w], which - chunk.before[w])
 
 
 @intrinsic
@@ -325,12 +524,12 @@ def select_bit(word, rank):
     return np.int64(trailing_zeros(word))
 
 
-@njit(nogil=True, cache=True)
-def list_positions(words, count, positions):
-    """The set bits of the mask words of `count` positions, into positions; returns their number."""
+@njit(nogil=True, cache=True, forceinline=True)
+def _list_positions(chunk, count, positions):
+    """The care positions of a chunk of `count` positions, into positions; returns their number."""
     found = 0
     for w in range((count + 63) >> 6):
-        word = words[w]
+        word = chunk.words[w]
         while word:
             positions[found] = 64 * w + np.int64(trailing_zeros(word))
             found += 1
@@ -338,28 +537,48 @@ def list_positions(words, count, positions):
     return found
 
 
-@intrinsic
-def mask_bytes(typingctx, buffer, at, words, count):
-    """Zero the pruned bytes of buffer[at:at+count]; whole groups of 32 bytes are written."""
-    if not is_bytes(buffer):
-        return None
+@njit(nogil=True, cache=True)
+def care_words(encoded, start, lo, count, chunk, care):
+    """The corrected words of a chunk at its care positions, of any width; returns their number.
 
-    def codegen(context, builder, signature, arguments):
-        buffer, at, words, count = arguments
-        target = byte_pointer(context, builder, signature.args[0], buffer, at)
-        masks = byte_pointer(context, builder, signature.args[2], words, I64(0))
-        groups = builder.udiv(builder.add(count, I64(31)), I64(32))
-        with cgutils.for_range(builder, groups) as loop:
-            place = builder.gep(target, [builder.mul(loop.index, I64(32))])
-            bits = load(builder, I32, builder.gep(masks, [builder.mul(loop.index, I64(4))]))
-            lanes = builder.sext(builder.bitcast(bits, ir.VectorType(ir.IntType(1), 32)), V32)
-            store(builder, builder.and_(load(builder, V32, place), lanes), place)
-        return context.get_dummy_value()
-
-    return types.void(buffer, types.intp, words, types.intp), codegen
-
-
-def mask_scratch() -> tuple[np.ndarray, np.ndarray]:
-    """Buffers of a chunk for the words of its mask and what lies before each."""
-    words = CHUNK // 64 + 2
-    return np.empty(words, dtype=np.uint64), np.empty(words, dtype=np.int32)
+    Parameters
+    ----------
+    encoded : Encoded
+    start : Start
+        Its one place is at the chunk, and moves behind it.
+    lo, count : int
+        The chunk's first position and how many it has.
+    chunk : Chunk
+        With a row for each group of planes.
+    care : Care
+        Written.
+    """
+    read_mask(encoded.mask, lo, count, chunk)
+    prefetch(encoded, lo + count, count)
+    found = _list_positions(chunk, count, care.positions)
+    words, positions = care.words, care.positions
+    words[:found] = encoded.offset
+    for g in range(len(encoded.groups)):
+        read_planes(encoded, g, IDENTITY, lo, count, chunk, g)
+        for c in range(found):
+            words[c] ^= encoded.tables[g, chunk.decoded[g, positions[c]]]
+    raw = encoded.raw
+    for r in range(len(raw.flips)):
+        packed = carray(_bytes_at(raw.address + r * raw.row), (raw.row,), np.uint8)
+        for c in range(found):
+            position = lo + positions[c]
+            words[c] ^= raw.flips[r] * np.uint32(packed[position >> 3] >> (position & 7) & 1)
+    corrections, rank, cursors = encoded.corrections, start.ranks[0], start.cursors[0]
+    for plane in range(len(corrections.lists)):
+        one, cursor, flip = corrections.lists[plane], cursors[plane], corrections.flips[plane]
+        word, rest, index, position = cursor.word, cursor.rest, cursor.index, cursor.position
+        while position < rank + found:
+            words[position - rank] ^= flip
+            if index == one.count:
+                position = END
+            else:
+                word, rest, position = _next(corrections.bits, one, word, rest, index)
+                index += 1
+        cursor.word, cursor.rest, cursor.index, cursor.position = word, rest, index, position
+    start.ranks[0] += found
+    return found

@@ -2,8 +2,8 @@
 
 Three backends compute the same product: "numpy" is Algorithm 2 of the paper as written, "numba"
 decodes and multiplies chunk by chunk in threads on the CPU, "cupy" does so on a GPU. None of the
-last two forms the dense matrix. Encode with ``order="diagonal"`` and ``mask_codec="bitmap"`` for
-speed: along diagonals decoding and multiplying are plain vector loops.
+last two forms the dense matrix. Along diagonals, the default order, decoding and multiplying are
+plain vector loops.
 """
 
 from __future__ import annotations
@@ -31,19 +31,44 @@ def spmv(
 ) -> Any:
     """The product y = W x of a compressed matrix and a vector.
 
-    tensor: seen as (rows, cols), its first axis by all the others. x: (cols,), integers or floats.
-    backend: see the module; "cupy" also takes and then returns CuPy arrays. scale: (rows,) or a
-    number that multiplies y, as of weights quantized by row. threads: of "numba"; None takes
-    numba's number of threads. Returns y (rows,): int64 for integers times integers (exact, unless
-    a sum leaves int64) without scale, float64 for float64 x, float32 otherwise (x is then taken
-    as float32). Float sums differ from the exact ones by at most
-    ``(cols + threads + 2) * eps * sum_j |w_ij x_j|``. Raises `ValueError` for anything else.
+    Parameters
+    ----------
+    tensor : CompressedTensor
+        Seen as (rows, cols), its first axis by all the others; it must store its mask.
+    x : ndarray, shape (cols,)
+        Integers of up to 63 bits or real floats. Backend "cupy" also takes CuPy arrays.
+    backend : {"numba", "numpy", "cupy"}
+        See the module.
+    scale : number or ndarray, shape (rows,), optional
+        Multiplies y, as of weights quantized by row.
+    threads : int, optional
+        Of "numba"; None takes numba's number of threads.
 
+    Returns
+    -------
+    ndarray, shape (rows,)
+        int64 for integers times integers (exact, unless a sum leaves int64) without scale, float64
+        for float64 x, float32 otherwise (x is then taken as float32). Float sums differ from the
+        exact ones by at most ``(cols + threads + 2) * eps * sum_j |w_ij x_j|``. A CuPy array if x
+        is one.
+
+    Raises
+    ------
+    ValueError
+        For anything else.
+
+    Notes
+    -----
+    "numba" keeps a bit a weight and a copy of the corrections as long as the tensor lives, see
+    `f2f.format.operands`.
+
+    Examples
+    --------
     >>> from f2f import compress
     >>> rng = np.random.default_rng(0)
     >>> weight = rng.integers(-127, 128, (96, 512), dtype=np.int8)
     >>> weight[rng.random(weight.shape) < 0.9] = 0
-    >>> tensor = compress(weight, order="diagonal", mask_codec="bitmap")
+    >>> tensor = compress(weight)
     >>> x = rng.integers(-9, 10, 512)
     >>> bool((spmv(tensor, x) == weight.astype(int) @ x).all())
     True
@@ -61,7 +86,30 @@ def spmm(
     scale: Any = None,
     threads: int | None = None,
 ) -> Any:
-    """The product Y = W X with X (cols, m): as `spmv`, a column of Y (rows, m) each."""
+    """The product Y = W X with X (cols, m): as `spmv`, a column of Y (rows, m) each.
+
+    Parameters
+    ----------
+    tensor, backend, scale, threads
+        As for `spmv`.
+    x : ndarray, shape (cols, m)
+
+    Returns
+    -------
+    ndarray, shape (rows, m)
+
+    Raises
+    ------
+    ValueError
+        For anything else.
+
+    Examples
+    --------
+    >>> from f2f import compress
+    >>> weight = np.diag(np.arange(1, 65, dtype=np.int8))
+    >>> spmm(compress(weight), np.ones((64, 2), dtype=np.int8))[-1].tolist()
+    [64, 64]
+    """
     if not isinstance(tensor, CompressedTensor):
         raise ValueError(f"tensor must be a CompressedTensor, got {type(tensor).__name__}")
     validate.choice("backend", backend, BACKENDS)

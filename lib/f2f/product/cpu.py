@@ -22,28 +22,29 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from itertools import pairwise
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numba import get_num_threads, njit
 
-from f2f.base.intrinsics import aligned_zeros, borrowed
-from f2f.decoder.gates import work_bytes
-from f2f.format.operands import DIAGONAL, GOLDEN, ROW, Operands, operands
-from f2f.format.places import golden_steps
+from f2f.base.intrinsics import borrowed
+from f2f.format.operands import Operands, operands
+from f2f.format.places import DIAGONAL, GOLDEN, ROW
 from f2f.format.stages import (
     CHUNK,
-    CONTRACT,
-    DUE,
-    chunk_bytes,
-    flip_words,
-    mask_bytes,
-    mask_scratch,
+    Start,
+    clear_pruned,
+    copied,
+    flip_wrong,
+    forget,
+    make_care,
+    make_chunk,
+    prefetch,
     read_mask,
     read_planes,
 )
 from f2f.format.tensor import CompressedTensor
-from f2f.product.cpu_sparse import CODES, add_sparse
+from f2f.product.cpu_sparse import CODES, CONTRACT, Share, add_sparse, make_terms
 
 DENSE_COLUMNS = 3  # more columns of the dense operand than this go the sparse way
 SIDE_BY_SIDE = 4  # segments that the dense way walks together
@@ -51,25 +52,90 @@ THREAD_SHARE = 1 << 18  # positions that are worth another thread
 SHORTEST_SEGMENT = 64  # shorter segments go the sparse way
 
 
+class Segments(NamedTuple):
+    """What one call of the dense way multiplies: runs of segments, walked side by side.
+
+    Attributes
+    ----------
+    first : int
+        The first segment of the first run.
+    length : int
+        Segments of a run; the next run begins behind it.
+    start : Start
+        Of each run.
+    """
+
+    first: int
+    length: int
+    start: Start
+
+
+@njit(nogil=True, cache=True)
+def _add_dense(encoded, walk, part, chunk, values, x, y):
+    """Add the product of runs of segments to y, the dense way.
+
+    part: `Segments`, whose start moves on. chunk: with a row for each run; values: its
+    decoded bytes as the weights they are. x: (m, cols and some more), y: (m, rows), permuted.
+    """
+    encoded, walk, part, chunk = (
+        borrowed(encoded), borrowed(walk), borrowed(part), borrowed(chunk)
+    )  # fmt: skip
+    values, x, y = borrowed(values), borrowed(x), borrowed(y)
+    segment, runs = walk.segment, len(part.start.ranks)
+    columns = np.empty(runs, dtype=np.int64)
+    columns = borrowed(columns)
+    for begin in range(0, part.length * segment, CHUNK):
+        count = min(CHUNK, part.length * segment - begin)
+        for s in range(runs):
+            lo = (part.first + s * part.length) * segment + begin
+            _read_bytes(encoded, part.start, s, lo, count, chunk)
+        at = 0
+        while at < count:  # the pieces of segments
+            number, along = divmod(begin + at, segment)
+            length = min(segment - along, count - at)
+            for s in range(runs):
+                columns[s] = part.first + s * part.length + number
+                if walk.kind == DIAGONAL:
+                    columns[s] = (columns[s] * walk.turn + along) % walk.cols
+            for c in range(len(x)):
+                if walk.kind == ROW:
+                    y[c, part.first + number] += _dot(values, at, x[c], along, length)
+                else:
+                    step = 1 if walk.kind == DIAGONAL else 0
+                    _add_pieces(y[c, along:], values, at, x[c], columns, step, length)
+            at += length
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def _read_bytes(encoded, start, run, lo, count, chunk):
+    """The corrected one-byte words of a chunk, zero where pruned, into chunk.decoded[run]."""
+    care = read_mask(encoded.mask, lo, count, chunk)
+    prefetch(encoded, lo + count, count)
+    decoded, at = chunk.decoded, run * chunk.decoded.shape[1]
+    if len(encoded.groups):
+        read_planes(encoded, 0, encoded.affine, lo, count, chunk, run)
+    else:
+        decoded[run, :count] = encoded.affine.offset
+    flat = decoded.reshape(decoded.size)
+    clear_pruned(flat, at, chunk.words, count, flat, at)
+    flip_wrong(encoded.corrections, start, run, care, chunk, flat, at)
+
+
 @njit(nogil=True, cache=True, fastmath=CONTRACT, forceinline=True)
-def _add_segments(y, values, at, stride, x, columns, step, count):
-    """y[v] += sum over s of values[at + s*stride + v] * x[columns[s] + step*v], v < count."""
+def _add_pieces(y, values, at, x, columns, step, count):
+    """y[v] += sum over s of values[s, at + v] * x[columns[s] + step*v], v < count."""
     y = y[:count]
-    if step == 1 and len(columns) == 4:
-        b0 = values[at : at + count]
-        b1 = values[at + stride : at + stride + count]
-        b2 = values[at + 2 * stride : at + 2 * stride + count]
-        b3 = values[at + 3 * stride : at + 3 * stride + count]
-        x0 = x[columns[0] : columns[0] + count]
-        x1 = x[columns[1] : columns[1] + count]
-        x2 = x[columns[2] : columns[2] + count]
-        x3 = x[columns[3] : columns[3] + count]
+    if step == 1 and len(columns) == SIDE_BY_SIDE:
+        b0, x0 = values[0, at : at + count], x[columns[0] : columns[0] + count]
+        b1, x1 = values[1, at : at + count], x[columns[1] : columns[1] + count]
+        b2, x2 = values[2, at : at + count], x[columns[2] : columns[2] + count]
+        b3, x3 = values[3, at : at + count], x[columns[3] : columns[3] + count]
         for v in range(count):
             total = y[v] + y.dtype.type(b0[v]) * x0[v] + y.dtype.type(b1[v]) * x1[v]
             y[v] = total + y.dtype.type(b2[v]) * x2[v] + y.dtype.type(b3[v]) * x3[v]
         return
     for s in range(len(columns)):
-        b = values[at + s * stride : at + s * stride + count]
+        b = values[s, at : at + count]
         if step == 1:
             part = x[columns[s] : columns[s] + count]
             for v in range(count):
@@ -82,80 +148,38 @@ def _add_segments(y, values, at, stride, x, columns, step, count):
 
 @njit(nogil=True, cache=True, fastmath={"contract", "reassoc"})
 def _dot(values, at, x, column, count):
-    """Sum over v < count of values[at + v] * x[column + v]."""
-    b, part = values[at : at + count], x[column : column + count]
+    """Sum over v < count of values[0, at + v] * x[column + v]."""
+    b, part = values[0, at : at + count], x[column : column + count]
     total = x.dtype.type(0)
     for v in range(count):
         total += x.dtype.type(b[v]) * part[v]
     return total
 
 
-@njit(nogil=True, cache=True)
-def _dense(fixed, mask, lists, flips, affine, walk, share, start, x, y, scratch):
-    """Add the product of a share of the segments to y, the dense way.
-
-    fixed: (sizes, index, group). mask: (kind, inverted, bitmap, streams). affine: of `Operands`.
-    walk: (kind, segment, cols, column step). share: (first segment, segments), of each of the
-    walkers in turn. start: their (care ranks, cursors). x: (m, cols and some more), y: (m, rows),
-    permuted. scratch: of `_dense_jobs`.
-    """
-    sizes, index, group = fixed[0], borrowed(fixed[1]), borrowed(fixed[2])
-    mask_kind, inverted, bitmap, streams = mask[0], mask[1], mask[2], borrowed(mask[3])
-    lists, flips = borrowed(lists), borrowed(flips)
-    ranks, cursors, x, y = borrowed(start[0]), borrowed(start[1]), borrowed(x), borrowed(y)
-    buffer, values, words = borrowed(scratch[0]), borrowed(scratch[1]), borrowed(scratch[2])
-    before, windows, columns = borrowed(scratch[3]), borrowed(scratch[4]), borrowed(scratch[5])
-    due = borrowed(scratch[6])
-    kind, segment, cols, column_step = walk
-    first, segments = share
-    walkers = len(ranks)
-    columns = columns[:walkers]
-    stride = chunk_bytes(sizes[1])
-    work = buffer[walkers * stride :]
-    for begin in range(0, segments * segment, CHUNK):
-        count = min(CHUNK, segments * segment - begin)
-        for s in range(walkers):
-            lo = (first + s * segments) * segment + begin
-            cursor, at = cursors[s], s * stride
-            care = read_mask(
-                mask_kind, inverted, bitmap, streams, lists, cursor, lo, count, words, before
-            )
-            read_planes(group, sizes, index, affine, work, windows[s], lo, count, buffer, at)
-            mask_bytes(buffer, at, words, count)
-            flip_words(lists, flips, cursor, words, before, ranks[s], care, due, buffer, at)
-            ranks[s] += care
-        at = 0
-        while at < count:  # the pieces of segments
-            number, along = divmod(begin + at, segment)
-            length = min(segment - along, count - at)
-            for s in range(walkers):
-                column = first + s * segments + number
-                if kind == DIAGONAL:
-                    column = (column * column_step + along) % cols
-                columns[s] = column
-            for c in range(len(x)):
-                if kind == ROW:
-                    y[c, first + number] += _dot(values, at, x[c], along, length)
-                else:
-                    step = 1 if kind == DIAGONAL else 0
-                    _add_segments(y[c, along:], values, at, stride, x[c], columns, step, length)
-            at += length
-
-
 def product(tensor: CompressedTensor, x: np.ndarray, threads: int | None = None) -> np.ndarray:
     """The product of a tensor of kind "encoded", n > 0, and x (cols, m), m > 0.
 
-    x: int64, float32 or float64, the dtype of the sums and of the result (rows, m); floats if the
-    weights are. threads: None takes numba's number of threads.
+    Parameters
+    ----------
+    tensor : CompressedTensor
+        With its mask.
+    x : ndarray of int64, float32 or float64, shape (cols, m)
+        Its dtype is that of the sums; floats if the weights are.
+    threads : int or None
+        None takes numba's number of threads. Small matrices take fewer.
+
+    Returns
+    -------
+    ndarray, shape (rows, m), of the dtype of x
     """
     op = operands(tensor)
-    threads = min(threads or get_num_threads(), 1 + op.rows * op.cols // THREAD_SHARE)
+    threads = min(threads or get_num_threads(), 1 + op.n // THREAD_SHARE)
     dense = (
         tensor.dtype in ("int8", "uint8")
-        and op.walk != GOLDEN
-        and op.segment >= SHORTEST_SEGMENT
+        and op.walk.kind != GOLDEN
+        and op.walk.segment >= SHORTEST_SEGMENT
         and x.shape[1] <= DENSE_COLUMNS
-        and len(op.groups) == 1
+        and len(op.encoded.raw.flips) == 0
     )
     make = _dense_jobs if dense else _sparse_jobs
     jobs, results = make(op, tensor.dtype, x, threads)
@@ -166,8 +190,8 @@ def product(tensor: CompressedTensor, x: np.ndarray, threads: int | None = None)
     permuted = results[0]
     for part in results[1:]:
         permuted += part
-    out = np.empty((op.rows, x.shape[1]), dtype=x.dtype)
-    out[op.row_order] = permuted.T if dense else permuted
+    out = np.empty((op.walk.rows, x.shape[1]), dtype=x.dtype)
+    out[op.permuted.rows] = permuted.T if dense else permuted
     return out
 
 
@@ -184,67 +208,65 @@ Jobs = tuple[list[Callable[[], None]], list[np.ndarray]]
 
 
 def _dense_jobs(op: Operands, dtype: str, x: np.ndarray, threads: int) -> Jobs:
-    permuted = np.ascontiguousarray(x[op.reached_columns].T)
-    mask = (op.mask_kind, op.inverted, op.bitmap, op.streams)
-    walk = (op.walk, op.segment, op.cols, op.column_step)
-    fixed = (op.sizes, op.index, op.groups[0])
-    flips = op.flips.astype(np.uint8)
-    stride = chunk_bytes(op.sizes[1])
-    side = 1 if op.walk == ROW else SIDE_BY_SIDE
-    results = [np.zeros((x.shape[1], op.rows), dtype=x.dtype) for _ in range(threads)]
+    """What each thread calls, and where its part of the result (m, rows) comes, permuted."""
+    reach = op.walk.cols
+    if op.walk.kind == DIAGONAL:  # a piece of a segment may run over the last column
+        reach += min(op.walk.segment, CHUNK)
+    permuted = np.ascontiguousarray(x[np.resize(op.permuted.columns, reach)].T)
+    runs = 1 if op.walk.kind == ROW else SIDE_BY_SIDE
+    results = [np.zeros((x.shape[1], op.walk.rows), dtype=x.dtype) for _ in range(threads)]
 
     def job(number: int) -> None:
-        buffer = aligned_zeros(side * stride + work_bytes(op.sizes[2]))
-        windows = np.full((side, 2), -1, dtype=np.int64)
-        columns = np.empty(side, dtype=np.int64)
-        due = np.empty(DUE, dtype=np.int64)
-        scratch = (buffer, buffer.view(dtype), *mask_scratch(), windows, columns, due)
-        for first, segments, ranks, cursors in _segment_shares(op, threads, side)[number]:
-            _dense(
-                fixed, mask, op.lists, flips, op.affine, walk, (first, segments),
-                (ranks.copy(), cursors.copy()), permuted, results[number], scratch,
-            )  # fmt: skip
-            windows[:] = -1
+        chunk = make_chunk(op.encoded, runs)
+        values = chunk.decoded.view(dtype)
+        for part in _dense_parts(op, threads, runs)[number]:
+            forget(chunk.windows)
+            part = part._replace(start=copied(part.start))
+            _add_dense(op.encoded, op.walk, part, chunk, values, permuted, results[number])
 
     return [partial(job, number) for number in range(threads)], results
 
 
-def _segment_shares(op: Operands, threads: int, side: int) -> list[list[Any]]:
-    """For each thread its calls of `_dense`: first segment, segments, care ranks, cursors."""
-    key = (threads, side)
-    if key not in op.shares:
-        bounds = [op.segments * t // threads for t in range(threads + 1)]
-        calls: list[list[tuple[int, int, int]]] = []
-        for first, end in pairwise(bounds):
-            calls.append([])
-            for walkers in (side, side, 1):
-                each = (end - first) // walkers
-                if walkers > 1 and not calls[-1]:
-                    each = _spacing(each, op.column_step, op.cols)
-                calls[-1].append((first, each, walkers))
-                first += each * walkers
-        starts = [
-            (first + s * each) * op.segment
-            for thread in calls
-            for first, each, walkers in thread
-            for s in range(walkers)
-        ]
-        ranks, cursors = op.start(np.array(starts, dtype=np.int64))
-        op.shares[key] = []
-        at = 0
-        for thread in calls:
-            ready = []
-            for first, each, walkers in thread:
-                ready.append((first, each, ranks[at : at + walkers], cursors[at : at + walkers]))
-                at += walkers
-            op.shares[key].append(ready)
-    return op.shares[key]
+def _dense_parts(op: Operands, threads: int, runs: int) -> list[list[Segments]]:
+    """For each thread its calls of `_add_dense`."""
+    key = ("dense", threads, runs)
+    found: list[list[Segments]] | None = op.starts.get(key)
+    if found is not None:
+        return found
+    bounds = [op.segments * t // threads for t in range(threads + 1)]
+    calls: list[list[tuple[int, int, int]]] = []  # first segment, segments of a run, runs
+    for first, end in pairwise(bounds):
+        calls.append([])
+        for side in (runs, runs, 1):
+            count = (end - first) // side
+            if side > 1 and not calls[-1]:
+                count = _spacing(count, op.walk.turn, op.walk.cols)
+            if count:
+                calls[-1].append((first, count, side))
+            first += count * side
+    begins = [
+        (first + s * count) * op.walk.segment
+        for thread in calls
+        for first, count, side in thread
+        for s in range(side)
+    ]
+    start = op.start(begins)
+    found, at = [], 0
+    for thread in calls:
+        found.append([])
+        for first, count, side in thread:
+            behind = slice(at, at + side)
+            own = Start(start.ranks[behind], start.cursors[behind])
+            found[-1].append(Segments(first, count, own))
+            at += side
+    op.starts[key] = found
+    return found
 
 
 def _spacing(most: int, step: int, cols: int) -> int:
     """A number of segments, at most `most` and little less, after which columns nearly repeat.
 
-    Walkers so far apart read the same part of x, which then stays in the first-level cache.
+    Runs so far apart read the same part of x, which then stays in the first-level cache.
     """
     counts = np.arange(most - most // 8, most + 1)
     offsets = counts * step % cols
@@ -252,39 +274,26 @@ def _spacing(most: int, step: int, cols: int) -> int:
 
 
 def _sparse_jobs(op: Operands, dtype: str, x: np.ndarray, threads: int) -> Jobs:
-    n = op.rows * op.cols
-    bounds = [n * t // threads for t in range(threads)] + [n]
-    key = (threads, 0)
-    if key not in op.shares:
-        op.shares[key] = [op.start(np.array(bounds[:-1], dtype=np.int64))]
-    ranks, cursors = op.shares[key][0]
-    permuted = np.ascontiguousarray(x[op.column_order])
-    mask = (op.mask_kind, op.inverted, op.bitmap, op.streams)
-    fixed = (op.sizes, op.index, CODES[dtype])
-    stride = chunk_bytes(op.sizes[1])
-    results = [np.zeros((op.rows, x.shape[1]), dtype=x.dtype) for _ in range(threads)]
+    """What each thread calls, and where its part of the result (rows, m) comes, permuted."""
+    permuted = np.ascontiguousarray(x[op.permuted.columns])
+    results = [np.zeros((op.walk.rows, x.shape[1]), dtype=x.dtype) for _ in range(threads)]
 
     def job(number: int) -> None:
-        buffer = aligned_zeros(len(op.groups) * stride + work_bytes(op.sizes[2]))
-        bits = np.empty(CHUNK, dtype=np.uint32)
-        scratch = (
-            buffer,
-            np.empty(CHUNK, dtype=x.dtype),  # weights
-            *mask_scratch(),
-            np.full((len(op.groups), 2), -1, dtype=np.int64),  # windows
-            np.empty(CHUNK, dtype=np.int64),  # positions
-            np.empty((2, CHUNK), dtype=np.int64),  # places
-            bits,
-            bits.view(np.float32),
-            golden_steps(op),
-        )
-        lo, hi = bounds[number], bounds[number + 1]
-        step = op.stride if op.walk == GOLDEN else op.column_step
-        walk = (op.walk, op.segment, op.cols, step, lo * op.stride % n)
-        add_sparse(
-            fixed, op.groups, op.tables, np.uint32(op.offset), (op.raw, op.raw_bits), mask,
-            op.lists, op.flips, walk, (lo, hi), (ranks[number], cursors[number].copy()),
-            permuted, results[number], scratch,
-        )  # fmt: skip
+        share = _sparse_shares(op, threads)[number]
+        share = share._replace(start=copied(share.start))
+        chunk, care = make_chunk(op.encoded, max(len(op.encoded.groups), 1)), make_care()
+        terms = make_terms(CODES[dtype], care, x.dtype)
+        add_sparse(op.encoded, op.walk, share, chunk, care, terms, permuted, results[number])
 
     return [partial(job, number) for number in range(threads)], results
+
+
+def _sparse_shares(op: Operands, threads: int) -> list[Share]:
+    """The share of each thread."""
+    key = ("sparse", threads)
+    found: list[Share] | None = op.starts.get(key)
+    if found is None:
+        bounds = [op.n * t // threads for t in range(threads)] + [op.n]
+        found = [Share(lo, hi, op.start([lo])) for lo, hi in pairwise(bounds)]
+        op.starts[key] = found
+    return found

@@ -5,88 +5,17 @@ For every dtype, order and number of columns; `f2f.product.cpu` says when it is 
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
 
 from f2f.base.intrinsics import borrowed
-from f2f.decoder.gates import IDENTITY
-from f2f.format.operands import GOLDEN
-from f2f.format.places import golden_places, segment_places
-from f2f.format.stages import (
-    CHUNK,
-    CONTRACT,
-    advance,
-    bits_at,
-    chunk_bytes,
-    list_positions,
-    read_mask,
-    read_planes,
-)
+from f2f.format.places import Places, find_places
+from f2f.format.stages import CHUNK, Care, Start, care_words
 
-
-@njit(nogil=True, cache=True)
-def add_sparse(
-    fixed, groups, tables, offset, raw, mask, lists, flips, walk, share, start, x, y, scratch
-):
-    """Add the product of positions share[0] … share[1]-1 to y, the sparse way.
-
-    fixed: (sizes, index, code of the dtype). raw: (where, bits) of the raw planes. walk: (kind,
-    segment, cols, step, index of the first position). start: (rank, cursors). x: (cols, m),
-    y: (rows, m), permuted. scratch: of the backend.
-    """
-    sizes, index, code = fixed[0], borrowed(fixed[1]), fixed[2]
-    groups, tables, raw_bits = borrowed(groups), borrowed(tables), borrowed(raw[1])
-    raw_planes, lists, flips = borrowed(raw[0]), borrowed(lists), borrowed(flips)
-    mask_kind, inverted, bitmap, streams = mask[0], mask[1], mask[2], borrowed(mask[3])
-    rank, cursor, x, y = start[0], borrowed(start[1]), borrowed(x), borrowed(y)
-    buffer, weights, words = borrowed(scratch[0]), borrowed(scratch[1]), borrowed(scratch[2])
-    before, windows, positions = borrowed(scratch[3]), borrowed(scratch[4]), borrowed(scratch[5])
-    places, bits, floats = borrowed(scratch[6]), borrowed(scratch[7]), borrowed(scratch[8])
-    steps = borrowed(scratch[9])
-    kind, segment, cols, step, walk_index = walk
-    stride = chunk_bytes(sizes[1])
-    work = buffer[len(groups) * stride :]
-    affine = (borrowed(IDENTITY), np.uint8(0))  # the tables say what stored bytes stand for
-    for lo in range(share[0], share[1], CHUNK):
-        count = min(CHUNK, share[1] - lo)
-        read_mask(mask_kind, inverted, bitmap, streams, lists, cursor, lo, count, words, before)
-        care = list_positions(words, count, positions)
-        for c in range(care):
-            bits[c] = offset
-        for g in range(len(groups)):
-            at = g * stride
-            read_planes(groups[g], sizes, index, affine, work, windows[g], lo, count, buffer, at)
-            for c in range(care):
-                bits[c] ^= tables[g, buffer[at + positions[c]]]
-        for r in range(len(raw_planes)):
-            for c in range(care):
-                bit = bits_at(raw_planes[r, 0], raw_planes[r, 1], lo + positions[c])
-                bits[c] ^= raw_bits[r] * np.uint32(bit & np.uint64(1))
-        for p in range(len(flips)):
-            while cursor[2, p] < rank + care:
-                bits[cursor[2, p] - rank] ^= flips[p]
-                advance(lists, p, cursor)
-        rank += care
-        _numbers(code, bits, floats, care, weights)
-        if kind == GOLDEN:
-            walk_index = golden_places(
-                steps, walk_index, segment, cols, positions, care, count, places
-            )
-        else:
-            segment_places(kind, segment, cols, step, lo, positions, care, places)
-        if x.shape[1] == 1:
-            for c in range(care):
-                y[places[0, c], 0] += weights[c] * x[places[1, c], 0]
-        else:
-            for c in range(care):
-                _add_row(y[places[0, c]], weights[c], x[places[1, c]])
-
-
-@njit(nogil=True, cache=True, fastmath=CONTRACT)
-def _add_row(y, weight, x):
-    for m in range(len(y)):
-        y[m] += weight * x[m]
-
+# Multiply and add may contract to one instruction: one rounding less, and integers stay exact.
+CONTRACT = {"contract"}
 
 INT8, UINT8, INT16, FLOAT16, BFLOAT16, FLOAT32 = range(6)
 CODES = {
@@ -99,9 +28,87 @@ CODES = {
 }
 
 
+class Share(NamedTuple):
+    """The encoding positions of a thread.
+
+    Attributes
+    ----------
+    first, end : int
+        Positions first … end-1.
+    start : Start
+        Of the first.
+    """
+
+    first: int
+    end: int
+    start: Start
+
+
+class Terms(NamedTuple):
+    """Buffers for the terms that the care positions of a chunk add to the product.
+
+    Attributes
+    ----------
+    code : int
+        The dtype of the weights, of CODES.
+    floats : ndarray of float32, shape (CHUNK,)
+        The memory of `Care.words`.
+    weights : ndarray, shape (CHUNK,)
+        The weights as numbers, in the dtype of the sums.
+    places : Places
+        Where they lie.
+    """
+
+    code: int
+    floats: np.ndarray
+    weights: np.ndarray
+    places: Places
+
+
+def make_terms(code: int, care: Care, sums: np.dtype) -> Terms:
+    """Buffers for weights of a dtype of CODES, beside those of `care`."""
+    places = Places(np.empty(CHUNK, dtype=np.int64), np.empty(CHUNK, dtype=np.int64))
+    return Terms(code, care.words.view(np.float32), np.empty(CHUNK, dtype=sums), places)
+
+
 @njit(nogil=True, cache=True)
-def _numbers(code, bits, floats, care, weights):
-    """The numbers that the weights' bits stand for; `floats` is the memory of `bits`."""
+def add_sparse(encoded, walk, share, chunk, care, terms, x, y):
+    """Add the product of a share of the positions to y, the sparse way.
+
+    Parameters
+    ----------
+    encoded, walk, share, chunk, care, terms
+        NamedTuples of those names; the share's start moves on, the last three are buffers.
+    x : ndarray, shape (cols, m), permuted
+    y : ndarray of the dtype of x, shape (rows, m), permuted
+    """
+    encoded, walk, share = borrowed(encoded), borrowed(walk), borrowed(share)
+    chunk, care, terms = borrowed(chunk), borrowed(care), borrowed(terms)
+    x, y = borrowed(x), borrowed(y)
+    weights, rows, columns = terms.weights, terms.places.rows, terms.places.columns
+    for lo in range(share.first, share.end, CHUNK):
+        count = min(CHUNK, share.end - lo)
+        found = care_words(encoded, share.start, lo, count, chunk, care)
+        _to_numbers(terms, care.words, found)
+        find_places(walk, lo, care.positions, found, terms.places)
+        if x.shape[1] == 1:
+            for c in range(found):
+                y[rows[c], 0] += weights[c] * x[columns[c], 0]
+        else:
+            for c in range(found):
+                _add_row(y[rows[c]], weights[c], x[columns[c]])
+
+
+@njit(nogil=True, cache=True, fastmath=CONTRACT)
+def _add_row(y, weight, x):
+    for m in range(len(y)):
+        y[m] += weight * x[m]
+
+
+@njit(nogil=True, cache=True)
+def _to_numbers(terms, bits, care):
+    """The numbers that the bits of `care` weights stand for; floats are made in their place."""
+    code, floats, weights = terms.code, terms.floats, terms.weights
     if code == INT8:
         for c in range(care):
             weights[c] = np.int8(bits[c])

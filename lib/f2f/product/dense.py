@@ -13,7 +13,24 @@ from f2f.format.tensor import CompressedTensor
 
 
 def sum_dtype(weights: str, x: np.dtype) -> np.dtype:
-    """The dtype in which x is taken and products are summed; `ValueError` if x is no number."""
+    """The dtype in which x is taken and products are summed.
+
+    Parameters
+    ----------
+    weights : str
+        Dtype of the weights.
+    x : dtype
+
+    Returns
+    -------
+    dtype
+        int64, float32 or float64.
+
+    Raises
+    ------
+    ValueError
+        If x holds neither integers of up to 63 bits nor real floats.
+    """
     if x == np.float64:
         return np.dtype(np.float64)
     if x.kind in "iu" and x != np.uint64:

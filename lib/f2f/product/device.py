@@ -11,10 +11,21 @@ _PROBE = 'extern "C" __global__ void probe(int *out) { *out = 42; }'
 
 @dataclass(frozen=True)
 class Gpu:
-    """What the probe found. reason: "" where kernels run, else why they do not.
+    """What the probe found; true where kernels run.
 
-    name: as the driver gives it; capability: major and minor; multiprocessors; shared_bytes: the
-    most that one thread block may take; memory_bytes: of the card.
+    Attributes
+    ----------
+    reason : str
+        "" where kernels run, else why they do not.
+    name : str
+        As the driver gives it.
+    capability : (int, int)
+        Major and minor.
+    multiprocessors : int
+    shared_bytes : int
+        Of shared memory, the most that one thread block may take.
+    memory_bytes : int
+        Of the card.
     """
 
     reason: str
@@ -64,7 +75,13 @@ def probe() -> Gpu:
 
 
 def require() -> ModuleType:
-    """The cupy module; raises `RuntimeError` saying why there is no GPU where there is none."""
+    """The cupy module.
+
+    Raises
+    ------
+    RuntimeError
+        Where there is no GPU that kernels run on; it says why.
+    """
     found = probe()
     if not found:
         raise RuntimeError(f"backend 'cupy' needs a CUDA GPU: {found.reason}")

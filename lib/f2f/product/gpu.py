@@ -25,7 +25,7 @@ from copy import copy
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -35,7 +35,7 @@ from f2f.format.tensor import CompressedTensor
 from f2f.product import device
 from f2f.product.dense import dense_matrix, sum_dtype
 from f2f.product.gpu_layout import (
-    CHUNK,
+    GROUPS_PER_BLOCK,
     VECTORS,
     DeviceLayout,
     build_layout,
@@ -58,8 +58,21 @@ _LARGEST = {"int8": 128, "uint8": 255, "int16": 32768}  # magnitude of a weight
 
 @dataclass(frozen=True)
 class Launch:
-    """One compiled variant and its geometry. defines: the -D options of `encoded.cu`; columns: of x
-    that it multiplies; chunk: groups a thread block takes at a time."""
+    """One compiled variant of the kernel and its geometry.
+
+    Attributes
+    ----------
+    defines : tuple of (str, int)
+        The -D options of `encoded.cu`.
+    columns : int
+        Of x that it multiplies.
+    blocks : int
+        Thread blocks.
+    chunk : int
+        Groups that a thread block takes at a time.
+    shared_bytes : int
+        Of shared memory that each takes.
+    """
 
     defines: tuple[tuple[str, int], ...]
     columns: int
@@ -73,10 +86,63 @@ class Launch:
         return ("--std=c++17", *(f"-D{name}={value}" for name, value in self.defines))
 
 
+class Ready(NamedTuple):
+    """A launch that waits for its vectors.
+
+    Attributes
+    ----------
+    column : int
+        The first of x that it multiplies.
+    launch : Launch
+    kernel
+        Compiled, as CuPy calls it.
+    fixed : list
+        Its first arguments, see `fixed_arguments`.
+    """
+
+    column: int
+    launch: Launch
+    kernel: Any
+    fixed: list[Any]
+
+
+class Variant(NamedTuple):
+    """What launches of a matrix depend on.
+
+    Attributes
+    ----------
+    columns : int
+        Of x.
+    sums : str
+        Dtype of x and the sums.
+    scaled : bool
+        Whether rows are scaled.
+    decode : {"auto", "bmma", "parity"}
+    """
+
+    columns: int
+    sums: str
+    scaled: bool
+    decode: str
+
+
 class DeviceMatrix:
     """A compressed matrix in device memory; make one with `prepare`.
 
-    layout: the host description, None for a tensor stored as it is (then `dense` is the matrix).
+    Attributes
+    ----------
+    shape : (int, int)
+        Rows and columns.
+    dtype : str
+        Of the weights.
+    layout : DeviceLayout or None
+        The host description; None for a tensor stored as it is.
+    dense : cupy.ndarray or None
+        The matrix, of a tensor stored as it is.
+    arrays : dict of str to cupy.ndarray
+        Those of the layout.
+    launches : dict of Variant to list of Ready
+        Those made so far.
     """
 
     def __init__(self, tensor: CompressedTensor, mask: np.ndarray | None = None) -> None:
@@ -86,7 +152,7 @@ class DeviceMatrix:
         self.layout: DeviceLayout | None = None
         self.dense: cupy.ndarray | None = None
         self.arrays: dict[str, cupy.ndarray] = {}
-        self.launches: dict[tuple[int, str, bool, str], list[Any]] = {}
+        self.launches: dict[Variant, list[Ready]] = {}
         if tensor.kind == "dense":
             self.dense = xp.asarray(dense_matrix(tensor))
         else:
@@ -111,21 +177,52 @@ class DeviceMatrix:
 
 
 def prepare(tensor: CompressedTensor, mask: np.ndarray | None = None) -> DeviceMatrix:
-    """The tensor in device memory. mask: as for `f2f.decompress`. Raises `RuntimeError` without a
-    GPU, `ValueError` for 2**31 weights or more."""
+    """The tensor in device memory.
+
+    Parameters
+    ----------
+    tensor : CompressedTensor
+    mask : ndarray of bool, optional
+        As for `f2f.decompress`.
+
+    Raises
+    ------
+    RuntimeError
+        Without a GPU.
+    ValueError
+        For 2**31 weights or more.
+    """
     return DeviceMatrix(tensor, mask)
 
 
 def spmv(
     matrix: CompressedTensor | DeviceMatrix, x: Any, scale: Any = None, decode: str = "auto"
 ) -> Any:
-    """y = W x. matrix: (rows, cols), a tensor or a `DeviceMatrix`.
+    """The product y = W x.
 
-    x: (cols,), NumPy or CuPy. scale: (rows,) or None, multiplies the rows of y. decode: "bmma"
-    (tensor cores), "parity" (AND and POPC) or "auto". Returns y (rows,), of x's library: int64 for
-    integers times integers without scale, float64 for float64 x, float32 otherwise. A tensor is
-    prepared at its first product and kept on the device as long as it lives.
-    Raises `ValueError` for a wrong shape or dtype, `RuntimeError` without a GPU.
+    Parameters
+    ----------
+    matrix : CompressedTensor or DeviceMatrix, (rows, cols)
+        A tensor is prepared at its first product and kept on the device as long as it lives.
+    x : ndarray, shape (cols,)
+        NumPy or CuPy.
+    scale : ndarray, shape (rows,), optional
+        Multiplies the rows of y.
+    decode : {"auto", "bmma", "parity"}
+        By tensor cores, or by AND and POPC.
+
+    Returns
+    -------
+    ndarray, shape (rows,)
+        Of x's library: int64 for integers times integers without scale, float64 for float64 x,
+        float32 otherwise.
+
+    Raises
+    ------
+    ValueError
+        For a wrong shape or dtype.
+    RuntimeError
+        Without a GPU.
     """
     if np.ndim(x) != 1:
         raise ValueError(f"x must be one-dimensional, got shape {np.shape(x)}")
@@ -135,8 +232,11 @@ def spmv(
 def spmm(
     matrix: CompressedTensor | DeviceMatrix, x: Any, scale: Any = None, decode: str = "auto"
 ) -> Any:
-    """Y = W X with X (cols, m): as `spmv`, a column each; the weights are decoded once for every
-    `Launch.columns` columns (as many as fit into shared memory, at most 8)."""
+    """The product Y = W X with X (cols, m): as `spmv`, a column of Y (rows, m) each.
+
+    The weights are decoded once for every `Launch.columns` columns (as many as fit into shared
+    memory, at most 8).
+    """
     xp = device.require()
     on_device = matrix if isinstance(matrix, DeviceMatrix) else _kept(matrix)
     rows, cols = on_device.shape
@@ -181,34 +281,44 @@ def multiply(
 ) -> None:
     """y += W x on the current stream, without checks, allocations or synchronisation.
 
-    x: (cols, m) of sum_type, which is as `accumulation` gives it; y: (rows, m) of sum_type, or with
-    a scale float32 (float64 for float64 sums); both C-contiguous. scale: (rows,), y's dtype.
+    Parameters
+    ----------
+    matrix : DeviceMatrix
+        Not of a tensor stored as it is.
+    x : cupy.ndarray, shape (cols, m)
+        Of sum_type, C-contiguous.
+    y : cupy.ndarray, shape (rows, m)
+        Of sum_type, or with a scale float32 (float64 for float64 sums), C-contiguous.
+    sum_type : dtype
+        As `accumulation` gives it.
+    scale : cupy.ndarray, shape (rows,), optional
+        Of y's dtype.
+    decode : {"auto", "bmma", "parity"}
+        As for `spmv`.
     """
-    key = (x.shape[1], sum_type.name, scale is not None, decode)
-    launches = matrix.launches.get(key)
+    variant = Variant(x.shape[1], sum_type.name, scale is not None, decode)
+    launches = matrix.launches.get(variant)
     if launches is None:
-        launches = matrix.launches[key] = _prepare_launches(matrix, sum_type, key)
+        launches = matrix.launches[variant] = _prepare_launches(matrix, variant)
     for at, launch, kernel, fixed in launches:
         left, out = (x[:, at:], y[:, at:]) if at else (x, y)
         args = (*fixed, *vector_arguments(left, out, scale, matrix.arrays["flip_words"]))
         kernel((launch.blocks,), (THREADS,), args, shared_mem=launch.shared_bytes)
 
 
-def _prepare_launches(
-    matrix: DeviceMatrix, sum_type: np.dtype, key: tuple[int, str, bool, str]
-) -> list[tuple[int, Launch, Any, list[Any]]]:
-    """(first column, launch, kernel, its fixed arguments) of every launch of a product."""
-    layout = matrix.layout
+def _prepare_launches(matrix: DeviceMatrix, variant: Variant) -> list[Ready]:
+    """Every launch of a product."""
+    layout, sums = matrix.layout, np.dtype(variant.sums)
     assert layout is not None
-    columns, _, scaled, decode = key
     found = device.probe()
     limits = (found.multiprocessors, found.shared_bytes)
-    launches: list[tuple[int, Launch, Any, list[Any]]] = []
+    launches: list[Ready] = []
     at = 0
-    while layout.weights and at < columns:
-        launch = plan(layout, columns - at, sum_type, scaled, decode, *limits)
+    while layout.weights and at < variant.columns:
+        left = variant.columns - at
+        launch = plan(layout, left, sums, variant.scaled, variant.decode, *limits)
         fixed = fixed_arguments(launch, layout, matrix.arrays)
-        launches.append((at, launch, _compiled(launch), fixed))
+        launches.append(Ready(at, launch, _compiled(launch), fixed))
         at += launch.columns
     return launches
 
@@ -216,7 +326,8 @@ def _prepare_launches(
 def accumulation(dtype: str, x_dtype: Any, cols: int) -> np.dtype:
     """The dtype in which x is taken and products with weights of `dtype` are summed on a GPU.
 
-    As `f2f.spmv.sum_dtype`, but int32 where no x of its dtype can make a sum overflow.
+    As `f2f.product.dense.sum_dtype`, but int32 where no x of its dtype can make a sum of `cols`
+    terms overflow.
     """
     x_dtype = np.dtype(x_dtype)
     wide = sum_dtype(dtype, x_dtype)
@@ -237,7 +348,28 @@ def plan(
     shared_limit: int = 232448,
     threads: int = THREADS,
 ) -> Launch:
-    """The variant of the kernel for these sizes, and how to launch it (pure arithmetic)."""
+    """The variant of the kernel for these sizes, and how to launch it (pure arithmetic).
+
+    Parameters
+    ----------
+    layout : DeviceLayout
+    columns : int
+        Of x that are left to multiply.
+    sum_type : dtype
+        As `accumulation` gives it.
+    scaled : bool
+        Whether the rows of y are scaled.
+    decode : {"auto", "bmma", "parity"}
+    multiprocessors, shared_limit : int
+        Of the device; shared memory in bytes for a thread block.
+    threads : int
+        Of a thread block, a multiple of 32.
+
+    Raises
+    ------
+    ValueError
+        For another `decode`, or "bmma" where the decoder does not fit in shared memory.
+    """
     if decode not in ("auto", "bmma", "parity"):
         raise ValueError(f"decode must be auto, bmma or parity, got {decode!r}")
     rows, cols = layout.shape
@@ -257,7 +389,7 @@ def plan(
         columns = min(columns, fit)
     unroll = 4 if layout.groups == 1 else 2
     chunk = threads // 32 * unroll
-    assert CHUNK % chunk == 0
+    assert GROUPS_PER_BLOCK % chunk == 0
     work = max(-(-layout.n_groups // chunk), -(-len(layout.exception_word) // threads))
     defines = {
         "DTYPE": _DTYPE_CODE[layout.dtype],
@@ -286,7 +418,7 @@ def plan(
 
 def fixed_arguments(launch: Launch, layout: DeviceLayout, arrays: dict[str, Any]) -> list[Any]:
     """The kernel's first arguments: the arrays of the layout (NumPy or CuPy) and NumPy scalars."""
-    fraction, column_fraction, turn_fraction, *counts = walk_fields(layout.order)
+    walk = walk_fields(layout.order)
     magic = min((1 << 32) // layout.n_out, (1 << 32) - 1)
     return [
         arrays["heads"],
@@ -303,8 +435,8 @@ def fixed_arguments(launch: Launch, layout: DeviceLayout, arrays: dict[str, Any]
         arrays["exception_index"],
         arrays["exception_word"],
         np.uint32(len(layout.exception_word)),
-        *(np.uint64(f) for f in (fraction, column_fraction, turn_fraction)),
-        *(np.uint32(count) for count in counts),
+        *(np.uint64(fraction) for fraction in walk[:3]),
+        *(np.uint32(count) for count in walk[3:]),
     ]
 
 

@@ -18,6 +18,7 @@ Only NumPy and numba are used here: the layout is tested without a GPU.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -27,9 +28,9 @@ from f2f.format.codec import stored_mask
 from f2f.format.orders import Order
 from f2f.format.tensor import DTYPES, GROUP_PLANES, CompressedTensor
 
-CHUNK = 128  # groups that a thread block takes at a time, at most
+GROUPS_PER_BLOCK = 128  # groups that a thread block takes at a time, at most
 VECTORS = 16  # input vectors in the 128 bits of a tensor-core operand
-MAX_N_OUT = (1 << 14) - 1  # limit of the kernel's division; sparser tensors become exceptions
+MAX_DEVICE_N_OUT = (1 << 14) - 1  # of the kernel's division; sparser tensors become exceptions
 MAX_WEIGHTS = (1 << 31) - 1
 FLIP_SHARE = 1 / 64  # a plane flipped more often than this gets a bit a weight
 # Instructions per group of 32 weights in the main loop of `encoded.cu`, by groups of 8 planes:
@@ -47,14 +48,40 @@ _ARRAYS = (
 class DeviceLayout:
     """Host copies of the kernel's arrays; names as in `encoded.cu`.
 
-    n_groups: groups that hold weights; empty ones follow, to whole chunks and one beyond.
-    heads: uint32 (g, 2), first block / 4 and distance of the first weight | count << 24.
-    steps: uint8 (g, 32). payload: uint32 (vectors / 4 + 4, 8 * groups), byte j of word [w, q] is
-    input vector 4w + j of plane q. rows: uint64 (n_out,). luts: uint32 (groups, 256), or of length
-    0 where decoded bytes are word bytes already. flips: uint32 (g, f), bit i for weight i of the
-    group. flip_words: uint32 (f,). exception_index: uint32 (e,), i * cols + j in walked rows and
-    columns. exception_word: uint32 (e,). offset: the affine part of the words.
-    weights: unpruned weights of the tensor, the exceptions among them.
+    Attributes
+    ----------
+    shape : (int, int)
+        Rows and columns.
+    dtype : str
+        Of the weights.
+    order : Order
+    n_out, n_s : int
+        Of the decoder.
+    groups : int
+        Groups of 8 planes.
+    n_groups : int
+        Groups of up to 32 weights; empty ones follow, to whole chunks and one beyond.
+    heads : ndarray of uint32, shape (g, 2)
+        First block / 4, and distance of the first weight | count << 24.
+    steps : ndarray of uint8, shape (g, 32)
+        Low bytes of the weights' distances.
+    payload : ndarray of uint32, shape (vectors / 4 + 4, 8 * groups)
+        Byte j of word [w, q] is input vector 4w + j of plane q.
+    rows : ndarray of uint64, shape (n_out,)
+        Of the decoder matrix, as `Decoder.rows`.
+    luts : ndarray of uint32, shape (groups, 256)
+        What decoded bytes stand for; of length 0 where they are word bytes already.
+    flips : ndarray of uint32, shape (g, f)
+        Bit i for weight i of the group.
+    flip_words : ndarray of uint32, shape (f,)
+        What each flips in a word.
+    offset : int
+        The affine part of the words.
+    exception_index : ndarray of uint32, shape (e,)
+        i * cols + j in walked rows and columns.
+    exception_word : ndarray of uint32, shape (e,)
+    weights : int
+        Unpruned weights of the tensor, the exceptions among them.
     """
 
     shape: tuple[int, int]
@@ -86,24 +113,40 @@ class DeviceLayout:
         return sum(array.nbytes for array in self.arrays().values())
 
     def bytes_moved(self, columns: int = 1) -> int:
-        """Fewest bytes that a product moves through device memory: every array and `columns`
-        columns of x read once, as many of y written once, four bytes an element."""
+        """Fewest bytes that a product moves through device memory.
+
+        Every array and `columns` columns of x are read once, as many of y written once, four bytes
+        an element.
+        """
         return self.nbytes + 4 * columns * sum(self.shape)
 
     def instructions(self) -> int:
-        """Instructions that all warps together issue to decode and multiply, one column of x,
-        by tensor cores; counted in compiled code, see `INSTRUCTIONS`."""
+        """Instructions that all warps together issue to decode and multiply one column of x.
+
+        By tensor cores; counted in compiled code, see `INSTRUCTIONS`.
+        """
         extra = DIAGONAL_INSTRUCTIONS if self.order.name == "diagonal" else 0
         return self.n_groups * (INSTRUCTIONS[self.groups] + extra)
 
     def floor_us(
         self, bytes_per_s: float, instructions_per_s: float, columns: int = 1
     ) -> dict[str, float]:
-        """The two times that no product of this layout can beat, in microseconds.
+        """The two times that no product of this layout can beat; the larger counts.
 
-        bytes_per_s: of device memory. instructions_per_s: of all warp schedulers together, that is
-        four times multiprocessors times clock. "bytes": `bytes_moved` at the one; "instructions":
-        `instructions` at the other (one column of x). The larger counts.
+        Parameters
+        ----------
+        bytes_per_s : float
+            Of device memory.
+        instructions_per_s : float
+            Of all warp schedulers together: four times multiprocessors times clock.
+        columns : int
+            Of x.
+
+        Returns
+        -------
+        dict
+            In microseconds, "bytes": `bytes_moved` at the one; "instructions": `instructions` at
+            the other (one column of x).
         """
         return {
             "bytes": 1e6 * self.bytes_moved(columns) / bytes_per_s,
@@ -114,29 +157,35 @@ class DeviceLayout:
 def build_layout(tensor: CompressedTensor, mask: np.ndarray | None = None) -> DeviceLayout:
     """The layout of a tensor of kind "encoded".
 
-    mask: bool, the tensor's shape, where the tensor stores none. Raises `ValueError` for a tensor
-    of kind "dense" or of 2**31 weights or more. Peak memory on the host: about 40 bytes an
-    unpruned weight and the mask as bool (n,).
+    Peak memory on the host: about 40 bytes an unpruned weight and the mask as bool (n,).
+
+    Parameters
+    ----------
+    tensor : CompressedTensor
+    mask : ndarray of bool, of the tensor's shape, optional
+        Where the tensor stores none.
+
+    Raises
+    ------
+    ValueError
+        For a tensor of kind "dense" or of 2**31 weights or more.
     """
     if tensor.kind != "encoded":
         raise ValueError(f"tensor must be of kind 'encoded', got {tensor.kind!r}")
     if tensor.n > MAX_WEIGHTS:
         raise ValueError(f"tensor must have at most {MAX_WEIGHTS} weights, got {tensor.n}")
     positions = np.flatnonzero(stored_mask(tensor, mask))
-    flip_planes, exceptional, flips_at_care = _split_corrections(tensor, positions)
-    listed = np.flatnonzero(~exceptional)  # care ranks that the kernel decodes
-    n_groups, steps, heads, members = _pack_steps(positions[listed], tensor.n_out, tensor.n_s)
-
-    n_bytes = DTYPES[tensor.dtype]
-    groups, payload, luts = _payload(tensor, n_bytes)
-    basis = tensor.basis
-    flips = np.zeros((len(heads), len(flip_planes)), dtype=np.uint32)
-    for f, p in enumerate(flip_planes):
-        bits = np.zeros(steps.shape, dtype=np.uint8)
-        bits.reshape(-1)[members] = flips_at_care[p][listed]
+    wrong = _split_corrections(tensor, positions)
+    listed = np.flatnonzero(~wrong.exceptional)  # care ranks that the kernel decodes
+    packed = _pack_steps(positions[listed], tensor.n_out, tensor.n_s)
+    groups, payload, luts = _payload(tensor, DTYPES[tensor.dtype])
+    flips = np.zeros((len(packed.heads), len(wrong.flips)), dtype=np.uint32)
+    for f, at_care in enumerate(wrong.flips.values()):
+        bits = np.zeros(packed.steps.shape, dtype=np.uint8)
+        bits.reshape(-1)[packed.members] = at_care[listed]
         flips[:, f] = np.packbits(bits, axis=1, bitorder="little").view("<u4")[:, 0]
 
-    rare = np.flatnonzero(exceptional)
+    rare = np.flatnonzero(wrong.exceptional)
     words = _words_at(tensor, positions, rare)
     return DeviceLayout(
         shape=(tensor.walk.rows, tensor.walk.cols),
@@ -145,14 +194,14 @@ def build_layout(tensor: CompressedTensor, mask: np.ndarray | None = None) -> De
         n_out=tensor.n_out,
         n_s=tensor.n_s,
         groups=groups,
-        n_groups=n_groups,
-        heads=heads,
-        steps=steps,
+        n_groups=packed.n_groups,
+        heads=packed.heads,
+        steps=packed.steps,
         payload=payload,
-        rows=tensor.decoder.rows[: min(tensor.n_out, MAX_N_OUT)],
+        rows=tensor.decoder.rows[: min(tensor.n_out, MAX_DEVICE_N_OUT)],
         luts=luts,
         flips=flips,
-        flip_words=np.array([basis[p] for p in flip_planes], dtype=np.uint32),
+        flip_words=np.array([tensor.basis[p] for p in wrong.flips], dtype=np.uint32),
         offset=tensor.offset,
         exception_index=_walked_index(tensor.walk, positions[rare]),
         exception_word=words.astype(np.uint32),
@@ -160,11 +209,24 @@ def build_layout(tensor: CompressedTensor, mask: np.ndarray | None = None) -> De
     )
 
 
-def _split_corrections(
-    tensor: CompressedTensor, positions: np.ndarray
-) -> tuple[list[int], np.ndarray, dict[int, np.ndarray]]:
-    """(planes with a flip bit a weight, bool (k,) exceptional ranks, the flip bits of each)."""
-    exceptional = np.full(tensor.k, tensor.n_out > MAX_N_OUT)
+class Wrong(NamedTuple):
+    """How the corrections of a tensor are made on the device.
+
+    Attributes
+    ----------
+    exceptional : ndarray of bool, shape (k,)
+        Weights that leave the list, by care rank.
+    flips : dict of int to ndarray of uint8, shape (k,)
+        For each plane that has a bit a weight, rising, that bit by care rank.
+    """
+
+    exceptional: np.ndarray
+    flips: dict[int, np.ndarray]
+
+
+def _split_corrections(tensor: CompressedTensor, positions: np.ndarray) -> Wrong:
+    """What becomes of the corrections of weights at care positions, int64 (k,)."""
+    exceptional = np.full(tensor.k, tensor.n_out > MAX_DEVICE_N_OUT)
     flips: dict[int, np.ndarray] = {}
     for row, p in zip(tensor.raw, tensor.raw_planes, strict=False):
         flips[p] = np.unpackbits(row, count=tensor.n, bitorder="little")[positions]
@@ -176,13 +238,28 @@ def _split_corrections(
             flips.setdefault(p, np.zeros(tensor.k, dtype=np.uint8))[ranks] ^= 1
         else:
             exceptional[ranks] = True
-    return sorted(flips), exceptional, flips
+    return Wrong(exceptional, dict(sorted(flips.items())))
 
 
-def _pack_steps(
-    positions: np.ndarray, n_out: int, n_s: int
-) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
-    """(groups, steps, heads, index of each weight in the flattened steps)."""
+class Steps(NamedTuple):
+    """Weights in groups; n_groups, steps and heads as in `DeviceLayout`.
+
+    Attributes
+    ----------
+    n_groups : int
+    steps, heads : ndarray
+    members : ndarray of int64
+        Index of each weight in the flattened steps.
+    """
+
+    n_groups: int
+    steps: np.ndarray
+    heads: np.ndarray
+    members: np.ndarray
+
+
+def _pack_steps(positions: np.ndarray, n_out: int, n_s: int) -> Steps:
+    """The groups of weights at rising encoding positions, int64."""
     group_of = np.empty(len(positions), dtype=np.int64)
     g = _assign_groups(positions, n_out, VECTORS - n_s, group_of) if len(positions) else 0
     starts = np.searchsorted(group_of, np.arange(g))
@@ -195,14 +272,14 @@ def _pack_steps(
     first = distance[starts]
     # A lane without a weight repeats the last distance: no carry, and a place that exists.
     low = ((distance - first[group_of]) & 255).astype(np.uint8)
-    padded = (-(-g // CHUNK) + 1) * CHUNK
+    padded = (-(-g // GROUPS_PER_BLOCK) + 1) * GROUPS_PER_BLOCK
     steps = np.zeros((padded, 32), dtype=np.uint8)
     steps[:g] = low[starts + counts - 1, None]
     steps.reshape(-1)[members] = low
     heads = np.zeros((padded, 2), dtype=np.uint32)
     heads[:g, 0] = quarter
     heads[:g, 1] = first | counts << 24
-    return g, steps, heads, members
+    return Steps(g, steps, heads, members)
 
 
 @njit(cache=True, nogil=True)
@@ -297,16 +374,28 @@ def is_narrow(order: Order) -> bool:
     return (order.rows + order.cols) * order.cols < 1 << 32
 
 
-def walk_fields(order: Order) -> tuple[int, int, int, int, int, int, int]:
+class WalkFields(NamedTuple):
     """The members of `struct Walk` in `encoded.cu`: three fractions and four counts."""
+
+    fraction: int
+    column_fraction: int
+    turn_fraction: int
+    n_rows: int
+    n_cols: int
+    g_row: int
+    g_col: int
+
+
+def walk_fields(order: Order) -> WalkFields:
+    """How the kernel walks through a matrix in this order."""
 
     def fraction(a: int, b: int, bits: int = 64) -> int:
         return (a % b << bits) // b
 
     rows, cols = order.rows, order.cols
     if order.name != "diagonal":
-        return fraction(order.stride, order.n), 0, 0, rows, cols, 1, 1
+        return WalkFields(fraction(order.stride, order.n), 0, 0, rows, cols, 1, 1)
     g_r, g_c, _ = order.torus
     bits = 32 if is_narrow(order) else 64
     turn = fraction(diagonal_turn(order), cols, bits)
-    return fraction(1, order.n), fraction(1, cols, bits), turn, rows, cols, g_r, g_c
+    return WalkFields(fraction(1, order.n), fraction(1, cols, bits), turn, rows, cols, g_r, g_c)

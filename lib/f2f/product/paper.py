@@ -15,9 +15,20 @@ from f2f.format.tensor import DTYPES, GROUP_PLANES, CompressedTensor
 
 
 def product(tensor: CompressedTensor, x: np.ndarray, threads: int | None = None) -> np.ndarray:
-    """The product of a tensor of kind "encoded" and x (cols, m), summed in the dtype of x.
+    """The product of a tensor of kind "encoded" and x, block by block.
 
-    Returns (rows, m). threads is for backends that have them.
+    Parameters
+    ----------
+    tensor : CompressedTensor
+        With its mask.
+    x : ndarray, shape (cols, m)
+        Its dtype is that of the sums.
+    threads : int, optional
+        For backends that have them; not used.
+
+    Returns
+    -------
+    ndarray, shape (rows, m), of the dtype of x
     """
     rows, cols = matrix_shape(tensor.shape)
     assert tensor.mask is not None
@@ -26,7 +37,7 @@ def product(tensor: CompressedTensor, x: np.ndarray, threads: int | None = None)
     rank = 0
     for block, first in enumerate(range(0, tensor.n, tensor.n_out)):
         places = first + np.flatnonzero(mask[first : first + tensor.n_out])
-        words = stored_words(tensor, block, places, rank)
+        words = block_words(tensor, block, places, rank)
         rank += len(places)
         weights = words.view(_dtype(tensor.dtype)).astype(x.dtype)
         row, column = np.divmod(tensor.walk.index(places), cols)
@@ -34,8 +45,24 @@ def product(tensor: CompressedTensor, x: np.ndarray, threads: int | None = None)
     return y
 
 
-def stored_words(tensor: CompressedTensor, block: int, places: np.ndarray, rank: int) -> np.ndarray:
-    """The bits of the weights at `places` of one block, unsigned; rank: care rank of the first."""
+def block_words(tensor: CompressedTensor, block: int, places: np.ndarray, rank: int) -> np.ndarray:
+    """The weights at some places of one block, decoded and repaired.
+
+    Parameters
+    ----------
+    tensor : CompressedTensor
+    block : int
+        Number of the block.
+    places : ndarray of int64, shape (p,)
+        Encoding positions, all in the block and rising.
+    rank : int
+        Care rank of the first.
+
+    Returns
+    -------
+    ndarray of unsigned integers, shape (p,)
+        The bits of each weight.
+    """
     word = np.dtype(f"u{DTYPES[tensor.dtype]}").type
     words = np.full(len(places), tensor.offset, dtype=word)
     for g, inputs in enumerate(tensor.payload):

@@ -19,7 +19,7 @@ from scipy.stats import binom
 
 from f2f.base import validate
 from f2f.base.entropy import binary_entropy
-from f2f.decoder.decoder import Decoder
+from f2f.decoder import Decoder
 from f2f.decoder.folded import FOLD_GATES
 
 PAPER_CHUNK = 512  # plane bits that share one end bit in the paper-style accounting

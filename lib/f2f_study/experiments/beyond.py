@@ -21,7 +21,7 @@ import pandas as pd
 from numba import njit
 
 from f2f.base import validate
-from f2f.decoder.decoder import MAX_N_OUT, Decoder
+from f2f.decoder import MAX_N_OUT, Decoder
 from f2f.encoder.beam import encode_beam
 from f2f.encoder.exact import encode_viterbi
 from f2f.encoder.rate import choose_n_out, kappa, overflow

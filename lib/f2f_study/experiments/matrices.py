@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from f2f.base import validate
-from f2f.decoder.decoder import MATRICES, Decoder
+from f2f.decoder import MATRICES, Decoder
 from f2f.encoder.beam import encode_beam
 from f2f_study.experiments import accounting
 from f2f_study.experiments.beyond import N_IN, PLANES, count_wrong, iid_planes

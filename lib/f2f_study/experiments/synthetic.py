@@ -17,7 +17,7 @@ import pandas as pd
 from scipy.stats import binom
 
 from f2f.base import validate
-from f2f.decoder.decoder import Decoder
+from f2f.decoder import Decoder
 from f2f.format.orders import Order, positions_of
 from f2f.format.plane import decode_plane, encode_plane
 from f2f_study import sources

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from f2f.decoder.decoder import Decoder
+from f2f.decoder import Decoder
 from f2f.encoder.exact import Trellis
 from f2f_study.results import Quantity
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from f2f.base.entropy import binary_entropy
-from f2f.decoder.decoder import Decoder
+from f2f.decoder import Decoder
 from f2f.encoder import beam as beam_module
 from f2f.encoder.beam import encode_beam
 from f2f.encoder.exact import encode_viterbi

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numba import njit
 
 from f2f.base.intrinsics import popcount
-from f2f.decoder.decoder import Decoder
+from f2f.decoder import Decoder
 from f2f.encoder.elimination import (
     ACCUMULATOR,
     STATE,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from f2f.decoder.decoder import Decoder
+from f2f.decoder import Decoder
 from f2f.encoder import exact, minplus
 from f2f.encoder.exact import encode_reference, encode_viterbi
 

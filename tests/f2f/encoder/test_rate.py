@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import f2f
-from f2f.decoder.decoder import Decoder
+from f2f.decoder import Decoder
 from f2f.encoder.beam import encode_beam
 from f2f.encoder.rate import choose_n_out, correction_cost, error_rate, overflow
 from f2f.format.corrections import elias_fano_bits

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from f2f.decoder.decoder import Decoder
+from f2f.decoder import Decoder
 from f2f.encoder import shaping
 from f2f.encoder.shaping import encode_shaped
 

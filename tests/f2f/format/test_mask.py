@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from f2f.base.errors import FormatError
-from f2f.decoder.decoder import Decoder
+from f2f.decoder import Decoder
 from f2f.format.corrections import EliasFano
 from f2f.format.mask import MAX_STREAM_N_OUT, MaskCode, encode_mask, modelled_bits
 from f2f.format.mask_rates import plan_stages

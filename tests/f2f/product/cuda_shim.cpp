@@ -1,6 +1,6 @@
 // Runs the kernel KERNEL of the file SOURCE on the CPU.
 //
-// Compiled by tests/test_cuda.py with the same -D options that NVRTC gets.
+// Compiled by tests/f2f/product/test_gpu.py with the same -D options that NVRTC gets.
 #include "cuda_shim.h"
 #include <cstdio>
 #include <cstdlib>

@@ -278,7 +278,10 @@ def test_steps_say_where_the_weights_are(gaps, n_out, n_s):
     positions = np.cumsum(np.array(gaps, dtype=np.int64)) - 1
     n_groups, steps, heads, members = gpu_layout._pack_steps(positions, n_out, n_s)
     count, first = heads[:, 1] >> 24, (heads[:, 1] & 0xFFFFFF).astype(np.int64)
-    assert len(heads) % gpu_layout.CHUNK == 0 and len(heads) >= n_groups + gpu_layout.CHUNK
+    assert (
+        len(heads) % gpu_layout.GROUPS_PER_BLOCK == 0
+        and len(heads) >= n_groups + gpu_layout.GROUPS_PER_BLOCK
+    )
     carries = np.cumsum(np.diff(steps.astype(int), axis=1, prepend=0) < 0, axis=1)
     distance = first[:, None] + steps + 256 * carries
     assert (distance[count > 0] // n_out <= 15 - n_s).all()  # windows in 16 vectors

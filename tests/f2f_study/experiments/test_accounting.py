@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from f2f.decoder.decoder import Decoder
+from f2f.decoder import Decoder
 from f2f.decoder.folded import FOLD
 from f2f.format.corrections import EliasFano
 from f2f.format.plane import encode_plane

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from f2f.decoder.decoder import Decoder
+from f2f.decoder import Decoder
 from f2f.encoder.beam import encode_beam
 from f2f_study.experiments import beyond
 from f2f_study.networks.layers import Layer, PrunedModel

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from pruned_models import model_of, random_model
 
-from f2f.decoder.decoder import Decoder
+from f2f.decoder import Decoder
 from f2f_study.experiments import accounting, evaluation
 
 

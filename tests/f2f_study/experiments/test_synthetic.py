@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from f2f.decoder.decoder import Decoder
+from f2f.decoder import Decoder
 from f2f_study.experiments import accounting, synthetic
 from f2f_study.experiments.cases import combinations, measure_all
 

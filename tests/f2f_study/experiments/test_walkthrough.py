@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from f2f.decoder.decoder import Decoder
+from f2f.decoder import Decoder
 from f2f.encoder.exact import reference_trellis
 from f2f_study.experiments import walkthrough
 

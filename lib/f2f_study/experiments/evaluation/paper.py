@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from f2f.decoder.decoder import Decoder
+from f2f.decoder import Decoder
 from f2f.encoder.exact import encode_viterbi
 from f2f_study.experiments.accounting import block_length, paper_bits
 from f2f_study.experiments.evaluation.models import (

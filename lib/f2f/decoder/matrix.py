@@ -20,8 +20,8 @@ from functools import cached_property
 import numpy as np
 
 from f2f.base import validate
-from f2f.decoder.folded import N_S, fold_index, folded_nibbles, unfold
-from f2f.decoder.gates import decode_words, shuffle_index
+from f2f.decoder.folded import N_S, folded_nibbles, unfold
+from f2f.decoder.gates import LOWERINGS, Gates, decode_words, make_gates
 
 MATRICES = ("random", "folded")
 MAX_WINDOW = 64
@@ -29,10 +29,22 @@ MAX_N_OUT = 65535
 
 
 def seed_words(seed: int, count: int) -> np.ndarray:
-    """The first `count` 64-bit words (uint64) of the infinite bit matrix that `seed` names.
+    """The first words of the infinite bit matrix that a seed names.
 
     Word r is SplitMix64 (Steele, Lea, Flood 2014) at counter r + 1 of a stream that starts at
     the mixed seed. This function never changes between versions: stored files depend on it.
+
+    Parameters
+    ----------
+    seed : int
+        0…2**64-1.
+    count : int
+        Words wanted.
+
+    Returns
+    -------
+    ndarray of uint64, (count,)
+        Row r of the bit matrix, bit i = column i.
     """
     with np.errstate(over="ignore"):
         start = _splitmix(np.array([seed], dtype=np.uint64))[0]
@@ -49,13 +61,40 @@ def _splitmix(z: np.ndarray) -> np.ndarray:
 class Decoder:
     """A decoder with a matrix named by its kind and its seed.
 
-    n_in: bits of an input vector, 1…8. n_out: bits of a block, 1…65535. n_s: shift registers,
-    with a window ``(n_s+1)*n_in`` of at most 64 bits. seed: 0…2**64-1; it names one infinite
-    random bit matrix for all time, of which this decoder takes the first n_out rows. matrix:
-    "random", the paper's, takes their first ``(n_s+1)*n_in`` columns as they are; "folded" (n_in =
-    8 and n_s = 7 only) takes 20 columns as combinations of a folded window, with E as good and much
-    less to do per decoded bit (`f2f.decoder.folded`). Raises `ValueError` outside these ranges.
+    Parameters
+    ----------
+    n_in : int
+        Bits of an input vector, 1…8.
+    n_out : int
+        Bits of a block, 1…65535.
+    n_s : int
+        Shift registers, with a window ``(n_s+1)*n_in`` of at most 64 bits.
+    seed : int
+        0…2**64-1; it names one infinite random bit matrix for all time, of which this decoder takes
+        the first n_out rows.
+    matrix : str
+        "random", the paper's, takes their first ``(n_s+1)*n_in`` columns as they are; "folded"
+        (n_in = 8 and n_s = 7 only) takes 20 columns as combinations of a folded window, with E as
+        good and much less to do per decoded bit (`f2f.decoder.folded`).
 
+    Attributes
+    ----------
+    matrix : ndarray of uint8, (n_out, (n_s+1)*n_in)
+        The paper's matrix, 0/1; see the module.
+    rows : ndarray of uint64, (n_out,)
+        The same for windows as words; see the module.
+    nibbles : ndarray of uint8, (n_out, 5), or None
+        Of a folded matrix.
+    seed : int or None
+        None of an explicit matrix.
+
+    Raises
+    ------
+    ValueError
+        If an argument is outside its range.
+
+    Examples
+    --------
     >>> decoder = Decoder(n_in=8, n_out=80, n_s=2, seed=0)
     >>> decoder.matrix.shape
     (80, 24)
@@ -87,7 +126,31 @@ class Decoder:
 
     @classmethod
     def from_matrix(cls, matrix: np.ndarray, n_in: int) -> Decoder:
-        """A decoder of an explicit matrix, 0/1, (n_out, (n_s+1)*n_in); its seed is None."""
+        """A decoder of an explicit matrix.
+
+        Parameters
+        ----------
+        matrix : array_like, (n_out, (n_s+1)*n_in)
+            0/1, as `matrix` of the class.
+        n_in : int
+            Bits of an input vector, 1…8.
+
+        Returns
+        -------
+        Decoder
+            Its seed is None.
+
+        Raises
+        ------
+        ValueError
+            If the matrix has other entries or another form.
+
+        Examples
+        --------
+        >>> decoder = Decoder.from_matrix([[1, 0], [1, 1]], n_in=1)
+        >>> decoder.n_s, decoder.decode(np.array([0, 1, 0], dtype=np.uint8), 4).tolist()
+        (1, [1, 1, 0, 1])
+        """
         array = np.asarray(matrix)
         if array.ndim != 2:
             raise ValueError(f"matrix must be two-dimensional, got shape {array.shape}")
@@ -131,11 +194,6 @@ class Decoder:
         return f"Decoder(n_in={self.n_in}, n_out={self.n_out}, n_s={self.n_s}, {name})"
 
     @property
-    def sizes(self) -> tuple[int, int, int, int]:
-        """(n_in, n_out, n_s, 1 for a folded matrix or 0), for `f2f.decoder.gates`."""
-        return self.n_in, self.n_out, self.n_s, int(self.folded)
-
-    @property
     def folded(self) -> bool:
         """Whether the matrix is a folded one."""
         return self.nibbles is not None
@@ -155,7 +213,7 @@ class Decoder:
 
     @cached_property
     def tables(self) -> np.ndarray:
-        """uint64 (n_s+1, 2**n_in, ceil(n_out/64)): packed output of each vector at each place.
+        """What each vector adds to a block at each place, uint64 (n_s+1, 2**n_in, ceil(n_out/64)).
 
         The block is the XOR over j of ``tables[j, inputs[t+j]]``; bit r%64 of word r//64 is
         output bit r.
@@ -175,23 +233,39 @@ class Decoder:
         return tables
 
     @cached_property
-    def shuffle_index(self) -> np.ndarray:
-        """The matrix as nibbles, for `f2f.decoder.gates`."""
-        if self.nibbles is not None:
-            return fold_index(self.nibbles)
-        return shuffle_index(self.rows, self.window)
+    def gates(self) -> Gates:
+        """The decoder as kernels want it, of the processor's fastest lowering."""
+        return self.gates_for(LOWERINGS[0])
+
+    def gates_for(self, lowering: str) -> Gates:
+        """As `gates`, of one of `f2f.decoder.gates.LOWERINGS`."""
+        return make_gates(self.rows, self.n_in, self.n_s, self.nibbles, lowering)
 
     def decode(self, inputs: np.ndarray, n: int) -> np.ndarray:
-        """The n bits that the inputs decode to, up to 8 planes at once by byte shuffles.
+        """The n bits that the inputs decode to, or words of the bits of up to 8 planes.
 
-        inputs: uint8 (n_vectors(n),), or (n_vectors(n), P) with P <= 8 for planes side by side.
-        Returns uint8 (n,): the bits, or the words whose bit q is the bit of plane q.
+        Parameters
+        ----------
+        inputs : ndarray of uint8, (n_vectors(n),) or (n_vectors(n), P)
+            Of one plane, or of P <= 8 planes side by side, the oldest vector first.
+        n : int
+            Bits to decode.
+
+        Returns
+        -------
+        ndarray of uint8, (n,)
+            The bits, or the words whose bit q is the bit of plane q.
+
+        Raises
+        ------
+        ValueError
+            If the inputs have another form or number, or a value of n_in bits or more.
         """
         inputs, n = self._check(inputs, n)
         planes = inputs if inputs.ndim == 2 else inputs[:, None]
         if planes.shape[1] == 0:
             return np.zeros(n, dtype=np.uint8)
-        return decode_words(planes, self.sizes, self.shuffle_index, n)
+        return decode_words(planes, self.gates, n)
 
     def decode_plain(self, inputs: np.ndarray, n: int) -> np.ndarray:
         """As `decode`, as the matrix product it is: the reference that fast paths must equal."""
@@ -210,7 +284,25 @@ class Decoder:
         return out
 
     def decode_block(self, inputs: np.ndarray, t: int) -> np.ndarray:
-        """The n_out bits (uint8) of block t alone, from inputs[t…t+n_s] of a plane (vectors,)."""
+        """One block of a plane by itself.
+
+        Parameters
+        ----------
+        inputs : ndarray of uint8, (vectors,)
+            Of which t…t+n_s are read.
+        t : int
+            Number of the block.
+
+        Returns
+        -------
+        ndarray of uint8, (n_out,)
+            Its bits.
+
+        Raises
+        ------
+        ValueError
+            If the inputs have no such block.
+        """
         inputs = np.asarray(inputs)
         t = validate.integer("t", t, 0, len(inputs) - self.n_s - 1)
         return self.decode(inputs[t : t + self.n_s + 1], self.n_out)

@@ -1,0 +1,169 @@
+"""Each stage of decoding against the plain path."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numba import njit
+from plain import care_words, encoding, weights
+
+from f2f import compress
+from f2f.decoder.gates import IDENTITY
+from f2f.format import stages
+from f2f.format.corrections import EliasFano
+from f2f.format.operands import _corrections, operands
+from f2f.format.stages import CHUNK, CURSOR, END, LIST, Start
+
+
+def packed(mask):
+    """A mask as `Encoded` has it."""
+    words = np.zeros(len(mask) // 64 + 2, dtype=np.uint64)
+    words.view(np.uint8)[: -(-len(mask) // 8)] = np.packbits(mask, bitorder="little")
+    return words
+
+
+@njit
+def clear_pruned(source, source_at, words, count, target, target_at):
+    stages.clear_pruned(source, source_at, words, count, target, target_at)
+
+
+def empty_chunk(rows=1, n_out=80):
+    tensor = compress(weights((20, 30), "int8", 0.2), n_out=n_out, beam=1)
+    return stages.make_chunk(operands(tensor).encoded, rows)
+
+
+@given(st.integers(0, 700), st.integers(1, 700), st.sampled_from([0.0, 0.1, 0.9, 1.0]))
+@settings(max_examples=60, deadline=None)
+def test_mask_of_any_chunk(lo, count, density):
+    mask = np.random.default_rng(lo).random(lo + count + lo % 70) < density
+    chunk = empty_chunk()
+    chunk.words[:], chunk.before[:] = 2**64 - 1, -1
+    care = stages.read_mask(packed(mask), lo, count, chunk)
+    part = mask[lo : lo + count]
+    n_words = -(-count // 64)
+    bits = np.unpackbits(chunk.words[: n_words + 1].view(np.uint8), bitorder="little")
+    assert np.array_equal(bits[:count], part) and not bits[count:].any()
+    assert care == part.sum()
+    before = [part[: 64 * w].sum() for w in range(len(chunk.before))]
+    assert np.array_equal(chunk.before, before)
+
+
+@pytest.mark.parametrize("n_out", [1, 7, 80, 300, 5000, 20000])
+@pytest.mark.parametrize("dtype", ["int8", "float32"])
+def test_planes_of_chunks(n_out, dtype, monkeypatch):
+    encoding(monkeypatch)
+    tensor = compress(weights((150, 170), dtype, 0.05), n_out=n_out, beam=1)
+    encoded = operands(tensor).encoded
+    groups = len(encoded.groups)
+    assert groups == (1 if dtype == "int8" else 4)
+    plain = [tensor.decoder.decode_plain(part, tensor.n) for part in tensor.payload]
+    chunk = stages.make_chunk(encoded, groups)
+    # One behind the other, with a jump, as runs of segments begin; then each alone.
+    for lo, count in ((0, 100), (100, 8192), (8292, 1), (8293, 8192), (500, 333), (833, 77)):
+        for g in range(groups):
+            stages.read_planes(encoded, g, IDENTITY, lo, count, chunk, g)
+        for g in range(groups):
+            assert np.array_equal(chunk.decoded[g, :count], plain[g][lo : lo + count])
+    chunk = stages.make_chunk(encoded, groups)
+    for lo, count in ((8000, 8192), (0, 1), (79, 2), (tensor.n - 5, 5)):
+        begin = [
+            stages.read_alone(encoded, g, IDENTITY, lo, count, chunk, g) for g in range(groups)
+        ]
+        for g in range(groups):
+            found = chunk.decoded[g, begin[g] : begin[g] + count]
+            assert np.array_equal(found, plain[g][lo : lo + count])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32])
+@pytest.mark.parametrize("count", [1, 31, 32, 100, 1000])
+def test_pruned_elements_are_cleared(dtype, count):
+    rng = np.random.default_rng(count)
+    mask = rng.random(count) < 0.3
+    source = rng.integers(1, 200, count + 100).astype(dtype)
+    target = np.full(count + 100, 7, dtype=dtype)
+    words = packed(np.concatenate([mask, np.zeros(64, dtype=bool)]))
+    clear_pruned(source, 5, words, count, target, 3)
+    want = np.where(mask, source[5 : 5 + count], 0)
+    assert np.array_equal(target[3 : 3 + count], want)
+    behind = 3 + -(-count // 32) * 32  # whole groups are written
+    assert (target[:3] == 7).all() and (target[behind:] == 7).all()
+    clear_pruned(source, 5, words, count, source, 5)
+    assert np.array_equal(source[5 : 5 + count], want)
+
+
+def lists_of(codes, flips):
+    """`Corrections` of Elias-Fano codes, made as the operands of a tensor make them."""
+    tensor = compress(weights((20, 30), "int8", 0.2), beam=1)
+    return _corrections(replace(tensor, corrections=tuple(codes), basis=tuple(flips)))
+
+
+@given(
+    universe=st.integers(1, 5000),
+    shares=st.lists(st.sampled_from([0.0, 0.001, 0.02, 0.3, 0.9, 1.0]), min_size=1, max_size=4),
+    seed=st.integers(0, 1000),
+)
+@settings(max_examples=60, deadline=None)
+def test_cursors_stand_where_lists_reach_the_ranks(universe, shares, seed):
+    rng = np.random.default_rng(seed)
+    positions = [np.flatnonzero(rng.random(universe) < share) for share in shares]
+    corrections = lists_of(
+        [EliasFano.encode(part, universe) for part in positions], range(len(shares))
+    )
+    assert corrections.lists.dtype == LIST
+    ranks = np.unique([0, universe, *rng.integers(0, universe, 20)])
+    start = Start(ranks, np.zeros((len(ranks), len(shares)), dtype=CURSOR))
+    stages.find_cursors(corrections, start)
+    for plane, part in enumerate(positions):
+        following = np.append(part, END)[np.searchsorted(part, ranks)]
+        assert np.array_equal(start.cursors["position"][:, plane], following)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint32])
+@pytest.mark.parametrize("share", [0.001, 0.05, 0.7])
+def test_wrong_bits_are_flipped_chunk_by_chunk(dtype, share):
+    rng = np.random.default_rng(0)
+    mask = rng.random(30_000) < 0.4
+    k = int(mask.sum())
+    flips = [1, 128, 77] if dtype == np.uint8 else [1, 1 << 31, 0x12345678]
+    wrong = [np.flatnonzero(rng.random(k) < share) for _ in flips]
+    corrections = lists_of([EliasFano.encode(part, k) for part in wrong], flips)
+    start = Start(np.zeros(1, dtype=np.int64), np.zeros((1, len(flips)), dtype=CURSOR))
+    stages.find_cursors(corrections, start)
+    chunk, words = empty_chunk(), packed(mask)
+    target = np.zeros(len(mask), dtype=dtype)
+    for lo in range(0, len(mask), CHUNK):
+        care = stages.read_mask(words, lo, min(CHUNK, len(mask) - lo), chunk)
+        stages.flip_wrong(corrections, start, 0, care, chunk, target, lo)
+    want = np.zeros(k, dtype=dtype)
+    for part, flip in zip(wrong, flips, strict=True):
+        want[part] ^= dtype(flip)
+    assert start.ranks[0] == k
+    assert np.array_equal(target[mask], want) and not target[~mask].any()
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16", "float32"])
+@pytest.mark.parametrize("density", [0.1, 0.9])
+def test_words_at_care_positions(dtype, density, monkeypatch):
+    encoding(monkeypatch)
+    tensor = compress(weights((190, 130), dtype, density), beam=1)
+    op, mask = operands(tensor), tensor.mask.decode()
+    plain = care_words(tensor, mask)
+    chunk = stages.make_chunk(op.encoded, max(len(op.encoded.groups), 1))
+    start, care = op.start([0]), stages.make_care()
+    rank = 0
+    for lo in range(0, tensor.n, 5000):
+        count = min(5000, tensor.n - lo)
+        found = stages.care_words(op.encoded, start, lo, count, chunk, care)
+        assert np.array_equal(care.positions[:found], np.flatnonzero(mask[lo : lo + count]))
+        assert np.array_equal(care.words[:found], plain[rank : rank + found])
+        rank += found
+    assert rank == tensor.k == start.ranks[0]
+
+
+def test_selected_bits():
+    rng = np.random.default_rng(0)
+    for word in (1, 1 << 63, 2**64 - 1, *rng.integers(1, 2**64, 50, dtype=np.uint64).tolist()):
+        ones = [i for i in range(64) if word >> i & 1]
+        assert [stages.select_bit(np.uint64(word), r) for r in range(len(ones))] == ones
