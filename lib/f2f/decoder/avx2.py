@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
@@ -33,6 +33,7 @@ from f2f.base.intrinsics import (
     same_bytes,
     store,
 )
+from f2f.base.jit import njit
 from f2f.decoder.blocks import Layout, Lowering, make_multiply
 from f2f.decoder.folded import FOLD, N_S
 
@@ -236,7 +237,7 @@ def emit_split(builder: Any, source: Any, count: Any, words: Any, stride: Any) -
                 value = builder.add(value, value)
 
 
-@njit(nogil=True, cache=True)
+@njit
 def stage(inputs, planes, count, vectors):
     """vectors[8*t + q] = byte q of vector t of inputs, zero for missing planes."""
     if planes == 8:

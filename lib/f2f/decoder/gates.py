@@ -19,11 +19,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numba.extending import overload
 
 from f2f.base import validate
 from f2f.base.intrinsics import AVX2, GFNI, aligned_zeros, borrowed, bytes_from
+from f2f.base.jit import njit
 from f2f.decoder import avx2, gfni, plain
 
 BATCH = 128  # blocks whose vectors are prepared at once
@@ -188,7 +188,7 @@ def decode_words(inputs: np.ndarray, gates: Gates, n: int, start_block: int = 0)
     return out[:n]
 
 
-@njit(nogil=True, cache=True)
+@njit
 def decode_blocks(inputs, start, blocks, gates, affine, out, out_at, work):
     """Decode `blocks` blocks from block `start` on into out[out_at:]; overwrites SLACK bytes more.
 
@@ -200,7 +200,7 @@ def decode_blocks(inputs, start, blocks, gates, affine, out, out_at, work):
     decode_flat(flat, planes, start, blocks, gates, affine, out, out_at, work)
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@njit(forceinline=True)
 def decode_flat(inputs, planes, start, blocks, gates, affine, out, out_at, work):  # noqa: PLR0913 as `decode_blocks`, of a flat array
     """As `decode_blocks`, of inputs in a flat array, `planes` bytes a vector."""
     by_nibble, matrix = borrowed(affine.by_nibble), borrowed(gates.matrix)

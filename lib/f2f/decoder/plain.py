@@ -9,9 +9,9 @@ times one byte they select it, for nothing carries.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from f2f.base.intrinsics import aligned_zeros, borrowed
+from f2f.base.jit import njit
 
 ROWS = 8  # rows of a word
 STAGED = 8  # bytes of a prepared vector
@@ -33,7 +33,7 @@ def pack(by_vector: np.ndarray) -> np.ndarray:
     return out
 
 
-@njit(nogil=True, cache=True)
+@njit
 def transpose(word):
     """The 8 x 8 bits of a uint64 transposed: bit i of byte q becomes bit q of byte i."""
     swap = (word ^ word >> np.uint64(7)) & np.uint64(0x00AA00AA00AA00AA)
@@ -44,7 +44,7 @@ def transpose(word):
     return word ^ swap ^ swap << np.uint64(28)
 
 
-@njit(nogil=True, cache=True)
+@njit
 def prepare(inputs, planes, count, by_nibble, prepared):
     """prepared[8*t + i] = bit i of the `planes` bytes of vector t, mapped; t < count."""
     for t in range(count):
@@ -58,7 +58,7 @@ def prepare(inputs, planes, count, by_nibble, prepared):
             prepared[8 * t + i] = by_nibble[low] ^ by_nibble[np.uint64(16) + high]
 
 
-@njit(nogil=True, cache=True)
+@njit
 def gf2_affine(columns, at, rows):
     """The bytes of a word times the eight bytes columns[at:]."""
     total = np.uint64(0)
@@ -67,7 +67,7 @@ def gf2_affine(columns, at, rows):
     return total
 
 
-@njit(nogil=True, cache=True)
+@njit
 def multiply(prepared, blocks, matrix, n_out, vectors, offset, out, out_at):
     """Decode blocks from prepared vectors into out[out_at:]."""
     words = borrowed(matrix.view(np.uint64))
@@ -81,7 +81,7 @@ def multiply(prepared, blocks, matrix, n_out, vectors, offset, out, out_at):
                 out[to + r] = np.uint8(total >> np.uint64(8 * r))
 
 
-@njit(nogil=True, cache=True)
+@njit
 def split_planes(source, count, words, stride):
     """Bit q of byte 64*w + i of source to bit i of word q*stride + w of words; w < count."""
     for group in range(8 * count):

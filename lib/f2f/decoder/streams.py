@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
@@ -32,6 +32,7 @@ from f2f.base.intrinsics import (
     store,
     words_from,
 )
+from f2f.base.jit import njit
 from f2f.decoder import avx2, gfni, plain
 from f2f.decoder.gates import (
     IDENTITY,
@@ -65,7 +66,7 @@ def stream_work_bytes(n_out: int, n_s: int) -> int:
     return vectors + decoded + 8 * SEGMENTS * _stride(n_out) + work_bytes(n_s)
 
 
-@njit(nogil=True, cache=True, inline="always")
+@njit(inline="always")
 def _lines(count):
     """The bytes of whole cache lines that hold `count` bytes."""
     return (count + 63) // 64 * 64
@@ -93,7 +94,7 @@ def _choose_split(gates, source, count, words, stride):
     return lambda gates, source, count, words, stride: split(source, count, words, stride)
 
 
-@njit(nogil=True, cache=True)
+@njit
 def and_stream(inputs, gates, words, stride, lo, hi, packed, work):
     """AND places lo … hi-1 of a stream into packed.
 
@@ -153,7 +154,7 @@ def and_stream(inputs, gates, words, stride, lo, hi, packed, work):
                 place = stop
 
 
-@njit(nogil=True, cache=True)
+@njit
 def _decode_segments(inputs, gates, starts, blocks, work):
     """The bits of eight segments of `blocks` blocks from blocks starts[q] on.
 
@@ -175,13 +176,13 @@ def _decode_segments(inputs, gates, starts, blocks, work):
     return words_from(bits, 0)
 
 
-@njit(nogil=True, cache=True, inline="always")
+@njit(inline="always")
 def _stride(n_out):
     """Words from the bits of a segment to those of the next."""
     return (SEGMENT_BITS + 2 * n_out + 63) // 64 + 2
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@njit(forceinline=True)
 def _stage_segments(inputs, starts, count, staged):
     """staged[8*t + q] = inputs[starts[q] + t], t < count; anything behind the stream's end."""
     last = 0
@@ -224,7 +225,7 @@ def interleave(typingctx, source, starts, count, staged):
     return types.void(source, starts, types.intp, staged), codegen
 
 
-@njit(nogil=True, cache=True, inline="always")
+@njit(inline="always")
 def _shifted(low, high, shift):
     # Two shifts: one by 64 would be undefined.
     return low >> shift | high << np.uint64(1) << (np.uint64(63) - shift)
@@ -270,7 +271,7 @@ def _and_shifted(typingctx, bits, at, shift, packed, first, count):
     return types.void(bits, word, types.uint64, packed, word, word), codegen
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@njit(forceinline=True)
 def _and_segment(bits, at, source, packed, begin, end):
     """AND bits of a segment, from bit `source` of word at+1 on, to bits begin … end-1 of packed."""
     ones = ~np.uint64(0)

@@ -53,10 +53,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from f2f.base import validate
 from f2f.base.intrinsics import borrowed, trailing_zeros
+from f2f.base.jit import njit
 from f2f.decoder import Decoder
 from f2f.encoder import search
 from f2f.encoder.elimination import (
@@ -273,7 +273,7 @@ class State(NamedTuple):
     branches: search.Branches
 
 
-@njit(cache=True, nogil=True)
+@njit
 def give_up(segment, beam, lookahead, exact):
     """Reduce the care bits of a segment and choose those to give up: they flip in its target.
 
@@ -315,13 +315,13 @@ def give_up(segment, beam, lookahead, exact):
     return log
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _batch(beam, lookahead):
     """Nodes that one step of one plane may add."""
     return beam * (lookahead + 2)
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _fill(segment, log, system, step, t, i):
     """Reduce care bits, from care bit i of vector t on, into the step until it is full.
 
@@ -345,7 +345,7 @@ def _fill(segment, log, system, step, t, i):
     return t, i
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _new_step(lookahead):
     """A step without care bits."""
     return Step(
@@ -357,7 +357,7 @@ def _new_step(lookahead):
     )
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _new_outcome():
     """Room for what a step says at its end."""
     return Outcome(
@@ -369,7 +369,7 @@ def _new_outcome():
     )
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _new_history(limit):
     """A history without care bits."""
     return History(
@@ -380,7 +380,7 @@ def _new_history(limit):
     )
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@njit(forceinline=True)
 def _take(system, step, log, i, row, target, place):
     """Reduce care bit i, a row and its bits of all planes, into the step; False if it is full.
 
@@ -410,7 +410,7 @@ def _take(system, step, log, i, row, target, place):
     return True
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _close(state, survivors, exact):
     """End a step: branch at its checks, and start the next in the states agreed now.
 
@@ -447,7 +447,7 @@ def _close(state, survivors, exact):
     return survivors
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _read_system(system, outcome):
     """What state bits and recent care bits have become; the system forgets them.
 
@@ -471,7 +471,7 @@ def _read_system(system, outcome):
             outcome.effects[64 * (word - RECENT) : 64 * (word - RECENT + 1)] = square
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _read_checks(step, outcome):
     """Which state bits and which recent care bits take part in each check."""
     square, patterns = outcome.square, outcome.patterns
@@ -490,7 +490,7 @@ def _read_checks(step, outcome):
     tabulate(square, outcome.syndromes)
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _list_candidates(step, outcome, history, candidates, exact):
     """All care bits that take part in a check of the step: checks, recent ones, older ones.
 
@@ -516,7 +516,7 @@ def _list_candidates(step, outcome, history, candidates, exact):
     history.n_bits[0] = kept
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _find_syndromes(step, outcome, survivors, q, branches):
     """The checks that each hypothesis of plane q violates."""
     violated = np.int64(0)
@@ -528,7 +528,7 @@ def _find_syndromes(step, outcome, survivors, q, branches):
         branches.syndromes[h] = violated ^ np.int64(image(outcome.syndromes, state))
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _move(outcome, survivors, q):
     """Carry the states of plane q over to the present pivots."""
     states = survivors.states[q]
@@ -536,7 +536,7 @@ def _move(outcome, survivors, q):
         states[h] = image(outcome.states, states[h])
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _remember(step, outcome, history):
     """Carry the history over to the present state, without those that no longer matter.
 

@@ -28,10 +28,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
 from f2f.base.intrinsics import popcount, trailing_zeros
+from f2f.base.jit import njit
 from f2f.encoder.words import rotate_left
 
 WORDS = 8  # of an equation
@@ -191,7 +192,7 @@ def spread(typingctx, equations, mask):
     return types.void(equations, types.uint64), codegen
 
 
-@njit(cache=True, nogil=True)
+@njit
 def start_system(segment):
     """The system in which every variable of the given input vectors is a pivot by itself."""
     # Each equation is to lie in one cache line.
@@ -214,7 +215,7 @@ def start_system(segment):
     return system
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@njit(forceinline=True)
 def reduce_row(system, row, target):
     """Make a row with its right-hand sides the accumulator, and free it of pivots.
 
@@ -230,7 +231,7 @@ def reduce_row(system, row, target):
     return combo
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@njit(forceinline=True)
 def insert(system, place):
     """Put the accumulator, not 0 and free of pivots, into the system.
 
@@ -265,7 +266,7 @@ def insert(system, place):
     return change
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@njit(forceinline=True)
 def retire(system, place, retired):
     """Take out the equations whose pivot leaves the window with the vector at bit `place`.
 
@@ -287,7 +288,7 @@ def retire(system, place, retired):
     system.pivots[0] = pivots & stay
 
 
-@njit(cache=True, nogil=True)
+@njit
 def window_words(inputs, n_in, first):
     """Input vectors as words of variables.
 
@@ -311,7 +312,7 @@ def window_words(inputs, n_in, first):
     return words
 
 
-@njit(cache=True, nogil=True)
+@njit
 def replay(segment, log, inputs):
     """Follow the right-hand sides of the care bits through their log, up to retirement.
 
@@ -349,7 +350,7 @@ def replay(segment, log, inputs):
             words[q] &= stay
 
 
-@njit(cache=True, nogil=True)
+@njit
 def substitute(retired, first, inputs):
     """Solve the retired equations, newest first; variables without an equation become 0.
 

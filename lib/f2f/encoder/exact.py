@@ -27,11 +27,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import overload
 
 from f2f.base import validate
 from f2f.base.intrinsics import borrowed, popcount
+from f2f.base.jit import njit
 from f2f.decoder import Decoder
 from f2f.encoder import minplus
 
@@ -277,7 +278,7 @@ def _columns(decoder: Decoder) -> np.ndarray:
     return np.ascontiguousarray(by_age[:, order].reshape(decoder.n_out, -1), dtype=np.int64)
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _care_rows(plane, t, found):
     """Number of care rows of block t; they go into found, int64 (n_out,)."""
     start = t * plane.n_out
@@ -290,7 +291,7 @@ def _care_rows(plane, t, found):
     return k
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _terms(plane, t, found):
     """`minplus.Terms` of k-bit numbers: care row found[q] of block t is bit q."""
     n_in, columns = plane.n_in, plane.columns
@@ -310,7 +311,7 @@ def _terms(plane, t, found):
     return minplus.Terms(old, mid, fresh)
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _byte_terms(plane, t, found):
     """`minplus.Terms` of bytes: care row found[q] of block t is bit q mod 8 of group q // 8."""
     n_in, columns = plane.n_in, plane.columns
@@ -360,7 +361,7 @@ def _step_by_dtype(plane, t, found, cost, new, scratch):
     return wide
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _forward(plane, first, count, tables):
     """tables[i + 1] from tables[i] for blocks first…first+count-1, least cost subtracted."""
     plane = borrowed(plane)
@@ -379,7 +380,7 @@ def _forward(plane, first, count, tables):
                 new[s] -= least
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _trace(plane, first, count, tables, inputs):
     """Fill inputs[first…first+count-1], given the n_s vectors after them and the cost tables."""
     plane = borrowed(plane)

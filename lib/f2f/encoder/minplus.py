@@ -31,9 +31,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from f2f.base.intrinsics import borrowed
+from f2f.base.jit import njit
 from f2f.encoder.lanes import (
     LANES,
     GroupSums,
@@ -92,7 +92,7 @@ class Scratch(NamedTuple):
     table: np.ndarray
 
 
-@njit(cache=True, nogil=True)
+@njit
 def new_scratch(states):
     """Room for steps over `states` = A*M states."""
     return Scratch(
@@ -100,7 +100,7 @@ def new_scratch(states):
     )
 
 
-@njit(cache=True, nogil=True)
+@njit
 def span(columns, offset, out):
     """out[x] = offset ⊕ XOR of columns[i] over the set bits i of x, x < 2**len(columns)."""
     out[0] = offset
@@ -110,7 +110,7 @@ def span(columns, offset, out):
             out[half + x] = out[x] ^ columns[i]
 
 
-@njit(cache=True, nogil=True)
+@njit
 def convolution_pays(k, n_in, n_s):
     """True if `convolve_step` is possible and needs fewer vector operations than `direct_step`."""
     size, width = 1 << n_in, 1 << n_in * (n_s - 1)
@@ -120,7 +120,7 @@ def convolution_pays(k, n_in, n_s):
     return k <= MAX_CONVOLVE and ((k + 6) << k) * chunks < direct
 
 
-@njit(cache=True, nogil=True)
+@njit
 def kernel_minimum(cost, width, old, minima):
     """Minimum of the costs over the cosets of the kernel of A_old.
 
@@ -179,7 +179,7 @@ def kernel_minimum(cost, width, old, minima):
     return free, rank
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _shift_lanes(table, vectors, bit, delta):
     """table[v] = table[v ⊕ delta] in the lanes whose number has `bit` set."""
     top = 1
@@ -200,7 +200,7 @@ def _shift_lanes(table, vectors, bit, delta):
                 exchange_4(table, p, q)
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _spread_errors(table, k):
     """table[v] = min over u of table[u] + popcount(u ⊕ v), for 2**k vectors: k butterflies."""
     stride, done = LANES, 0
@@ -218,7 +218,7 @@ def _spread_errors(table, k):
         done += dims
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _scatter(source, free, terms, first, table):
     """Costs of `LANES` values of m, from `first` on, to where those of the first belong in F.
 
@@ -236,7 +236,7 @@ def _scatter(source, free, terms, first, table):
                     table[at + j] = source[start + j]
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _collect(table, terms, offsets, first, new):
     """Costs of the new states (m, c) of `LANES` values of m, from `first` on, out of F.
 
@@ -254,7 +254,7 @@ def _collect(table, terms, offsets, first, new):
                 new[(first + j) * size + c] = table[offsets[c] + j]
 
 
-@njit(cache=True, nogil=True)
+@njit
 def convolve_step(cost, new, terms, k, scratch):
     """A step by min-plus convolution, for few care rows.
 
@@ -288,7 +288,7 @@ def convolve_step(cost, new, terms, k, scratch):
         _collect(table, terms, offsets, first, new)
 
 
-@njit(cache=True, nogil=True)
+@njit
 def popcount_rows(fresh, row, tables):
     """Fill the tables of the direct steps: popcounts of y ⊕ A_new·c for every byte y.
 
@@ -323,7 +323,7 @@ def popcount_rows(fresh, row, tables):
                     z[c] = x[c] + change[c]
 
 
-@njit(cache=True, nogil=True)
+@njit
 def direct_step(cost, new, terms):
     """A step by visiting every transition, for any number of care rows.
 
@@ -355,7 +355,7 @@ def direct_step(cost, new, terms):
                 least_sums_1(sums, c, cost, m, width, new, m * size + c)
 
 
-@njit(cache=True, nogil=True)
+@njit
 def direct_step_wide(cost, new, terms):
     """As `direct_step`, in plain loops, for tables of a wider unsigned type."""
     groups, size = terms.old.shape

@@ -24,9 +24,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from f2f.base.intrinsics import borrowed, trailing_zeros
+from f2f.base.jit import njit
 
 MAX_FLIPS = 32  # no solution needs more: at most one a check
 NODE = np.dtype([("parent", np.int32), ("rank", np.int32)])  # parent: a node, or -1
@@ -174,7 +174,7 @@ class Reached(NamedTuple):
     shift: np.uint64
 
 
-@njit(cache=True, nogil=True)
+@njit
 def hash_shift(size):
     """64 - log2(size): what a 64-bit product is shifted right by to index a table of that size."""
     shift = 64
@@ -184,14 +184,14 @@ def hash_shift(size):
     return np.uint64(shift)
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _stamped_set(keys):
     """An empty set in `keys`, of a power of two of places."""
     stamps = np.full(len(keys), -1, dtype=np.int64)
     return StampedSet(keys, stamps, np.zeros(1, dtype=np.int64), hash_shift(len(keys)))
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _table_size(most):
     """The power of two from 16 on that is at least `most`."""
     size = 16
@@ -200,7 +200,7 @@ def _table_size(most):
     return size
 
 
-@njit(cache=True, nogil=True)
+@njit
 def new_candidates(most, checks):
     """Room for `most` candidates, fewer than 2**13, and steps of up to `checks` checks."""
     return Candidates(
@@ -216,7 +216,7 @@ def new_candidates(most, checks):
     )
 
 
-@njit(cache=True, nogil=True)
+@njit
 def new_survivors(planes, beam, batch):
     """One hypothesis in state 0 for every plane, and room for twice `batch` nodes a plane."""
     return Survivors(
@@ -229,7 +229,7 @@ def new_survivors(planes, beam, batch):
     )
 
 
-@njit(cache=True, nogil=True)
+@njit
 def new_branches(beam):
     """Room to branch the hypotheses of a plane into `beam` new ones."""
     return Branches(
@@ -243,7 +243,7 @@ def new_branches(beam):
     )
 
 
-@njit(cache=True, nogil=True)
+@njit
 def add_candidate(candidates, effect, pattern, rank):
     """Append a candidate."""
     at = candidates.n_candidates[0]
@@ -253,7 +253,7 @@ def add_candidate(candidates, effect, pattern, rank):
     candidates.n_candidates[0] = at + 1
 
 
-@njit(cache=True, nogil=True)
+@njit
 def drop_equals(candidates):
     """Keep the first of candidates with equal effect and pattern."""
     effects, patterns, ranks = candidates.effects, candidates.patterns, candidates.ranks
@@ -280,7 +280,7 @@ def drop_equals(candidates):
     candidates.n_candidates[0] = kept
 
 
-@njit(cache=True, nogil=True)
+@njit
 def link(candidates, checks):
     """Index the candidates by pattern and by check, in their order; no pattern may be 0."""
     patterns, first_of, following = candidates.patterns, candidates.first_of, candidates.following
@@ -296,14 +296,14 @@ def link(candidates, checks):
         candidates.sizes[j] = size
 
 
-@njit(cache=True, nogil=True)
+@njit
 def unlink(candidates):
     """Make `first_of` all -1 again."""
     for a in range(candidates.n_candidates[0]):
         candidates.first_of[candidates.patterns[a]] = -1
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _collect(survivors):
     """Keep only the nodes on the chains of survivors."""
     nodes, ends = survivors.nodes, survivors.ends
@@ -330,7 +330,7 @@ def _collect(survivors):
     survivors.used[0] = kept
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _with_capacity(survivors, capacity):
     """The same survivors with room for more nodes."""
     used = survivors.used[0]
@@ -341,7 +341,7 @@ def _with_capacity(survivors, capacity):
     )
 
 
-@njit(cache=True, nogil=True)
+@njit
 def make_room(survivors, batch):
     """The survivors with room for `batch` more nodes, at most half of what `nodes` holds."""
     if survivors.used[0] + batch > len(survivors.nodes):
@@ -351,7 +351,7 @@ def make_room(survivors, batch):
     return survivors
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _replace(survivors, q, branches, count):
     """Make the first `count` branches the hypotheses of plane q."""
     survivors.counts[q] = count
@@ -360,7 +360,7 @@ def _replace(survivors, q, branches, count):
         survivors.ends[q, h] = branches.ends[h]
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@njit(forceinline=True)
 def _new_state(seen, word):
     """Enter a state into the set; False if it is there already."""
     stamp = seen.stamp[0]
@@ -375,7 +375,7 @@ def _new_state(seen, word):
     return True
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@njit(forceinline=True)
 def _append(survivors, end, rank):
     """Append a care bit to the chain that ends at node `end`; returns the new end."""
     node = survivors.used[0]
@@ -385,7 +385,7 @@ def _append(survivors, end, rank):
     return np.int32(node)
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@njit(forceinline=True)
 def _add_branch(survivors, q, h, flips, candidates, branches, found):
     """Add what hypothesis h becomes by the first `flips` picks to the `found` branches, if new.
 
@@ -404,7 +404,7 @@ def _add_branch(survivors, q, h, flips, candidates, branches, found):
     return found + 1
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@njit(forceinline=True)
 def _branch_one(survivors, q, h, flips, candidates, branches, found):
     """Satisfy the checks that hypothesis h violates by giving up exactly `flips` candidates.
 
@@ -449,7 +449,7 @@ def _branch_one(survivors, q, h, flips, candidates, branches, found):
     return found
 
 
-@njit(cache=True, nogil=True)
+@njit
 def branch_few(survivors, q, candidates, branches):
     """Turn the hypotheses of a plane into the cheapest new ones, as many as the beam holds.
 
@@ -478,7 +478,7 @@ def branch_few(survivors, q, candidates, branches):
     _replace(survivors, q, branches, found)
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@njit(forceinline=True)
 def _reach(reached, state, syndrome, cost):
     """Enter a pair of state and syndrome at a cost; returns its number, -1 if it was no dearer."""
     places, costs = reached.places, reached.costs
@@ -501,7 +501,7 @@ def _reach(reached, state, syndrome, cost):
     return pair
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _start(reached, survivors, q, branches):
     """Enter the hypotheses of plane q with their syndromes."""
     reached, survivors, branches = borrowed(reached), borrowed(survivors), borrowed(branches)
@@ -511,7 +511,7 @@ def _start(reached, survivors, q, branches):
         reached.ends[pair] = survivors.ends[q, h]
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _settle(reached, survivors, q):
     """Make the pairs without violated checks the hypotheses of plane q."""
     reached, survivors = borrowed(reached), borrowed(survivors)
@@ -525,7 +525,7 @@ def _settle(reached, survivors, q):
     survivors.counts[q] = found
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _extend(reached, survivors, effect, pattern, rank):
     """Give up a candidate, besides what was given up, in every pair reached so far."""
     reached, survivors = borrowed(reached), borrowed(survivors)
@@ -536,7 +536,7 @@ def _extend(reached, survivors, effect, pattern, rank):
             reached.ends[pair] = _append(survivors, reached.ends[e], rank)
 
 
-@njit(cache=True, nogil=True)
+@njit
 def branch_all(survivors, q, candidates, branches):
     """Turn the hypotheses of a plane into every reachable new state at its least cost.
 
@@ -565,7 +565,7 @@ def branch_all(survivors, q, candidates, branches):
     return survivors
 
 
-@njit(cache=True, nogil=True)
+@njit
 def trace_back(survivors, target):
     """Flip the care bits that the cheapest hypothesis of each plane has given up.
 

@@ -30,10 +30,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from f2f.base import validate
 from f2f.base.intrinsics import borrowed, leading_zeros, popcount, trailing_zeros
+from f2f.base.jit import njit
 from f2f.decoder import Decoder
 from f2f.encoder.lanes import flags_64, parities_8, xor_8, xor_of_64, xor_where_64
 from f2f.encoder.words import rotate_left
@@ -245,7 +245,7 @@ def new_problem(
     )
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _pack_blocks(bits, n_out, words):
     """Bits (n,) as uint64 (blocks, words): bit r of block t at bit r%64 of word r//64."""
     out = np.zeros((-(-len(bits) // n_out), words), dtype=np.uint64)
@@ -256,7 +256,7 @@ def _pack_blocks(bits, n_out, words):
     return out
 
 
-@njit(cache=True, nogil=True)
+@njit
 def new_freedom(blocks, n_in):
     """Room for what elimination leaves of the blocks."""
     return Freedom(
@@ -268,7 +268,7 @@ def new_freedom(blocks, n_in):
     )
 
 
-@njit(cache=True, nogil=True)
+@njit
 def new_system():
     """A system without equations."""
     return System(
@@ -276,7 +276,7 @@ def new_system():
     )
 
 
-@njit(cache=True, nogil=True)
+@njit
 def new_hypotheses(beam, tables):
     """Room for `beam` hypotheses of the decoder with these `Decoder.tables`."""
     n_s, fan, words = tables.shape[0] - 1, tables.shape[1], tables.shape[2]
@@ -300,7 +300,7 @@ def new_hypotheses(beam, tables):
     )
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _shape(problem, beam):
     """Both passes; returns the inputs, uint8 (blocks + n_s,)."""
     blocks, n_in, n_s = len(problem.soft), problem.n_in, problem.n_s
@@ -319,7 +319,7 @@ def _shape(problem, beam):
     return inputs
 
 
-@njit(cache=True, nogil=True)
+@njit
 def eliminate(problem, system, freedom):
     """Reduce the care rows from the last block to the first, and fill `freedom`.
 
@@ -339,7 +339,7 @@ def eliminate(problem, system, freedom):
     freedom.start[0] = system.sides[0]
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@njit(forceinline=True)
 def _take(system, row, side, place):
     """Reduce a row and put what is left of it into the system.
 
@@ -361,7 +361,7 @@ def _take(system, row, side, place):
     system.pivots[0] |= bit
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@njit(forceinline=True)
 def _leave(system, freedom, t, n_in, older):
     """Move the equations of x_t out of the system; x_t follows `older` bits in the window."""
     one = np.uint64(1)
@@ -391,7 +391,7 @@ def _leave(system, freedom, t, n_in, older):
     freedom.free[t] = free
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _start(problem, hypotheses, state, vectors):
     """Make the first hypothesis that of the n_s vectors before x_0, `state` in one word."""
     words = problem.soft.shape[1]
@@ -402,7 +402,7 @@ def _start(problem, hypotheses, state, vectors):
                 hypotheses.outputs[0, 0, k * words + w] ^= problem.tables[u - k, vectors[u], w]
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _search(problem, freedom, hypotheses, trace, inputs):
     """The M-algorithm; writes the vectors of the best path to inputs, uint8 (blocks,)."""
     problem, freedom = borrowed(problem), borrowed(freedom)
@@ -423,7 +423,7 @@ def _search(problem, freedom, hypotheses, trace, inputs):
         best = trace.parents[row, best]
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@njit(forceinline=True)
 def _extend(problem, freedom, hypotheses, t, alive):
     """Every hypothesis by every value of the free bits, with the cost of the block's soft bits."""
     tables, soft = problem.tables, problem.soft
@@ -455,7 +455,7 @@ def _extend(problem, freedom, hypotheses, t, alive):
                     children[x] += np.int32(popcount(output ^ choices[w, x]))
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@njit(forceinline=True)
 def select(hypotheses, count):
     """Choose the `beam` of least cost among `count` children, and make the least cost zero.
 
@@ -502,7 +502,7 @@ def select(hypotheses, count):
     return kept
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@njit(forceinline=True)
 def _cheaper(costs, count, limit):
     """How many of the first `count` costs are below a limit."""
     found = 0
@@ -511,7 +511,7 @@ def _cheaper(costs, count, limit):
     return found
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@njit(forceinline=True)
 def _survive(problem, freedom, hypotheses, trace, t, row, alive):
     """Make the chosen children of block t the hypotheses of the next, and trace them in a row."""
     now, then = t & 1, (t + 1) & 1
@@ -536,7 +536,7 @@ def _survive(problem, freedom, hypotheses, trace, t, row, alive):
             xor_8(outputs, at + k, later, start + k, outputs, target + kept * stride + k)
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _settle(trace, hypotheses, t, alive, inputs):
     """Decide the older half of a full trace by the best path; drop hypotheses that disagree.
 

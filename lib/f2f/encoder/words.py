@@ -7,18 +7,19 @@ table of 256 images for each byte of the argument, so that an image is the XOR o
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from f2f.base.jit import njit
 
 TABLE_WORDS = 8 * 256  # of a tabulated map
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def rotate_left(word, count):
     """The 64-bit word rotated left by 0 <= count < 64."""
     return (word << np.uint64(count)) | (word >> np.uint64((64 - count) & 63))
 
 
-@njit(cache=True, nogil=True)
+@njit
 def transpose(square):
     """Transpose a 64×64 bit matrix in place.
 
@@ -41,7 +42,7 @@ def transpose(square):
         mask ^= mask << np.uint64(step)
 
 
-@njit(cache=True, nogil=True)
+@njit
 def tabulate(columns, table):
     """Tabulate a linear map.
 
@@ -62,7 +63,7 @@ def tabulate(columns, table):
                 table[base + half + y] = table[base + y] ^ column
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def image(table, word):
     """The image of a word under the linear map in a table that `tabulate` filled."""
     byte = np.uint64(255)

@@ -22,11 +22,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-from numba import njit
 
 from f2f.base import validate
 from f2f.base.errors import FormatError
 from f2f.base.intrinsics import popcount, trailing_zeros
+from f2f.base.jit import njit
 
 MAX_UNIVERSE = 1 << 62
 _SAMPLE = 512  # upper bits per directory entry
@@ -213,7 +213,7 @@ class EliasFano:
         return int(_select_zero(self._words, sample * _SAMPLE, rank - int(self._directory[sample])))
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _encode(positions, low, upper_bits, words):
     mask = (np.uint64(1) << np.uint64(low)) - np.uint64(1)
     for i in range(len(positions)):
@@ -228,7 +228,7 @@ def _encode(positions, low, upper_bits, words):
             words[(bit >> 6) + 1] |= part >> (np.uint64(64) - shift)
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _decode(words, low, upper_bits, start, first, universe, out):
     """Positions first, first+1, … into out; the upper part is read from bit `start` on."""
     mask = (np.uint64(1) << np.uint64(low)) - np.uint64(1)
@@ -252,7 +252,7 @@ def _decode(words, low, upper_bits, start, first, universe, out):
         i += 1
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _count_ones(words, nbits):
     total = np.uint64(0)
     for w in range(nbits >> 6):
@@ -261,7 +261,7 @@ def _count_ones(words, nbits):
     return np.int64(total + popcount(last))
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _sample_ones(words, nbits):
     out = np.zeros(nbits // _SAMPLE + 1, dtype=np.int64)
     for i in range(1, len(out)):
@@ -272,7 +272,7 @@ def _sample_ones(words, nbits):
     return out
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _select_zero(words, start, rank):
     """One more than the index of the rank-th zero at or after bit `start`, a multiple of 64."""
     w = start >> 6

@@ -17,9 +17,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from f2f.base.intrinsics import aligned_zeros, borrowed
+from f2f.base.jit import njit
 from f2f.decoder.gates import IDENTITY
 from f2f.format.join import join_bytes
 from f2f.format.operands import Operands, make_operands, operands
@@ -119,7 +119,7 @@ def _make_tile(word: np.dtype) -> Tile:
     return Tile(segments.view(word), stride, aligned_zeros(lines).view(word))
 
 
-@njit(nogil=True, cache=True)
+@njit
 def _scatter(encoded, walk, permuted, start, chunk, care, places, out):
     """The words at care positions, one by one, into `out`, which is zero."""
     encoded, walk, permuted = borrowed(encoded), borrowed(walk), borrowed(permuted)
@@ -134,7 +134,7 @@ def _scatter(encoded, walk, permuted, start, chunk, care, places, out):
             out[row * walk.cols + column] = care.words[c]
 
 
-@njit(nogil=True, cache=True)
+@njit
 def _in_order(encoded, start, chunk, out):
     """All words in encoding order."""
     encoded, start, chunk = borrowed(encoded), borrowed(start), borrowed(chunk)
@@ -144,7 +144,7 @@ def _in_order(encoded, start, chunk, out):
         _read_words(encoded, start, 0, lo, min(CHUNK, n - lo), chunk, out, lo)
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@njit(forceinline=True)
 def _read_words(encoded, start, which, lo, count, chunk, out, at):
     """The words of positions lo … lo+count-1 into out[at:]; SPARE elements more may be written.
 
@@ -164,7 +164,7 @@ def _read_words(encoded, start, which, lo, count, chunk, out, at):
     flip_wrong(encoded.corrections, start, which, care, chunk, out, at)
 
 
-@njit(nogil=True, cache=True)
+@njit
 def _by_tiles(encoded, walk, row_order, start, chunk, tile, out):
     """All words, tile by tile. start: of each segment."""
     encoded, walk, chunk = borrowed(encoded), borrowed(walk), borrowed(chunk)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
@@ -28,6 +28,7 @@ from f2f.base.intrinsics import (
     same_bytes,
     store,
 )
+from f2f.base.jit import njit
 
 _TABLES = 32  # bytes of the two nibbles' images
 
@@ -43,7 +44,7 @@ def nibble_maps(tables: np.ndarray, itemsize: int) -> np.ndarray:
     return (by_nibble[:, None] >> shifts[:, None]).astype(np.uint8)
 
 
-@njit(nogil=True, cache=True)
+@njit
 def join_bytes(stored, begin, maps, offset, words, at, count):
     """words[at + i] = offset, XOR the images of stored[g, begin + i] of all groups g, i < count.
 

@@ -33,11 +33,11 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from f2f.base import validate
 from f2f.base.errors import FormatError
 from f2f.base.intrinsics import aligned_zeros
+from f2f.base.jit import njit
 from f2f.decoder import MAX_WINDOW, Decoder
 from f2f.decoder.streams import and_stream, stream_work_bytes
 from f2f.encoder.beam import encode_beam
@@ -397,7 +397,7 @@ def _integer(values: Mapping[str, Any], name: str, low: int, high: int) -> int:
     return value
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _flip_places(words, places):
     """Flip the bits at places, int64, of a packed mask, uint64."""
     for i in range(len(places)):

@@ -22,9 +22,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numba import njit
 
 from f2f.base import validate
+from f2f.base.jit import njit
 
 ORDERS = ("row", "column", "golden", "diagonal")
 
@@ -141,7 +141,7 @@ class Order:
         return out
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _take_stride(source, out, stride):
     n = len(out)
     index = 0
@@ -152,7 +152,7 @@ def _take_stride(source, out, stride):
             index -= n
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _take_torus(source, out, rows, cols, g_r, g_c, h):
     k = 0
     start = 0
@@ -172,7 +172,7 @@ def _take_torus(source, out, rows, cols, g_r, g_c, h):
             start -= cols
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _scatter_stride(positions, values, out, stride):
     n = np.uint64(len(out))
     step = np.uint64(stride)
@@ -181,7 +181,7 @@ def _scatter_stride(positions, values, out, stride):
         out[np.uint64(positions[rank]) * step % n] = values[rank]
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _scatter_torus(positions, values, out, rows, cols, g_r, g_c, h):
     n_rows, n_cols = np.uint64(rows), np.uint64(cols)
     row_step, col_step, diagonal_step = np.uint64(g_r), np.uint64(g_c), np.uint64(h)
@@ -193,7 +193,7 @@ def _scatter_torus(positions, values, out, rows, cols, g_r, g_c, h):
         out[row_step * i % n_rows * n_cols + col] = values[rank]
 
 
-@njit(cache=True, nogil=True)
+@njit
 def positions_of(mask):
     """int64 (k,): the positions where a bool or uint8 mask (n,) is not zero, without a branch."""
     out = np.empty(len(mask) + 1, dtype=np.int64)

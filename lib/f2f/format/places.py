@@ -12,8 +12,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from f2f.base.jit import njit
 from f2f.format.orders import Order
 
 GOLDEN, ROW, COLUMN, DIAGONAL = 0, 1, 2, 3
@@ -89,7 +89,7 @@ def permutations(order: Order) -> Places:
     return Places(np.arange(rows) * g_r % rows, np.arange(cols) * g_c % cols)
 
 
-@njit(nogil=True, cache=True)
+@njit
 def find_places(walk, lo, positions, care, places):
     """Fill in the permuted rows and columns of care positions of a chunk.
 
@@ -111,7 +111,7 @@ def find_places(walk, lo, positions, care, places):
         _segment_places(walk, lo, positions, care, places)
 
 
-@njit(nogil=True, cache=True)
+@njit
 def _golden_places(walk, lo, positions, care, places):
     """Index by index: a word of 64 positions moves the base, a look-up adds what is left."""
     n, cols = walk.segment, walk.cols
@@ -136,7 +136,7 @@ def _golden_places(walk, lo, positions, care, places):
         places.columns[c] = index - row * cols
 
 
-@njit(nogil=True, cache=True)
+@njit
 def _segment_places(walk, lo, positions, care, places):
     segment, cols = walk.segment, walk.cols
     number = lo // segment

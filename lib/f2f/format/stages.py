@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 from llvmlite import ir
-from numba import carray, njit, types
+from numba import carray, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
@@ -37,6 +37,7 @@ from f2f.base.intrinsics import (
     store,
     trailing_zeros,
 )
+from f2f.base.jit import njit
 from f2f.decoder.gates import IDENTITY, SLACK, Affine, Gates, decode_blocks, work_bytes
 
 CHUNK = 8192  # positions of a chunk at most; a power of two
@@ -218,7 +219,7 @@ def make_care() -> Care:
     return Care(np.empty(CHUNK, dtype=np.int64), np.empty(CHUNK, dtype=np.uint32))
 
 
-@njit(nogil=True, cache=True)
+@njit
 def chunk_bytes(n_out):
     """Bytes of a chunk's decoded positions and of what is decoded beyond them, in cache lines."""
     return (CHUNK + 2 * n_out + SLACK + 63) // 64 * 64
@@ -248,7 +249,7 @@ def _prefetch(typingctx, address):
     return types.void(types.int64), codegen
 
 
-@njit(nogil=True, cache=True)
+@njit
 def prefetch(encoded, lo, count):
     """Ask for the mask and the inputs of positions lo … lo+count-1, which need not exist."""
     mask, gates = encoded.mask.ctypes.data, encoded.gates
@@ -262,12 +263,12 @@ def prefetch(encoded, lo, count):
             _prefetch(line)
 
 
-@njit(nogil=True, cache=True, inline="always")
+@njit(inline="always")
 def _low_bits(count):
     return (np.uint64(1) << np.uint64(count)) - np.uint64(1)
 
 
-@njit(nogil=True, cache=True, inline="always")
+@njit(inline="always")
 def _bits_at(words, bit):
     """The 64 packed bits from bit `bit` on; a word behind the last is read."""
     w, shift = bit >> 6, np.uint64(bit & 63)
@@ -275,7 +276,7 @@ def _bits_at(words, bit):
     return words[w] >> shift | words[w + 1] << np.uint64(1) << (np.uint64(63) - shift)
 
 
-@njit(nogil=True, cache=True, inline="always")
+@njit(inline="always")
 def _next(bits, one, word, rest, index):
     """Read position number `index` of list `one`: (word, rest) behind it, and the position."""
     while rest == 0:
@@ -286,7 +287,7 @@ def _next(bits, one, word, rest, index):
     return word, rest & (rest - np.uint64(1)), high << one.low | np.int64(part)
 
 
-@njit(nogil=True, cache=True)
+@njit
 def find_cursors(corrections, start):
     """Set the cursors of `start` to where the list of each plane reaches its ranks, which rise."""
     corrections, start = borrowed(corrections), borrowed(start)
@@ -297,7 +298,7 @@ def find_cursors(corrections, start):
             word, zeros = _seek(corrections.bits, one, start.ranks[s], word, zeros, cursor)
 
 
-@njit(nogil=True, cache=True)
+@njit
 def _seek(bits, one, rank, word, zeros, cursor):
     """Set a cursor to the first position of list `one` from `rank` on.
 
@@ -328,7 +329,7 @@ def _seek(bits, one, rank, word, zeros, cursor):
     return word, zeros
 
 
-@njit(nogil=True, cache=True)
+@njit
 def count_care(mask, positions):
     """Care ranks, int64, of rising positions (s,): unpruned places before each."""
     ranks = np.zeros(len(positions), dtype=np.int64)
@@ -342,7 +343,7 @@ def count_care(mask, positions):
     return ranks
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@njit(forceinline=True)
 def read_mask(mask, lo, count, chunk):
     """Stage 1: the mask of positions lo … lo+count-1 into `chunk`; returns the care positions."""
     words, before = chunk.words, chunk.before
@@ -364,7 +365,7 @@ def read_mask(mask, lo, count, chunk):
     return total
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@njit(forceinline=True)
 def read_alone(encoded, group, affine, lo, count, chunk, row):
     """Stage 2 where chunks do not follow one another: as `read_planes`, with nothing kept.
 
@@ -379,7 +380,7 @@ def read_alone(encoded, group, affine, lo, count, chunk, row):
     return lo - first * gates.n_out
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@njit(forceinline=True)
 def read_planes(encoded, group, affine, lo, count, chunk, row):
     """Stage 2: decoded bytes of positions lo … lo+count-1 of a group into chunk.decoded[row].
 
@@ -436,7 +437,7 @@ def clear_pruned(typingctx, source, source_at, words, count, target, target_at):
     return types.void(source, types.intp, words, types.intp, target, types.intp), codegen
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@njit(forceinline=True)
 def flip_wrong(corrections, start, which, care, chunk, target, at):
     """Stage 4: flip the wrong bits of a chunk's words, which lie in target[at:].
 
@@ -471,7 +472,7 @@ def flip_wrong(corrections, start, which, care, chunk, target, at):
     start.ranks[which] = end
 
 
-@njit(nogil=True, cache=True, inline="always")
+@njit(inline="always")
 def _flip_near(chunk, w, number, flip, target, at):
     """Flip at a care position that lies in mask word w or soon behind it; returns its word."""
     while chunk.before[w + 1] <= number:
@@ -481,7 +482,7 @@ def _flip_near(chunk, w, number, flip, target, at):
     return w
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@njit(forceinline=True)
 def _flip_due(chunk, waiting, target, at):
     """Flip the low half of `due` at the care position of its high half, for all that wait."""
     for i in range(waiting):
@@ -489,7 +490,7 @@ def _flip_due(chunk, waiting, target, at):
         target[at + _care_position(chunk, due >> 32)] ^= target.dtype.type(due & 0xFFFFFFFF)
 
 
-@njit(nogil=True, cache=True, inline="always")
+@njit(inline="always")
 def _care_position(chunk, which):
     """The position in the chunk of its care position number `which`."""
     w, step = 0, CHUNK // 128
@@ -514,7 +515,7 @@ def _deposit(typingctx, value, mask):
     return types.uint64(types.uint64, types.uint64), codegen
 
 
-@njit(nogil=True, cache=True)
+@njit
 def select_bit(word, rank):
     """The index of the rank-th set bit (from 0) of a word."""
     if BMI2:
@@ -524,7 +525,7 @@ def select_bit(word, rank):
     return np.int64(trailing_zeros(word))
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@njit(forceinline=True)
 def _list_positions(chunk, count, positions):
     """The care positions of a chunk of `count` positions, into positions; returns their number."""
     found = 0
@@ -537,7 +538,7 @@ def _list_positions(chunk, count, positions):
     return found
 
 
-@njit(nogil=True, cache=True)
+@njit
 def care_words(encoded, start, lo, count, chunk, care):
     """The corrected words of a chunk at its care positions, of any width; returns their number.
 

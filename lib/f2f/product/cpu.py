@@ -25,9 +25,10 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-from numba import get_num_threads, njit
+from numba import get_num_threads
 
 from f2f.base.intrinsics import borrowed
+from f2f.base.jit import njit
 from f2f.format.operands import Operands, operands
 from f2f.format.places import DIAGONAL, GOLDEN, ROW
 from f2f.format.stages import (
@@ -70,7 +71,7 @@ class Segments(NamedTuple):
     start: Start
 
 
-@njit(nogil=True, cache=True)
+@njit
 def _add_dense(encoded, walk, part, chunk, values, x, y):
     """Add the product of runs of segments to y, the dense way.
 
@@ -106,7 +107,7 @@ def _add_dense(encoded, walk, part, chunk, values, x, y):
             at += length
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@njit(forceinline=True)
 def _read_bytes(encoded, start, run, lo, count, chunk):
     """The corrected one-byte words of a chunk, zero where pruned, into chunk.decoded[run]."""
     care = read_mask(encoded.mask, lo, count, chunk)
@@ -121,7 +122,7 @@ def _read_bytes(encoded, start, run, lo, count, chunk):
     flip_wrong(encoded.corrections, start, run, care, chunk, flat, at)
 
 
-@njit(nogil=True, cache=True, fastmath=CONTRACT, forceinline=True)
+@njit(fastmath=CONTRACT, forceinline=True)
 def _add_pieces(y, values, at, x, columns, step, count):
     """y[v] += sum over s of values[s, at + v] * x[columns[s] + step*v], v < count."""
     y = y[:count]
@@ -146,7 +147,7 @@ def _add_pieces(y, values, at, x, columns, step, count):
                 y[v] += y.dtype.type(b[v]) * factor
 
 
-@njit(nogil=True, cache=True, fastmath={"contract", "reassoc"})
+@njit(fastmath={"contract", "reassoc"})
 def _dot(values, at, x, column, count):
     """Sum over v < count of values[0, at + v] * x[column + v]."""
     b, part = values[0, at : at + count], x[column : column + count]

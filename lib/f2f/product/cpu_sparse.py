@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from f2f.base.intrinsics import borrowed
+from f2f.base.jit import njit
 from f2f.format.places import Places, find_places
 from f2f.format.stages import CHUNK, Care, Start, care_words
 
@@ -71,7 +71,7 @@ def make_terms(code: int, care: Care, sums: np.dtype) -> Terms:
     return Terms(code, care.words.view(np.float32), np.empty(CHUNK, dtype=sums), places)
 
 
-@njit(nogil=True, cache=True)
+@njit
 def add_sparse(encoded, walk, share, chunk, care, terms, x, y):
     """Add the product of a share of the positions to y, the sparse way.
 
@@ -99,13 +99,13 @@ def add_sparse(encoded, walk, share, chunk, care, terms, x, y):
                 _add_row(y[rows[c]], weights[c], x[columns[c]])
 
 
-@njit(nogil=True, cache=True, fastmath=CONTRACT)
+@njit(fastmath=CONTRACT)
 def _add_row(y, weight, x):
     for m in range(len(y)):
         y[m] += weight * x[m]
 
 
-@njit(nogil=True, cache=True)
+@njit
 def _to_numbers(terms, bits, care):
     """The numbers that the bits of `care` weights stand for; floats are made in their place."""
     code, floats, weights = terms.code, terms.floats, terms.weights
@@ -129,7 +129,7 @@ def _to_numbers(terms, bits, care):
             weights[c] = floats[c]
 
 
-@njit(nogil=True, cache=True, inline="always")
+@njit(inline="always")
 def _single(half):
     """The float32 bits of float16 bits, exact; NaN stays NaN."""
     sign = (half & np.uint32(0x8000)) << np.uint32(16)

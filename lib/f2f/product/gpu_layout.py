@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from f2f.base.jit import njit
 from f2f.format.basis import linear_map
 from f2f.format.codec import stored_mask
 from f2f.format.orders import Order
@@ -282,7 +282,7 @@ def _pack_steps(positions: np.ndarray, n_out: int, n_s: int) -> Steps:
     return Steps(g, steps, heads, members)
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _assign_groups(positions, n_out, blocks, group_of):
     """Number the groups greedily; `blocks` consecutive blocks have all windows in 16 vectors."""
     group = -1

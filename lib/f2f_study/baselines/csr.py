@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.sparse
-from numba import njit, prange
+from numba import prange
+
+from f2f.base.jit import njit
 
 
 def csr_bytes(matrix: scipy.sparse.csr_array) -> int:
@@ -67,7 +69,7 @@ def _check(matrix: scipy.sparse.csr_array, x: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(x)
 
 
-@njit(nogil=True, cache=True, parallel=True, fastmath={"contract"})
+@njit(parallel=True, fastmath={"contract"})
 def _spmv(starts, columns, values, x, y):
     """starts: int32 (rows + 1,); columns, values: of the nonzero weights, row after row."""
     for i in prange(len(y)):

@@ -21,10 +21,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse
-from numba import njit, prange
+from numba import prange
 
 from f2f.base import validate
 from f2f.base.intrinsics import trailing_zeros
+from f2f.base.jit import njit
 from f2f_study.baselines import csr, storage
 
 ONE_COLUMN = ("csr_numba", "delta_csr", "bitmap")  # written for a vector only
@@ -161,7 +162,7 @@ FORMATS = {
 }
 
 
-@njit(nogil=True, cache=True, parallel=True, fastmath={"contract"})
+@njit(parallel=True, fastmath={"contract"})
 def _delta_csr_spmv(starts, gaps, values, x, y):
     """starts: int64 (rows + 1,), the first entry of each row; gaps: two a byte, low one first."""
     for i in prange(len(y)):
@@ -172,7 +173,7 @@ def _delta_csr_spmv(starts, gaps, values, x, y):
         y[i] = total
 
 
-@njit(nogil=True, cache=True, parallel=True, fastmath={"contract"})
+@njit(parallel=True, fastmath={"contract"})
 def _bitmap_spmv(starts, mask, values, x, y):
     """starts: int64 (rows + 1,), the first value of each row; mask: bits, low one first."""
     row_bytes = len(x) >> 3

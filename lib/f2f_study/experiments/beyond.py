@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numba import njit
 
 from f2f.base import validate
+from f2f.base.jit import njit
 from f2f.decoder import MAX_N_OUT, Decoder
 from f2f.encoder.beam import encode_beam
 from f2f.encoder.exact import encode_viterbi
@@ -224,7 +224,7 @@ def _count_case(n_s: int, n_out: int, sparsity: float, blocks: int, seed: int) -
     }
 
 
-@njit(cache=True, nogil=True)
+@njit
 def count_dependent(care, rows, n_in, n_out):
     """Care bits, int64 (k,) sorted, whose equations depend on those of earlier ones.
 

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import ml_dtypes
 import numpy as np
-from numba import njit
 
 from f2f.base.errors import FormatError
+from f2f.base.jit import njit
 
 _MAGIC = 0xDB4775248B80FB57
 _FOOTER = 48
@@ -268,7 +268,7 @@ def _crc_table() -> np.ndarray:
     return table
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _crc32c(data: np.ndarray, table: np.ndarray) -> np.uint32:
     """CRC of uint8 data (n,), eight bytes at a time."""
     crc = np.uint32(0xFFFFFFFF)
