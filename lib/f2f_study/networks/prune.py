@@ -31,9 +31,9 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from f2f.base import validate
-from f2f_study.networks.gates import GaussianNoise, HardConcrete, Masked
 from f2f_study.networks.layers import METHODS
 from f2f_study.networks.masks import check_sparsity, keep_highest, random_scores
+from f2f_study.networks.regularizers import GaussianNoise, HardConcrete, Masked
 
 
 @dataclass(frozen=True)

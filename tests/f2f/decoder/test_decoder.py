@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from f2f.decoder import Decoder, seed_words
+from f2f.decoder import Decoder
+from f2f.decoder.matrix import seed_words
 
 
 def test_a_seed_names_a_matrix_for_all_time():
