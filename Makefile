@@ -34,7 +34,7 @@ $(STAMP): $(REQS) pyproject.toml
 test: env  ## run the tests, every notebook at its tiny profile among them (ARGS='-k beam -x')
 	$(PY) -m pytest -n 2 $(ARGS)
 
-lint: env  ## style, format, types and the direction of imports
+lint: env  ## check style, format, types and the direction of imports
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
@@ -49,10 +49,10 @@ figures: env  ## redraw all figures of a run from its CSV (RUN=runs/<run-id>, de
 compare: env  ## compare a run with runs/reference (RUN=runs/<run-id>, default: the newest)
 	$(PY) -m f2f_study.run.compare $(RUN)
 
-readme: env  ## fill the tables of README.md from runs/reference
+readme: env  ## fill the tables of README.md and docs/ from runs/reference
 	$(PY) -m f2f_study.run.pages
 
-bench: env  ## run the benchmarks, each after its correctness check (ARGS='encode')
+bench: env  ## run the benchmarks of the kernels, each after its correctness check (ARGS='encode')
 	$(PY) -m benchmarks $(ARGS)
 
 lab: env  ## open JupyterLab on the notebooks with the kernel of .venv

@@ -28,6 +28,7 @@ from f2f.checkpoint import (
     compress_folder,
     decompress_folder,
     open_compressed,
+    read_folder,
     read_shards,
 )
 from f2f.format.codec import ENCODERS, NEGATIVE_ZEROS, compress
@@ -255,7 +256,9 @@ def _inspect(arguments: argparse.Namespace) -> int:
         rows.append(["all encoded", f"{total['weights']:.0f}", "", "", "", "", *_per_weight(total)])
     head = ["tensor", "shape", "dtype", "kind", "S", "E %", "bits/w", "floor", "ratio", *PEERS]
     _print_table([head, *rows])
-    size = Path(arguments.input).stat().st_size
+    path = Path(arguments.input)
+    files = [path / shard for shard in read_folder(path).shards] if path.is_dir() else [path]
+    size = sum(file.stat().st_size for file in files)
     print(f"\n{size} bytes on disk, {plain} of them in tensors stored as they are (dense).")
     print("bits/w: bits a weight with mask, corrections and header; floor: the entropy bound with")
     print("the mask; ratio: bits/w to floor; then the bits a weight of other formats.")

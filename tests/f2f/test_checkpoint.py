@@ -54,7 +54,9 @@ def test_there_and_back_by_the_command_line(tmp_path, capsys, suffix):
     assert main(["verify", str(packed), "--against", str(source)]) == 0
     assert "6 tensors, equal to the original bit for bit" in capsys.readouterr().out
     assert main(["inspect", str(packed)]) == 0
-    assert "layer2.weight" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    size = sum(path.stat().st_size for path in packed.glob("*.safetensors"))
+    assert "layer2.weight" in out and f"{size} bytes on disk" in out
     assert main(["decompress", str(packed), str(back)]) == 0
     for folder in (packed, back):
         assert (folder / "config.json").read_text() == '{"hidden_size": 64}'
