@@ -58,5 +58,7 @@ bench: env  ## run the benchmarks of the kernels, each after its correctness che
 lab: env  ## open JupyterLab on the notebooks with the kernel of .venv
 	$(PY) -m jupyterlab $(if $(filter 0,$(shell id -u)),--allow-root) --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks $(ARGS)
 
+# Every module by name, for pdoc leaves out what is not in a package's __all__.
+MODULES = $(patsubst %.__init__,%,$(subst /,.,$(patsubst lib/%.py,%,$(shell find lib -name '*.py' -not -name __main__.py | sort))))
 docs: env  ## write the API pages into docs/api
-	$(PY) -m pdoc --docformat markdown --output-directory docs/api f2f f2f_study
+	$(PY) -m pdoc --docformat numpy --output-directory docs/api $(MODULES)

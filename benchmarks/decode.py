@@ -197,7 +197,7 @@ def main() -> int:
     if options.worker:
         measure(cases_before(), options.repeats).to_csv(sys.stdout, index=False)
         return 0
-    from f2f_study.results import hardware
+    from f2f_study.provenance import hardware
 
     frames = [measure(cases(), options.repeats)]
     if options.before:
