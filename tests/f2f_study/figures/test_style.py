@@ -79,7 +79,7 @@ def test_nothing_is_cut_off_and_no_panel_is_empty(figure, path, width):
     rows = pd.read_csv(path)
     with plt.style.context(style.THEME, after_reset=True):
         found = figure.__wrapped__(rows, width)
-        found.canvas.draw()
+        found.draw_without_rendering()
         plt.close(found)
     assert found.get_size_inches()[0] == pytest.approx(width)
     frame = found.bbox
