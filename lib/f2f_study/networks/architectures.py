@@ -96,12 +96,13 @@ class Transformer(nn.Module):
     def translate(self, source: Tensor) -> Tensor:
         """Greedy translation, int64 (b, LENGTH), PAD after the end mark."""
         memory, seen = self.encode(source)
-        found = torch.full((len(source), 1), START, dtype=torch.int64, device=source.device)
-        open_ = torch.ones(len(source), dtype=torch.bool, device=source.device)
-        for _ in range(LENGTH):
-            best = self.decode(found, memory, seen)[:, -1].argmax(dim=-1)
-            found = torch.cat([found, torch.where(open_, best, PAD)[:, None]], dim=1)
-            open_ &= best != END
+        found = torch.full((len(source), LENGTH + 1), PAD, device=source.device)
+        found[:, 0] = START
+        open_ = torch.arange(len(source), device=source.device)
+        for t in range(1, LENGTH + 1):
+            logits = self.decode(found[open_, :t], memory[open_], seen[open_])
+            found[open_, t] = logits[:, -1].argmax(dim=-1)
+            open_ = open_[found[open_, t] != END]
         return found[:, 1:]
 
 

@@ -38,15 +38,15 @@ from f2f_study.networks.regularizers import GaussianNoise, HardConcrete, Masked
 
 @dataclass(frozen=True)
 class CubicSchedule:
-    """Sparsity over training steps, ``s_f + (s_i - s_f) (1 - (t - begin) / (end - begin))^3``.
+    """Sparsity over training steps, ``final - final (1 - (t - begin) / (end - begin))^3``.
 
-    Zhu & Gupta 2017, equation 1; ``initial`` before ``begin``, ``final`` from ``end`` on. The mask
+    Zhu & Gupta 2017, equation 1, from 0 on; 0 before ``begin``, ``final`` from ``end`` on. The mask
     changes every ``every`` steps, and at ``begin`` and ``end``.
 
     Attributes
     ----------
-    final, initial
-        Shares of pruned weights.
+    final
+        Share of pruned weights.
     begin, end, every
         Optimizer steps.
     """
@@ -54,12 +54,10 @@ class CubicSchedule:
     final: float
     begin: int
     end: int
-    initial: float = 0.0
     every: int = 1
 
     def __post_init__(self) -> None:
         check_sparsity(self.final, "final")
-        check_sparsity(self.initial, "initial")
         if not 0 <= self.begin <= self.end:
             raise ValueError(f"begin must be between 0 and end={self.end}, got {self.begin}")
         if self.every < 1:
@@ -70,9 +68,9 @@ class CubicSchedule:
         if step >= self.end:
             return self.final
         if step < self.begin:
-            return self.initial
+            return 0.0
         left = 1.0 - (step - self.begin) / (self.end - self.begin)
-        return self.final + (self.initial - self.final) * left**3
+        return self.final - self.final * left**3
 
     def due(self, step: int) -> bool:
         """Whether the mask is to be recomputed at this step."""

@@ -71,12 +71,7 @@ def english(number: int) -> list[str]:
 
 
 def german(number: int) -> list[str]:
-    """Parts of a number in German; written together they are the word.
-
-    Parameters
-    ----------
-    number
-        0 to 999999.
+    """Parts of a number, as in `english`, in German; written together they are the word.
 
     Examples
     --------

@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 from f2f_study import provenance, results
-from f2f_study.figures import redraw
 from f2f_study.run import grid, launch
 from f2f_study.run.folders import shown
 from f2f_study.run.parameters import PROFILES, Job, find_notebooks
@@ -100,6 +99,8 @@ def _new_run_id(profile: str) -> str:
 
 def _redraw(target: Path) -> None:
     """Draw the figures of a run again from its CSV files, without running anything."""
+    from f2f_study.figures import redraw  # a second of imports that only this needs
+
     if not target.is_dir():
         raise ValueError(f"--figures-only must be the folder of a run, got {str(target)!r}")
     for path in redraw(target):

@@ -20,7 +20,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from reprlib import repr as short  # a few bytes of YAML may stand for gigabytes
 from typing import Any
@@ -59,16 +59,6 @@ def read_grid(path: Path) -> dict[str, Any]:
     return grid
 
 
-def combinations(parameters: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
-    """Every combination of the listed values, the last name changing fastest.
-
-    >>> list(combinations({"n_s": [0, 1], "seed": [7]}))
-    [{'n_s': 0, 'seed': 7}, {'n_s': 1, 'seed': 7}]
-    """
-    for values in itertools.product(*parameters.values()):
-        yield dict(zip(parameters, values, strict=True))
-
-
 def cell_name(job: Job) -> str:
     """Hash (12 hex digits) of all inputs of a run: code, parameters, source of the packages."""
     cells = nbformat.read(job.notebook, 4).cells
@@ -102,7 +92,8 @@ def run_grid(
     profile = profile or grid["profile"] or "default"
     cells: dict[str, dict[str, Any]] = {}
     waiting = {}
-    for values in combinations(grid["parameters"]):
+    for combination in itertools.product(*grid["parameters"].values()):
+        values = dict(zip(grid["parameters"], combination, strict=True))
         job = Job.of(found[0], profile, {**(changes or {}), **values})
         name = cell_name(job)
         cells[name] = values

@@ -57,15 +57,3 @@ def read_smtx(path: str | os.PathLike[str]) -> np.ndarray:
     if np.count_nonzero(mask) != nnz:
         raise FormatError(f"{path}: an entry occurs twice")
     return mask
-
-
-def write_smtx(path: str | os.PathLike[str], mask: np.ndarray) -> None:
-    """Write a mask (rows, cols) as .smtx text."""
-    if mask.ndim != 2:
-        raise ValueError(f"mask must be two-dimensional, got shape {mask.shape}")
-    rows, columns = np.nonzero(mask)
-    offsets = np.searchsorted(rows, np.arange(mask.shape[0] + 1))
-    Path(path).write_text(
-        f"{mask.shape[0]}, {mask.shape[1]}, {len(columns)}\n"
-        f"{' '.join(map(str, offsets))}\n{' '.join(map(str, columns))}\n"
-    )

@@ -3,22 +3,12 @@
 import numpy as np
 import pandas as pd
 import pytest
+from gf2 import rank
 
 from f2f.decoder import Decoder
 from f2f.encoder.beam import encode_beam
 from f2f_study.experiments import beyond
 from f2f_study.networks.layers import Layer, PrunedModel
-
-
-def rank(words: list[int]) -> int:
-    """Rank over GF(2)."""
-    basis: list[int] = []
-    for word in words:
-        for b in basis:
-            word = min(word, word ^ b)
-        if word:
-            basis.append(word)
-    return len(basis)
 
 
 @pytest.mark.parametrize(("n_in", "n_out", "n_s"), [(8, 80, 7), (8, 24, 1), (3, 10, 4), (8, 40, 0)])

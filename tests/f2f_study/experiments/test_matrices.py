@@ -3,20 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from gf2 import rank
 
 from f2f.decoder import Decoder
 from f2f_study.experiments import matrices
-
-
-def rank(words: list[int]) -> int:
-    """Rank over GF(2)."""
-    basis: list[int] = []
-    for word in words:
-        for b in basis:
-            word = min(word, word ^ b)
-        if word:
-            basis.append(word)
-    return len(basis)
 
 
 def test_kinds_of_matrix_are_what_they_say():

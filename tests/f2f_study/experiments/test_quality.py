@@ -22,8 +22,7 @@ def test_int8_layers_are_dequantized():
 
 
 def test_the_committed_standins_stand_beside_those_trained_here(monkeypatch):
-    monkeypatch.setattr(standins, "METHODS", ("magnitude",))
-    monkeypatch.setattr(standins, "SPARSITIES", (0.9,))
+    monkeypatch.setattr(standins.sources, "available", lambda *source: [("magnitude", 0.9)])
     monkeypatch.setattr(standins.standin, "NETWORKS", ("resnet",))
     dense = standins.train_dense(["resnet"], 1, 0)
     rows = standins.standins(dense)

@@ -6,9 +6,17 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import same_color
+from matplotlib.figure import Figure
 
 from f2f_study import figures
 from f2f_study.figures.palette import look
+
+
+@pytest.fixture(autouse=True)
+def no_files(monkeypatch):
+    """Files are the matter of test_style."""
+    monkeypatch.setattr(Figure, "savefig", lambda *arguments, **options: None)
+
 
 METHODS = ["random", "magnitude", "l0", "variational_dropout"]
 

@@ -1,5 +1,7 @@
 """What holds for every figure: files, errors, determinism, and nothing cut off."""
 
+import inspect
+
 import matplotlib
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -63,17 +65,21 @@ def test_every_figure_has_its_csv_in_the_reference():
     assert registered - drawn == {"spmv_normalized_gpu"}, "there is no GPU in the reference"
 
 
-@pytest.mark.parametrize("width", [COLUMN, PAGE])
-@pytest.mark.parametrize(
-    ("figure", "path"),
-    list(drawn_from_reference()),
-    ids=lambda value: getattr(value, "__name__", ""),
-)
+def at_both_widths():
+    """Every figure with its CSV file at the width that it is drawn at, and, slow, at the other."""
+    for figure, path in drawn_from_reference():
+        own = inspect.signature(figure, follow_wrapped=False).parameters["width"].default
+        for width in (COLUMN, PAGE):
+            marks = () if width == own else pytest.mark.slow
+            yield pytest.param(figure, path, width, marks=marks, id=f"{figure.__name__}-{width}")
+
+
+@pytest.mark.parametrize(("figure", "path", "width"), list(at_both_widths()))
 def test_nothing_is_cut_off_and_no_panel_is_empty(figure, path, width):
     rows = pd.read_csv(path)
     with plt.style.context(style.THEME, after_reset=True):
         found = figure.__wrapped__(rows, width)
-        found.canvas.draw()
+        found.draw_without_rendering()
         plt.close(found)
     assert found.get_size_inches()[0] == pytest.approx(width)
     frame = found.bbox

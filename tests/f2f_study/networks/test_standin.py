@@ -35,9 +35,13 @@ def test_training_is_that_of_its_seed():
     assert trained(0) == trained(0) != trained(1)
 
 
+@pytest.fixture(scope="module")
+def dense():
+    return standin.train_dense("resnet", standin.scaled("resnet", 1))
+
+
 @pytest.mark.parametrize("method", METHODS)
-def test_a_short_training_gives_the_asked_sparsity(method):
-    dense = standin.train_dense("resnet", standin.scaled("resnet", 1))
+def test_a_short_training_gives_the_asked_sparsity(dense, method):
     model = standin.train_pruned(dense, method, 0.8, standin.scaled("resnet", 1))
     assert abs(model.measured_sparsity - 0.8) < 1e-3
     for layer in model.layers.values():

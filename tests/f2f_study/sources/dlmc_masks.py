@@ -2,7 +2,15 @@
 
 import numpy as np
 
-from f2f_study.sources.smtx import write_smtx
+
+def write_smtx(path, mask):
+    """Write a mask (rows, cols) as .smtx text."""
+    rows, columns = np.nonzero(mask)
+    offsets = np.searchsorted(rows, np.arange(mask.shape[0] + 1))
+    path.write_text(
+        f"{mask.shape[0]}, {mask.shape[1]}, {len(columns)}\n"
+        f"{' '.join(map(str, offsets))}\n{' '.join(map(str, columns))}\n"
+    )
 
 
 def some_mask(rows, cols, sparsity=0.8, seed=0):

@@ -2,13 +2,10 @@
 
 import numpy as np
 import pytest
+from dlmc_masks import some_mask, write_smtx
 
 from f2f.base.errors import FormatError
-from f2f_study.sources.smtx import read_smtx, write_smtx
-
-
-def some_mask(rows, cols, sparsity=0.8, seed=0):
-    return np.random.default_rng(seed).random((rows, cols)) >= sparsity
+from f2f_study.sources.smtx import read_smtx
 
 
 @pytest.mark.parametrize(("rows", "cols"), [(3, 5), (7, 96), (1, 1), (11, 55)])

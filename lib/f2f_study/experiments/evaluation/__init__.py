@@ -13,6 +13,7 @@ from f2f_study.experiments.evaluation.models import TOTAL as TOTAL
 from f2f_study.experiments.evaluation.models import described as described
 from f2f_study.experiments.evaluation.models import layer_weights as layer_weights
 from f2f_study.experiments.evaluation.models import run_folder as run_folder
+from f2f_study.experiments.evaluation.models import summary as summary
 from f2f_study.experiments.evaluation.models import totals as totals
 from f2f_study.experiments.evaluation.package import Decoded as Decoded
 from f2f_study.experiments.evaluation.package import package_setting as package_setting
@@ -28,7 +29,6 @@ from f2f_study.experiments.evaluation.quality import imagenet_quality as imagene
 from f2f_study.experiments.evaluation.quality import newstest2014 as newstest2014
 from f2f_study.experiments.evaluation.quality import standin_quality as standin_quality
 from f2f_study.experiments.evaluation.quality import translation_quality as translation_quality
-from f2f_study.experiments.evaluation.quantities import summary as summary
 from f2f_study.experiments.evaluation.spread import by_kind_of_layer as by_kind_of_layer
 from f2f_study.experiments.evaluation.spread import efficiency_by_spread as efficiency_by_spread
 from f2f_study.experiments.evaluation.spread import kind_of_layer as kind_of_layer

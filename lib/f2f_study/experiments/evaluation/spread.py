@@ -82,7 +82,7 @@ def n_u_histogram(models: Sequence[PrunedModel]) -> pd.DataFrame:
     Parameters
     ----------
     models
-        Masks are enough.
+        As in `n_u_spread`.
 
     Returns
     -------

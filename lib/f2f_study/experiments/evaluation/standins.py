@@ -14,12 +14,9 @@ from tqdm import tqdm
 from f2f_study import sources
 from f2f_study.experiments.evaluation.quality import recorded_percent
 from f2f_study.networks import standin, tasks
-from f2f_study.networks.layers import METHODS, PrunedModel
+from f2f_study.networks.layers import PrunedModel
 from f2f_study.networks.packed import save_packed
 from f2f_study.results import Quantity
-
-SPARSITIES = (0.7, 0.9)
-"""Those of the committed files."""
 
 
 class Trained(NamedTuple):
@@ -99,10 +96,9 @@ def standins(trained: Sequence[Trained]) -> pd.DataFrame:
         was none.
     """
     fresh = {(m.network, m.method, m.sparsity): (m, seconds) for m, seconds in trained}
-    kinds = [("dense", 0.0), *((m, s) for s in SPARSITIES for m in METHODS)]
     rows = []
     for network in standin.NETWORKS:
-        for method, sparsity in kinds:
+        for method, sparsity in [("dense", 0.0), *sources.available("standin", network)]:
             model = sources.open_standin(network, method, sparsity)
             shares = [1 - la.unpruned / la.size for la in model.layers.values()] or [0.0]
             again, seconds = fresh.get((network, method, sparsity), (None, math.nan))
