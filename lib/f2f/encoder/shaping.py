@@ -557,7 +557,7 @@ def _settle(trace, hypotheses, t, alive, inputs, at):
     then = (t + 1) & 1
     last = 2 * TRACE_BLOCKS - 1
     for h in range(alive):
-        ancestor = h
+        ancestor = np.int64(h)
         for row in range(last, TRACE_BLOCKS - 1, -1):
             ancestor = np.int64(parents[row, ancestor])
         ancestors[h] = ancestor

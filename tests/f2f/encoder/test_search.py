@@ -140,9 +140,7 @@ def test_all_are_the_least_costs_of_all_subsets(seed, checks, extra, hypotheses,
     reached = search.new_reached(4 << bits)
     survivors = survivors._replace(nodes=survivors.nodes[:1])  # too little room
     before = [field.copy() for field in survivors]
-    while (
-        wanted := search.branch_all(survivors, 1, candidates, branches, reached)
-    ) > 0:
+    while (wanted := search.branch_all(survivors, 1, candidates, branches, reached)) > 0:
         for field, old in zip(survivors[:4], before, strict=False):
             np.testing.assert_array_equal(field, old)
         assert survivors.used[0] == 0

@@ -38,5 +38,6 @@ def test_tabulated_map_is_the_matrix_product():
 def test_rotation_moves_every_bit(count):
     word = random_words(3, 1)[0]
     np.testing.assert_array_equal(
-        as_bits([njit(lambda word, count: rotate_left(word, count))(word, count)])[0], np.roll(as_bits([word])[0], count)
+        as_bits([njit(lambda word, count: rotate_left(word, count))(word, count)])[0],
+        np.roll(as_bits([word])[0], count),
     )
