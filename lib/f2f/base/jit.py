@@ -32,7 +32,7 @@ NOTICE = (
 
 
 def njit(function: Callable[..., Any] | None = None, **options: Any) -> Any:
-    """Compile a function as `numba.njit` does, without the GIL, cached.
+    """Compile a function as `numba.njit` does, without the GIL and a form for C, cached.
 
     Parameters
     ----------
