@@ -32,7 +32,7 @@ NOTICE = (
 
 
 def njit(function: Callable[..., Any] | None = None, **options: Any) -> Any:
-    """Compile a function as `numba.njit` does, without the GIL, cached.
+    """Compile a function as `numba.njit` does, without the GIL and a form for C, cached.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def njit(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     """
     if function is None:
         return lambda function: njit(function, **options)
-    kernel = numba.njit(function, nogil=True, **options)
+    kernel = numba.njit(function, nogil=True, no_cfunc_wrapper=True, **options)
     if hasattr(kernel, "py_func"):  # not so under NUMBA_DISABLE_JIT
         try:
             kernel._cache = _KernelCache(kernel.py_func)

@@ -200,7 +200,7 @@ def decode_blocks(inputs, start, blocks, gates, affine, out, out_at, work):
     decode_flat(flat, planes, start, blocks, gates, affine, out, out_at, work)
 
 
-@njit(forceinline=True)
+@njit(inline="always")
 def decode_flat(inputs, planes, start, blocks, gates, affine, out, out_at, work):  # noqa: PLR0913 as `decode_blocks`, of a flat array
     """As `decode_blocks`, of inputs in a flat array, `planes` bytes a vector."""
     by_nibble, matrix = borrowed(affine.by_nibble), borrowed(gates.matrix)

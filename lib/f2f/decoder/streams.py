@@ -182,7 +182,7 @@ def _stride(n_out):
     return (SEGMENT_BITS + 2 * n_out + 63) // 64 + 2
 
 
-@njit(forceinline=True)
+@njit(inline="always")
 def _stage_segments(inputs, starts, count, staged):
     """staged[8*t + q] = inputs[starts[q] + t], t < count; anything behind the stream's end."""
     last = 0

@@ -30,10 +30,13 @@ still be given up in later steps; the newest of these, with their effects, are t
 is also ended just before its first check, so that it looks ahead as far as it can.
 
 **Course.** `give_up` decides on a segment: `_fill` reduces care bits into the step until it is
-full, `_close` ends it (`_read_system`, `_read_checks`, `_list_candidates`, then the search for each
-plane, `_remember`), and at the end the best hypotheses are traced back. The bits given up are
-flipped in the targets, which can then all be met: the log of the elimination is replayed for them
-and the equations are solved by substitution.
+full, `_read_step` says what it is made of, the search branches the hypotheses of each plane,
+`_end_step` prepares the next; and at the end the best hypotheses are traced back. The bits given up
+are flipped in the targets, which can then all be met: the log of the elimination is replayed for
+them and the equations are solved by substitution.
+
+**Compiling** takes longer than most tensors: the steps have one caller each and are compiled as
+parts of it, `_advance`; what they need is allocated outside.
 
 **Exactness.** With ``beam >= 2**window`` every reachable state is kept at its least cost: the
 optimum that Algorithm 3 finds. A smaller beam loses what it cuts, nothing else. It is made for
@@ -71,11 +74,11 @@ from f2f.encoder.elimination import (
     Segment,
     System,
     insert,
+    new_log,
     reduce_row,
-    replay,
     retire,
+    solve,
     start_system,
-    substitute,
     window_words,
 )
 from f2f.encoder.words import TABLE_WORDS, image, rotate_left, tabulate, transpose
@@ -173,8 +176,7 @@ def encode_beam(
             words=window_words(solution[:known], n_in, block),
         )
         log = give_up(segment, beam, lookahead, exact)
-        replay(segment, log, solution)
-        substitute(log.retired, block, solution)
+        solve(segment, log, solution)
         block, row = next_block, next_row
     return inputs
 
@@ -242,7 +244,7 @@ class History(NamedTuple):
     n_bits : ndarray of int64, (1,)
         How many there are.
     limit : int
-        How many are kept; 0 if all are candidates at once.
+        How many are kept; 0 if the encoder is exact, where recent ones are candidates at once.
     """
 
     ranks: np.ndarray
@@ -251,11 +253,28 @@ class History(NamedTuple):
     limit: int
 
 
+class Place(NamedTuple):
+    """How far the encoder has come.
+
+    Attributes
+    ----------
+    vector, care_bit : ndarray of int64, (1,)
+        Which come next, numbers in the segment.
+    plane : ndarray of int64, (1,)
+        Whose hypotheses branch next, -1 while care bits are reduced into the step.
+    """
+
+    vector: np.ndarray
+    care_bit: np.ndarray
+    plane: np.ndarray
+
+
 class State(NamedTuple):
     """The encoder between two care bits, but for its survivors.
 
     Attributes
     ----------
+    place : Place
     system : System
     step : Step
     history : History
@@ -265,6 +284,7 @@ class State(NamedTuple):
     branches : Branches
     """
 
+    place: Place
     system: System
     step: Step
     history: History
@@ -273,8 +293,7 @@ class State(NamedTuple):
     branches: search.Branches
 
 
-@njit
-def give_up(segment, beam, lookahead, exact):
+def give_up(segment: Segment, beam: int, lookahead: int, exact: bool) -> Log:
     """Reduce the care bits of a segment and choose those to give up: they flip in its target.
 
     Parameters
@@ -288,166 +307,173 @@ def give_up(segment, beam, lookahead, exact):
     Returns
     -------
     Log
-        For `replay` and `substitute`.
+        For `solve`.
     """
-    k = len(segment.care)
-    log = Log(
-        np.empty(k, dtype=np.uint64),
-        np.empty(k, dtype=np.uint64),
-        np.empty((segment.vectors, segment.n_in), dtype=np.uint64),
-    )
-    history = _new_history(0 if exact else HISTORY)
-    state = State(
-        start_system(segment),
-        _new_step(lookahead),
-        history,
-        _new_outcome(),
-        search.new_candidates(history.limit + 2 * MAX_RECENT + lookahead, lookahead),
-        search.new_branches(beam),
-    )
+    log = new_log(segment)
+    state = _new_state(segment, beam, lookahead, 0 if exact else HISTORY)
     planes = len(segment.words)
-    survivors = search.new_survivors(planes, beam, _batch(beam, lookahead))
-    t, i = _fill(segment, log, state.system, state.step, 0, 0)
-    while t < segment.vectors:
-        survivors = _close(state, survivors, exact)
-        t, i = _fill(segment, log, state.system, state.step, t, i)
+    survivors = search.new_survivors(planes, beam, 2 * planes * beam * (lookahead + 2))
+    reached = search.new_reached(beam) if exact else None
+    while (wanted := _advance(segment, log, state, survivors, reached)) > 0:
+        survivors = search.make_room(survivors, wanted)
     search.trace_back(survivors, segment.target)
     return log
 
 
-@njit
-def _batch(beam, lookahead):
-    """Nodes that one step of one plane may add."""
-    return beam * (lookahead + 2)
+def _new_state(segment: Segment, beam: int, lookahead: int, limit: int) -> State:
+    """The encoder before the first care bit, with an empty history."""
+
+    def zeros(*shape: int, dtype: type = np.int64) -> np.ndarray:
+        return np.zeros(shape, dtype=dtype)
+
+    def words(*shape: int) -> np.ndarray:
+        return zeros(*shape, dtype=np.uint64)
+
+    return State(
+        Place(zeros(1), zeros(1), zeros(1) - 1),
+        start_system(segment),
+        Step(words(lookahead, WORDS), zeros(lookahead), zeros(1), zeros(MAX_RECENT), zeros(1)),
+        History(zeros(limit + MAX_RECENT), words(limit + MAX_RECENT), zeros(1), limit),
+        Outcome(
+            words(TABLE_WORDS),
+            words(TABLE_WORDS),
+            words(PLANE_BITS + MAX_RECENT),
+            zeros(MAX_RECENT),
+            words(64),
+        ),
+        search.new_candidates(limit + 2 * MAX_RECENT + lookahead, lookahead),
+        search.new_branches(len(segment.words), beam),
+    )
 
 
 @njit
-def _fill(segment, log, system, step, t, i):
-    """Reduce care bits, from care bit i of vector t on, into the step until it is full.
+def _advance(segment, log, state, survivors, reached):
+    """Encode until the end of the segment, or until there is no room for the next nodes.
 
-    Returns the vector and the care bit that come next, or (vectors, k) at the end.
+    `reached` is None but for the exact encoder. Returns how many nodes there must be room for to
+    go on, 0 at the end.
     """
-    segment, log = borrowed(segment), borrowed(log)
-    system, step = borrowed(system), borrowed(step)
-    care, target, rows, retired = segment.care, segment.target, segment.rows, log.retired
-    while t < segment.vectors:
-        place = ((segment.first + t) * segment.n_in) & 63
-        start = (segment.first + t) * segment.n_out
-        while i < len(care) and care[i] < start + segment.n_out:
-            row = rotate_left(rows[care[i] - start], place)
-            if not _take(system, step, log, i, row, target[i], place):
-                return t, i
-            i += 1
-        if t == segment.vectors - 1 and step.n_checks[0]:
-            return t, i
-        retire(system, place, retired[t])
-        t += 1
-    return t, i
+    segment, log, state = borrowed(segment), borrowed(log), borrowed(state)
+    survivors = borrowed(survivors)
+    plane = state.place.plane
+    planes, beam = survivors.states.shape
+    while plane[0] >= 0 or _fill(segment, log, state.system, state.step, state.place):
+        if plane[0] < 0:
+            _read_step(state, survivors)
+            plane[0] = 0
+        if _branching(state):
+            for q in range(plane[0], planes):
+                plane[0] = q
+                if reached is None:
+                    wanted = beam * (len(state.step.checks) + 2)
+                    if survivors.used[0] + wanted > len(survivors.nodes):
+                        return wanted
+                    search.branch_few(survivors, q, state.candidates, state.branches)
+                else:
+                    wanted = search.branch_all(
+                        survivors, q, state.candidates, state.branches, reached
+                    )
+                    if wanted > 0:
+                        return wanted
+        _end_step(state)
+        plane[0] = -1
+    return 0
 
 
-@njit
-def _new_step(lookahead):
-    """A step without care bits."""
-    return Step(
-        np.zeros((lookahead, WORDS), dtype=np.uint64),
-        np.zeros(lookahead, dtype=np.int64),
-        np.zeros(1, dtype=np.int64),
-        np.zeros(MAX_RECENT, dtype=np.int64),
-        np.zeros(1, dtype=np.int64),
-    )
+@njit(inline="always")
+def _branching(state):
+    """Whether hypotheses branch at the end of this step."""
+    return state.step.n_checks[0] > 0 or state.history.limit == 0
 
 
-@njit
-def _new_outcome():
-    """Room for what a step says at its end."""
-    return Outcome(
-        np.zeros(TABLE_WORDS, dtype=np.uint64),
-        np.zeros(TABLE_WORDS, dtype=np.uint64),
-        np.zeros(PLANE_BITS + MAX_RECENT, dtype=np.uint64),
-        np.zeros(MAX_RECENT, dtype=np.int64),
-        np.zeros(64, dtype=np.uint64),
-    )
-
-
-@njit
-def _new_history(limit):
-    """A history without care bits."""
-    return History(
-        np.zeros(limit + MAX_RECENT, dtype=np.int64),
-        np.zeros(limit + MAX_RECENT, dtype=np.uint64),
-        np.zeros(1, dtype=np.int64),
-        limit,
-    )
-
-
-@njit(forceinline=True)
-def _take(system, step, log, i, row, target, place):
-    """Reduce care bit i, a row and its bits of all planes, into the step; False if it is full.
+@njit(inline="always")
+def _fill(segment, log, system, step, place):
+    """Reduce care bits from a place on into the step; False at the end, True if it is full before.
 
     A step is full when its checks or recent care bits are, and just before its first check.
-    `place` is the bit of the oldest variable of the window.
+    """
+    care = segment.care
+    t, i = place.vector[0], place.care_bit[0]
+    full = False
+    while t < segment.vectors and not full:
+        at = ((segment.first + t) * segment.n_in) & 63
+        start = (segment.first + t) * segment.n_out
+        while i < len(care) and care[i] < start + segment.n_out:
+            row = rotate_left(segment.rows[care[i] - start], at)
+            if not _take(system, step, log, i, row, segment.target[i], at):
+                full = True
+                break
+            i += 1
+        if not full:
+            full = t == segment.vectors - 1 and step.n_checks[0] > 0
+        if not full:
+            retire(system, at, log.retired[t])
+            t += 1
+    place.vector[0], place.care_bit[0] = t, i
+    return full
+
+
+@njit(inline="always")
+def _take(system, step, log, i, row, target, at):
+    """Reduce care bit i, a row and its bits of all planes, into the step; False if it is full.
+
+    The oldest variable of the window is bit `at`.
     """
     combo = reduce_row(system, row, target)
     accumulator = system.equations[ACCUMULATOR]
     checks, recent = step.n_checks[0], step.n_recent[0]
-    if accumulator[VARIABLES] == 0:
-        if checks == len(step.checks) or (checks == 0 and recent > 0):
-            return False
-        for word in range(WORDS):
-            step.checks[checks, word] = accumulator[word]
-        step.check_ranks[checks] = i
-        step.n_checks[0] = checks + 1
-        log.changes[i] = np.uint64(0)
+    check = accumulator[VARIABLES] == 0
+    if check:
+        full = checks == len(step.checks) or (checks == 0 and recent > 0)
+        if not full:
+            for word in range(WORDS):
+                step.checks[checks, word] = accumulator[word]
+            step.check_ranks[checks] = i
+            step.n_checks[0] = checks + 1
+            log.changes[i] = np.uint64(0)
     else:
-        if recent == MAX_RECENT:
-            return False
-        at = PLANE_BITS + recent
-        accumulator[RECENT + (at >> 6)] ^= np.uint64(1) << np.uint64(at & 63)
-        step.recent_ranks[recent] = i
-        step.n_recent[0] = recent + 1
-        log.changes[i] = insert(system, place)
+        full = recent == MAX_RECENT
+        if not full:
+            bit = PLANE_BITS + recent
+            accumulator[RECENT + (bit >> 6)] ^= np.uint64(1) << np.uint64(bit & 63)
+            step.recent_ranks[recent] = i
+            step.n_recent[0] = recent + 1
+            log.changes[i] = insert(system, at)
     log.combos[i] = combo
-    return True
+    return not full
 
 
-@njit
-def _close(state, survivors, exact):
-    """End a step: branch at its checks, and start the next in the states agreed now.
-
-    Returns the survivors.
-    """
-    state = borrowed(state)
+@njit(inline="always")
+def _read_step(state, survivors):
+    """What the step is made of; the states and the system are those of its end from now on."""
     step, outcome, candidates = state.step, state.outcome, state.candidates
     _read_system(state.system, outcome)
-    outcome.patterns[:] = 0
-    planes, beam = survivors.states.shape
-    if step.n_checks[0] or exact:
+    for a in range(step.n_recent[0]):
+        outcome.patterns[a] = 0
+    if _branching(state):
         _read_checks(step, outcome)
-        _list_candidates(step, outcome, state.history, candidates, exact)
-        if not exact:
+        _list_candidates(step, outcome, state.history, candidates)
+        if state.history.limit:
             search.drop_equals(candidates)
             search.link(candidates, step.n_checks[0])
-        for q in range(planes):
-            survivors = search.make_room(survivors, _batch(beam, len(step.checks)))
-            _find_syndromes(step, outcome, survivors, q, state.branches)
-            _move(outcome, survivors, q)
-            if exact:
-                survivors = search.branch_all(survivors, q, candidates, state.branches)
-            else:
-                search.branch_few(survivors, q, candidates, state.branches)
-        if not exact:
-            search.unlink(candidates)
-    else:
-        for q in range(planes):
-            _move(outcome, survivors, q)
-    if not exact:
-        _remember(step, outcome, state.history)
-    step.n_checks[0] = 0
-    step.n_recent[0] = 0
-    return survivors
+        _find_syndromes(step, outcome, survivors, state.branches)
+    for q in range(len(survivors.counts)):
+        for h in range(survivors.counts[q]):
+            survivors.states[q, h] = image(outcome.states, survivors.states[q, h])
 
 
-@njit
+@njit(inline="always")
+def _end_step(state):
+    """Start the next step, in the states that the hypotheses have agreed on."""
+    if state.history.limit:
+        if _branching(state):
+            search.unlink(state.candidates)
+        _remember(state.step, state.outcome, state.history)
+    state.step.n_checks[0] = 0
+    state.step.n_recent[0] = 0
+
+
+@njit(inline="always")
 def _read_system(system, outcome):
     """What state bits and recent care bits have become; the system forgets them.
 
@@ -468,14 +494,16 @@ def _read_system(system, outcome):
         if word == STATE:
             tabulate(square, outcome.states)
         else:
-            outcome.effects[64 * (word - RECENT) : 64 * (word - RECENT + 1)] = square
+            for p in range(64):
+                outcome.effects[64 * (word - RECENT) + p] = square[p]
 
 
-@njit
+@njit(inline="always")
 def _read_checks(step, outcome):
     """Which state bits and which recent care bits take part in each check."""
     square, patterns = outcome.square, outcome.patterns
-    square[:] = 0
+    for j in range(64):
+        square[j] = np.uint64(0)
     for j in range(step.n_checks[0]):
         square[j] = step.checks[j, STATE]
         for word in range(RECENT, WORDS):
@@ -490,24 +518,25 @@ def _read_checks(step, outcome):
     tabulate(square, outcome.syndromes)
 
 
-@njit
-def _list_candidates(step, outcome, history, candidates, exact):
+@njit(inline="always")
+def _list_candidates(step, outcome, history, candidates):
     """All care bits that take part in a check of the step: checks, recent ones, older ones.
 
-    The older ones leave the history. If `exact`, also recent ones that only change the state.
+    The older ones leave the history. For the exact encoder also recent ones that only change the
+    state.
     """
     candidates.n_candidates[0] = 0
     for j in range(step.n_checks[0]):
         search.add_candidate(candidates, np.uint64(0), 1 << j, step.check_ranks[j])
     for a in range(step.n_recent[0] - 1, -1, -1):
         effect, pattern = outcome.effects[PLANE_BITS + a], outcome.patterns[a]
-        if pattern or (exact and effect != 0):
+        if pattern != 0 or (history.limit == 0 and effect != 0):
             search.add_candidate(candidates, effect, pattern, step.recent_ranks[a])
     kept = 0
     for a in range(history.n_bits[0]):
         effect, rank = history.effects[a], history.ranks[a]
         pattern = np.int64(image(outcome.syndromes, effect))
-        if pattern:
+        if pattern != 0:
             search.add_candidate(candidates, image(outcome.states, effect), pattern, rank)
         else:
             history.effects[kept] = effect
@@ -516,27 +545,20 @@ def _list_candidates(step, outcome, history, candidates, exact):
     history.n_bits[0] = kept
 
 
-@njit
-def _find_syndromes(step, outcome, survivors, q, branches):
-    """The checks that each hypothesis of plane q violates."""
-    violated = np.int64(0)
-    for j in range(step.n_checks[0]):
-        side = step.checks[j, RECENT] >> np.uint64(q)
-        violated |= np.int64(side & np.uint64(1)) << j
-    for h in range(survivors.counts[q]):
-        state = survivors.states[q, h]
-        branches.syndromes[h] = violated ^ np.int64(image(outcome.syndromes, state))
+@njit(inline="always")
+def _find_syndromes(step, outcome, survivors, branches):
+    """The checks that each hypothesis of each plane violates."""
+    for q in range(len(survivors.counts)):
+        violated = np.int64(0)
+        for j in range(step.n_checks[0]):
+            side = step.checks[j, RECENT] >> np.uint64(q)
+            violated |= np.int64(side & np.uint64(1)) << j
+        for h in range(survivors.counts[q]):
+            state = survivors.states[q, h]
+            branches.syndromes[q, h] = violated ^ np.int64(image(outcome.syndromes, state))
 
 
-@njit
-def _move(outcome, survivors, q):
-    """Carry the states of plane q over to the present pivots."""
-    states = survivors.states[q]
-    for h in range(survivors.counts[q]):
-        states[h] = image(outcome.states, states[h])
-
-
-@njit
+@njit(inline="always")
 def _remember(step, outcome, history):
     """Carry the history over to the present state, without those that no longer matter.
 

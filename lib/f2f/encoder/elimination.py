@@ -17,9 +17,8 @@ Two cases:
 * nothing remains: the row is a *check*, satisfied or not whatever the unknowns will be.
 
 The `Log` of the pairs (combo, column | pivot) of all rows says all there is to know about
-right-hand sides: `replay` follows other targets without reducing again. Equations whose pivot
-leaves the window are final (`retire`); `substitute` solves them from the newest variable to the
-oldest.
+right-hand sides: `solve` follows other targets without reducing again. Equations whose pivot leaves
+the window are final (`retire`); `solve` substitutes in them from the newest variable to the oldest.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from f2f.base.intrinsics import popcount, trailing_zeros
+from f2f.base.intrinsics import aligned_zeros, borrowed, popcount, trailing_zeros
 from f2f.base.jit import njit
 from f2f.encoder.words import rotate_left
 
@@ -192,30 +191,31 @@ def spread(typingctx, equations, mask):
     return types.void(equations, types.uint64), codegen
 
 
-@njit
-def start_system(segment):
+def start_system(segment: Segment) -> System:
     """The system in which every variable of the given input vectors is a pivot by itself."""
     # Each equation is to lie in one cache line.
-    space = np.zeros((ACCUMULATOR + 2) * WORDS, dtype=np.uint64)
-    start = (-space.ctypes.data & 63) >> 3
-    equations = space[start : start + (ACCUMULATOR + 1) * WORDS].reshape((ACCUMULATOR + 1, WORDS))
-    system = System(
-        equations,
-        np.zeros(64, dtype=np.uint64),
-        np.zeros(1, dtype=np.uint64),
+    space = aligned_zeros(8 * (ACCUMULATOR + 1) * WORDS).view(np.uint64)
+    equations = space.reshape(ACCUMULATOR + 1, WORDS)
+    known = (segment.first * segment.n_in + np.arange(segment.known * segment.n_in)) & 63
+    shifts = known.astype(np.uint64)
+    equations[known, VARIABLES] = np.uint64(1) << shifts
+    for q, word in enumerate(segment.words):
+        equations[known, RECENT] |= (word >> shifts & np.uint64(1)) << np.uint64(q)
+    pivots = np.bitwise_or.reduce(equations[:64, VARIABLES], keepdims=True)
+    return System(equations, np.zeros(64, dtype=np.uint64), pivots)
+
+
+def new_log(segment: Segment) -> Log:
+    """A log to be filled."""
+    k = len(segment.care)
+    return Log(
+        np.empty(k, dtype=np.uint64),
+        np.empty(k, dtype=np.uint64),
+        np.empty((segment.vectors, segment.n_in), dtype=np.uint64),
     )
-    one = np.uint64(1)
-    for v in range(segment.known * segment.n_in):
-        at = (segment.first * segment.n_in + v) & 63
-        system.pivots[0] |= one << np.uint64(at)
-        system.equations[at, VARIABLES] = one << np.uint64(at)
-        for q in range(len(segment.words)):
-            bit = (segment.words[q] >> np.uint64(at)) & one
-            system.equations[at, RECENT] |= bit << np.uint64(q)
-    return system
 
 
-@njit(forceinline=True)
+@njit(inline="always")
 def reduce_row(system, row, target):
     """Make a row with its right-hand sides the accumulator, and free it of pivots.
 
@@ -231,7 +231,7 @@ def reduce_row(system, row, target):
     return combo
 
 
-@njit(forceinline=True)
+@njit(inline="always")
 def insert(system, place):
     """Put the accumulator, not 0 and free of pivots, into the system.
 
@@ -266,7 +266,7 @@ def insert(system, place):
     return change
 
 
-@njit(forceinline=True)
+@njit(inline="always")
 def retire(system, place, retired):
     """Take out the equations whose pivot leaves the window with the vector at bit `place`.
 
@@ -288,8 +288,7 @@ def retire(system, place, retired):
     system.pivots[0] = pivots & stay
 
 
-@njit
-def window_words(inputs, n_in, first):
+def window_words(inputs: np.ndarray, n_in: int, first: int) -> np.ndarray:
     """Input vectors as words of variables.
 
     Parameters
@@ -305,16 +304,14 @@ def window_words(inputs, n_in, first):
     ndarray of uint64, (planes,)
         Bit v mod 64 of word q is variable v of plane q.
     """
-    words = np.zeros(inputs.shape[1], dtype=np.uint64)
-    for q in range(len(words)):
-        for t in range(len(inputs)):
-            words[q] |= rotate_left(np.uint64(inputs[t, q]), ((first + t) * n_in) & 63)
-    return words
+    left = (((first + np.arange(len(inputs))) * n_in) & 63).astype(np.uint64)[:, None]
+    right = (np.uint64(64) - left) & np.uint64(63)
+    vectors = inputs.astype(np.uint64)
+    return np.bitwise_or.reduce(vectors << left | vectors >> right, axis=0)
 
 
-@njit
-def replay(segment, log, inputs):
-    """Follow the right-hand sides of the care bits through their log, up to retirement.
+def solve(segment: Segment, log: Log, inputs: np.ndarray) -> None:
+    """Input vectors that meet all care bits of a segment but the checks.
 
     Parameters
     ----------
@@ -322,12 +319,29 @@ def replay(segment, log, inputs):
         With the targets that the care bits are to have.
     log : Log
     inputs : ndarray of uint8, (vectors, planes)
-        Receives the right-hand side of variable v where v will be.
+        Receives the solution; variables without an equation become 0.
+    """
+    _solve(segment, log, segment.words.copy(), inputs)
+
+
+@njit
+def _solve(segment, log, words, inputs):
+    """As `solve`; words: those of the segment, which change."""
+    segment, log = borrowed(segment), borrowed(log)
+    words, inputs = borrowed(words), borrowed(inputs)
+    _replay(segment, log, words, inputs)
+    _substitute(log.retired, segment.first, words, inputs)
+
+
+@njit(inline="always")
+def _replay(segment, log, words, inputs):
+    """Follow the right-hand sides of the care bits through their log, up to retirement.
+
+    That of variable v goes to where v will be in inputs.
     """
     planes = inputs.shape[1]
     n_in, n_out, first = segment.n_in, segment.n_out, segment.first
     care, target, combos, changes = segment.care, segment.target, log.combos, log.changes
-    words = segment.words.copy()
     one = np.uint64(1)
     field = (one << np.uint64(n_in)) - one
     i = 0
@@ -350,24 +364,18 @@ def replay(segment, log, inputs):
             words[q] &= stay
 
 
-@njit
-def substitute(retired, first, inputs):
-    """Solve the retired equations, newest first; variables without an equation become 0.
+@njit(inline="always")
+def _substitute(retired, first, words, inputs):
+    """Solve the retired equations, newest first: right-hand sides in `inputs` become the solution.
 
-    Parameters
-    ----------
-    retired : ndarray of uint64, (vectors, n_in)
-        See `Log`.
-    first : int
-        Number of vector 0.
-    inputs : ndarray of uint8, (vectors, planes)
-        Right-hand sides in, solution out.
+    Variables without an equation become 0; vector 0 has number `first`.
     """
     vectors, planes = inputs.shape
     n_in = retired.shape[1]
     one = np.uint64(1)
-    words = np.zeros(planes, dtype=np.uint64)
     field = (one << np.uint64(n_in)) - one
+    for q in range(planes):
+        words[q] = np.uint64(0)
     for t in range(vectors - 1, -1, -1):
         place = ((first + t) * n_in) & 63
         for b in range(n_in - 1, -1, -1):

@@ -120,11 +120,11 @@ class Survivors(NamedTuple):
 
 
 class Branches(NamedTuple):
-    """The hypotheses of one plane while a step turns them into new ones.
+    """What a step needs to turn hypotheses into new ones, those of one plane after the other.
 
     Attributes
     ----------
-    syndromes : ndarray of int64, (beam,)
+    syndromes : ndarray of int64, (planes, beam)
         The checks that each hypothesis violates, bit j for check j.
     states : ndarray of uint64, (beam,)
         The new states. This and what follows is for `branch_few`.
@@ -174,34 +174,23 @@ class Reached(NamedTuple):
     shift: np.uint64
 
 
-@njit
-def hash_shift(size):
+def hash_shift(size: int) -> np.uint64:
     """64 - log2(size): what a 64-bit product is shifted right by to index a table of that size."""
-    shift = 64
-    while size > 1:
-        size >>= 1
-        shift -= 1
-    return np.uint64(shift)
+    return np.uint64(64 - (size.bit_length() - 1))
 
 
-@njit
-def _stamped_set(keys):
+def _stamped_set(keys: np.ndarray) -> StampedSet:
     """An empty set in `keys`, of a power of two of places."""
     stamps = np.full(len(keys), -1, dtype=np.int64)
     return StampedSet(keys, stamps, np.zeros(1, dtype=np.int64), hash_shift(len(keys)))
 
 
-@njit
-def _table_size(most):
+def _table_size(most: int) -> int:
     """The power of two from 16 on that is at least `most`."""
-    size = 16
-    while size < most:
-        size *= 2
-    return size
+    return max(16, 1 << (most - 1).bit_length())
 
 
-@njit
-def new_candidates(most, checks):
+def new_candidates(most: int, checks: int) -> Candidates:
     """Room for `most` candidates, fewer than 2**13, and steps of up to `checks` checks."""
     return Candidates(
         np.zeros(most, dtype=np.uint64),
@@ -216,24 +205,22 @@ def new_candidates(most, checks):
     )
 
 
-@njit
-def new_survivors(planes, beam, batch):
-    """One hypothesis in state 0 for every plane, and room for twice `batch` nodes a plane."""
+def new_survivors(planes: int, beam: int, capacity: int) -> Survivors:
+    """One hypothesis in state 0 for every plane, and room for `capacity` nodes."""
     return Survivors(
         np.zeros((planes, beam), dtype=np.uint64),
         np.zeros((planes, beam), dtype=np.int32),
         np.full((planes, beam), -1, dtype=np.int32),
         np.ones(planes, dtype=np.int64),
-        np.empty(2 * planes * batch, dtype=NODE),
+        np.empty(capacity, dtype=NODE),
         np.zeros(1, dtype=np.int64),
     )
 
 
-@njit
-def new_branches(beam):
-    """Room to branch the hypotheses of a plane into `beam` new ones."""
+def new_branches(planes: int, beam: int) -> Branches:
+    """Room to branch the hypotheses of each plane into `beam` new ones."""
     return Branches(
-        np.zeros(beam, dtype=np.int64),
+        np.zeros((planes, beam), dtype=np.int64),
         np.zeros(beam, dtype=np.uint64),
         np.zeros(beam, dtype=np.int32),
         _stamped_set(np.zeros(_table_size(4 * beam), dtype=np.uint64)),
@@ -243,7 +230,21 @@ def new_branches(beam):
     )
 
 
-@njit
+def new_reached(beam: int) -> Reached:
+    """Room for the pairs that hypotheses reach which fit into a beam of all states."""
+    most = _table_size(4 * beam) // 2
+    return Reached(
+        np.empty(most, dtype=np.uint64),
+        np.empty(most, dtype=np.int64),
+        np.empty(most, dtype=np.int32),
+        np.empty(most, dtype=np.int32),
+        np.zeros(1, dtype=np.int64),
+        np.full(2 * most, -1, dtype=np.int64),
+        hash_shift(2 * most),
+    )
+
+
+@njit(inline="always")
 def add_candidate(candidates, effect, pattern, rank):
     """Append a candidate."""
     at = candidates.n_candidates[0]
@@ -253,7 +254,7 @@ def add_candidate(candidates, effect, pattern, rank):
     candidates.n_candidates[0] = at + 1
 
 
-@njit
+@njit(inline="always")
 def drop_equals(candidates):
     """Keep the first of candidates with equal effect and pattern."""
     effects, patterns, ranks = candidates.effects, candidates.patterns, candidates.ranks
@@ -280,7 +281,7 @@ def drop_equals(candidates):
     candidates.n_candidates[0] = kept
 
 
-@njit
+@njit(inline="always")
 def link(candidates, checks):
     """Index the candidates by pattern and by check, in their order; no pattern may be 0."""
     patterns, first_of, following = candidates.patterns, candidates.first_of, candidates.following
@@ -296,19 +297,28 @@ def link(candidates, checks):
         candidates.sizes[j] = size
 
 
-@njit
+@njit(inline="always")
 def unlink(candidates):
     """Make `first_of` all -1 again."""
     for a in range(candidates.n_candidates[0]):
         candidates.first_of[candidates.patterns[a]] = -1
 
 
+def make_room(survivors: Survivors, wanted: int) -> Survivors:
+    """The survivors with room for at least `wanted` more nodes."""
+    _collect(survivors, np.zeros(survivors.used[0], dtype=np.int32))
+    needed = 2 * (int(survivors.used[0]) + wanted)
+    if needed <= len(survivors.nodes):
+        return survivors
+    nodes = np.empty(max(needed, 2 * len(survivors.nodes)), dtype=NODE)
+    nodes[: survivors.used[0]] = survivors.nodes[: survivors.used[0]]
+    return survivors._replace(nodes=nodes)
+
+
 @njit
-def _collect(survivors):
-    """Keep only the nodes on the chains of survivors."""
+def _collect(survivors, moved):
+    """Keep only the nodes on the chains of survivors; `moved` is int32 (used,), all 0."""
     nodes, ends = survivors.nodes, survivors.ends
-    used = survivors.used[0]
-    moved = np.zeros(used, dtype=np.int32)
     for q in range(len(ends)):
         for h in range(survivors.counts[q]):
             node = ends[q, h]
@@ -316,7 +326,7 @@ def _collect(survivors):
                 moved[node] = 1
                 node = nodes[node].parent
     kept = 0
-    for node in range(used):
+    for node in range(len(moved)):
         if moved[node]:
             parent = nodes[node].parent
             nodes[kept].parent = moved[parent] if parent >= 0 else -1
@@ -330,28 +340,7 @@ def _collect(survivors):
     survivors.used[0] = kept
 
 
-@njit
-def _with_capacity(survivors, capacity):
-    """The same survivors with room for more nodes."""
-    used = survivors.used[0]
-    nodes = np.empty(capacity, dtype=NODE)
-    nodes[:used] = survivors.nodes[:used]
-    return Survivors(
-        survivors.states, survivors.costs, survivors.ends, survivors.counts, nodes, survivors.used
-    )
-
-
-@njit
-def make_room(survivors, batch):
-    """The survivors with room for `batch` more nodes, at most half of what `nodes` holds."""
-    if survivors.used[0] + batch > len(survivors.nodes):
-        _collect(survivors)
-        if 2 * (survivors.used[0] + batch) > len(survivors.nodes):
-            return _with_capacity(survivors, 2 * len(survivors.nodes))
-    return survivors
-
-
-@njit
+@njit(inline="always")
 def _replace(survivors, q, branches, count):
     """Make the first `count` branches the hypotheses of plane q."""
     survivors.counts[q] = count
@@ -360,7 +349,7 @@ def _replace(survivors, q, branches, count):
         survivors.ends[q, h] = branches.ends[h]
 
 
-@njit(forceinline=True)
+@njit(inline="always")
 def _new_state(seen, word):
     """Enter a state into the set; False if it is there already."""
     stamp = seen.stamp[0]
@@ -375,7 +364,7 @@ def _new_state(seen, word):
     return True
 
 
-@njit(forceinline=True)
+@njit(inline="always")
 def _append(survivors, end, rank):
     """Append a care bit to the chain that ends at node `end`; returns the new end."""
     node = survivors.used[0]
@@ -385,7 +374,7 @@ def _append(survivors, end, rank):
     return np.int32(node)
 
 
-@njit(forceinline=True)
+@njit(inline="always")
 def _add_branch(survivors, q, h, flips, candidates, branches, found):
     """Add what hypothesis h becomes by the first `flips` picks to the `found` branches, if new.
 
@@ -404,14 +393,14 @@ def _add_branch(survivors, q, h, flips, candidates, branches, found):
     return found + 1
 
 
-@njit(forceinline=True)
+@njit(inline="always")
 def _branch_one(survivors, q, h, flips, candidates, branches, found):
     """Satisfy the checks that hypothesis h violates by giving up exactly `flips` candidates.
 
     The new states are added to the `found` branches; returns their number.
     """
     if flips == 0:
-        if branches.syndromes[h] == 0:
+        if branches.syndromes[q, h] == 0:
             return _add_branch(survivors, q, h, 0, candidates, branches, found)
         return found
     # Every hypothesis has its share of what room is left, so that the beam stays diverse.
@@ -421,7 +410,7 @@ def _branch_one(survivors, q, h, flips, candidates, branches, found):
     patterns, sizes, members = candidates.patterns, candidates.sizes, candidates.members
     effort = 0
     depth = 0
-    violated[0] = branches.syndromes[h]
+    violated[0] = branches.syndromes[q, h]
     tried[0] = 0
     while depth >= 0 and found < limit and effort < _EFFORT:
         syndrome = violated[depth]
@@ -449,7 +438,7 @@ def _branch_one(survivors, q, h, flips, candidates, branches, found):
     return found
 
 
-@njit
+@njit(inline="always")
 def branch_few(survivors, q, candidates, branches):
     """Turn the hypotheses of a plane into the cheapest new ones, as many as the beam holds.
 
@@ -464,7 +453,6 @@ def branch_few(survivors, q, candidates, branches):
     branches : Branches
         With the syndromes of the hypotheses of plane q.
     """
-    survivors, candidates, branches = borrowed(survivors), borrowed(candidates), borrowed(branches)
     branches.seen.stamp[0] += 1
     beam = len(branches.states)
     found = 0
@@ -478,7 +466,7 @@ def branch_few(survivors, q, candidates, branches):
     _replace(survivors, q, branches, found)
 
 
-@njit(forceinline=True)
+@njit(inline="always")
 def _reach(reached, state, syndrome, cost):
     """Enter a pair of state and syndrome at a cost; returns its number, -1 if it was no dearer."""
     places, costs = reached.places, reached.costs
@@ -501,20 +489,18 @@ def _reach(reached, state, syndrome, cost):
     return pair
 
 
-@njit
+@njit(inline="always")
 def _start(reached, survivors, q, branches):
     """Enter the hypotheses of plane q with their syndromes."""
-    reached, survivors, branches = borrowed(reached), borrowed(survivors), borrowed(branches)
     for h in range(survivors.counts[q]):
-        syndrome = branches.syndromes[h]
+        syndrome = branches.syndromes[q, h]
         pair = _reach(reached, survivors.states[q, h], syndrome, survivors.costs[q, h])
         reached.ends[pair] = survivors.ends[q, h]
 
 
-@njit
+@njit(inline="always")
 def _settle(reached, survivors, q):
     """Make the pairs without violated checks the hypotheses of plane q."""
-    reached, survivors = borrowed(reached), borrowed(survivors)
     found = 0
     for e in range(reached.n_pairs[0]):
         if reached.syndromes[e] == 0:
@@ -525,10 +511,9 @@ def _settle(reached, survivors, q):
     survivors.counts[q] = found
 
 
-@njit
+@njit(inline="always")
 def _extend(reached, survivors, effect, pattern, rank):
     """Give up a candidate, besides what was given up, in every pair reached so far."""
-    reached, survivors = borrowed(reached), borrowed(survivors)
     for e in range(reached.n_pairs[0]):
         state, syndrome = reached.states[e] ^ effect, reached.syndromes[e] ^ pattern
         pair = _reach(reached, state, syndrome, reached.costs[e] + np.int32(1))
@@ -536,33 +521,31 @@ def _extend(reached, survivors, effect, pattern, rank):
             reached.ends[pair] = _append(survivors, reached.ends[e], rank)
 
 
-@njit
-def branch_all(survivors, q, candidates, branches):
+@njit(inline="always")
+def branch_all(survivors, q, candidates, branches, reached):
     """Turn the hypotheses of a plane into every reachable new state at its least cost.
 
     Parameters and effect are as of `branch_few`, but costs may differ, candidates need not be
-    linked, and the beam must hold all states. Returns the survivors, with more room for nodes where
-    they needed it.
+    linked, and the beam must hold all states. Returns 0, or if there is too little room for nodes,
+    for how many there must be at least to try again; nothing has changed then.
     """
-    most = _table_size(4 * len(branches.states)) // 2
-    reached = Reached(
-        np.empty(most, dtype=np.uint64),
-        np.empty(most, dtype=np.int64),
-        np.empty(most, dtype=np.int32),
-        np.empty(most, dtype=np.int32),
-        np.zeros(1, dtype=np.int64),
-        np.full(2 * most, -1, dtype=np.int64),
-        hash_shift(2 * most),
-    )
+    reached = borrowed(reached)
+    for place in range(len(reached.places)):
+        reached.places[place] = -1
+    reached.n_pairs[0] = 0
+    used, wanted = survivors.used[0], 0
     _start(reached, survivors, q, branches)
     for a in range(candidates.n_candidates[0]):
+        if survivors.used[0] + reached.n_pairs[0] > len(survivors.nodes):
+            wanted = survivors.used[0] + reached.n_pairs[0] - used
+            break
         effect, pattern = candidates.effects[a], candidates.patterns[a]
-        before = reached.n_pairs[0]
-        if survivors.used[0] + before > len(survivors.nodes):
-            survivors = _with_capacity(survivors, 2 * (survivors.used[0] + before))
         _extend(reached, survivors, effect, pattern, candidates.ranks[a])
-    _settle(reached, survivors, q)
-    return survivors
+    if wanted > 0:
+        survivors.used[0] = used
+    else:
+        _settle(reached, survivors, q)
+    return wanted
 
 
 @njit
@@ -571,8 +554,12 @@ def trace_back(survivors, target):
 
     target: uint8 (k,), bit q of element i is the bit of plane q at the care bit of rank i.
     """
+    costs = survivors.costs
     for q in range(len(survivors.counts)):
-        best = np.argmin(survivors.costs[q, : survivors.counts[q]])
+        best = 0
+        for h in range(survivors.counts[q]):
+            if costs[q, h] < costs[q, best]:
+                best = h
         end = survivors.ends[q, best]
         while end >= 0:
             target[survivors.nodes[end].rank] ^= np.uint8(1 << q)

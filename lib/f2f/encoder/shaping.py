@@ -163,10 +163,13 @@ class Trace(NamedTuple):
         Number among the survivors before the block.
     vectors : ndarray of uint8, (2*TRACE_BLOCKS, beam)
         The block's vector.
+    ancestors : ndarray of int64, (beam,)
+        Number of each survivor's ancestor in the middle, for `_settle`.
     """
 
     parents: np.ndarray
     vectors: np.ndarray
+    ancestors: np.ndarray
 
 
 def encode_shaped(
@@ -245,19 +248,16 @@ def new_problem(
     )
 
 
-@njit
-def _pack_blocks(bits, n_out, words):
+def _pack_blocks(bits: np.ndarray, n_out: int, words: int) -> np.ndarray:
     """Bits (n,) as uint64 (blocks, words): bit r of block t at bit r%64 of word r//64."""
-    out = np.zeros((-(-len(bits) // n_out), words), dtype=np.uint64)
-    for t in range(len(out)):
-        block = bits[t * n_out : (t + 1) * n_out]
-        for r in range(len(block)):
-            out[t, r >> 6] |= np.uint64(block[r]) << np.uint64(r & 63)
-    return out
+    blocks = -(-len(bits) // n_out)
+    rows = np.pad(bits, (0, blocks * n_out - len(bits))).reshape(blocks, n_out)
+    packed = np.zeros((blocks, 8 * words), dtype=np.uint8)
+    packed[:, : -(-n_out // 8)] = np.packbits(rows, axis=1, bitorder="little")
+    return packed.view(np.uint64)
 
 
-@njit
-def new_freedom(blocks, n_in):
+def new_freedom(blocks: int, n_in: int) -> Freedom:
     """Room for what elimination leaves of the blocks."""
     return Freedom(
         np.zeros((blocks, 8), dtype=np.uint64),
@@ -268,24 +268,18 @@ def new_freedom(blocks, n_in):
     )
 
 
-@njit
-def new_system():
+def new_system() -> System:
     """A system without equations."""
-    return System(
-        np.zeros(64, dtype=np.uint64), np.zeros(1, dtype=np.uint64), np.zeros(1, dtype=np.uint64)
-    )
+    return System(*(np.zeros(size, dtype=np.uint64) for size in (64, 1, 1)))
 
 
-@njit
-def new_hypotheses(beam, tables):
+def new_hypotheses(beam: int, tables: np.ndarray) -> Hypotheses:
     """Room for `beam` hypotheses of the decoder with these `Decoder.tables`."""
-    n_s, fan, words = tables.shape[0] - 1, tables.shape[1], tables.shape[2]
-    width = (n_s * words + 7) // 8 * 8
+    fan, words = tables.shape[1:]
+    used = (len(tables) - 1) * words
+    width = (used + 7) // 8 * 8
     later = np.zeros((fan, width), dtype=np.uint64)
-    for k in range(n_s):
-        for c in range(fan):
-            for w in range(words):
-                later[c, k * words + w] = tables[n_s - 1 - k, c, w]
+    later[:, :used] = tables[-2::-1].swapaxes(0, 1).reshape(fan, used)
     return Hypotheses(
         np.zeros((2, beam), dtype=np.uint64),
         np.zeros((2, beam, width + (words + 7) // 8 * 8), dtype=np.uint64),
@@ -300,32 +294,36 @@ def new_hypotheses(beam, tables):
     )
 
 
-@njit
-def _shape(problem, beam):
+def _shape(problem: Problem, beam: int) -> np.ndarray:
     """Both passes; returns the inputs, uint8 (blocks + n_s,)."""
-    blocks, n_in, n_s = len(problem.soft), problem.n_in, problem.n_s
-    freedom = new_freedom(blocks, n_in)
-    eliminate(problem, new_system(), freedom)
-    hypotheses = new_hypotheses(beam, problem.tables)
+    blocks, n_s = len(problem.soft), problem.n_s
     trace = Trace(
         np.empty((2 * TRACE_BLOCKS, beam), dtype=np.uint16),
         np.empty((2 * TRACE_BLOCKS, beam), dtype=np.uint8),
+        np.empty(beam, dtype=np.int64),
     )
     inputs = np.zeros(blocks + n_s, dtype=np.uint8)
-    for j in range(n_s):
-        inputs[j] = (freedom.start[0] >> np.uint64(n_in * j)) & np.uint64((1 << n_in) - 1)
-    _start(problem, hypotheses, freedom.start[0], inputs[:n_s])
-    _search(problem, freedom, hypotheses, trace, inputs[n_s:])
+    freedom, hypotheses = new_freedom(blocks, problem.n_in), new_hypotheses(beam, problem.tables)
+    _run(problem, new_system(), freedom, hypotheses, trace, inputs)
     return inputs
 
 
 @njit
+def _run(problem, system, freedom, hypotheses, trace, inputs):
+    """Both passes, compiled as one; all but the problem is empty."""
+    problem, system, freedom = borrowed(problem), borrowed(system), borrowed(freedom)
+    hypotheses, trace, inputs = borrowed(hypotheses), borrowed(trace), borrowed(inputs)
+    eliminate(problem, system, freedom)
+    _start(problem, hypotheses, freedom.start[0], inputs)
+    _search(problem, freedom, hypotheses, trace, inputs)
+
+
+@njit(inline="always")
 def eliminate(problem, system, freedom):
     """Reduce the care rows from the last block to the first, and fill `freedom`.
 
     The system must be empty.
     """
-    problem, system, freedom = borrowed(problem), borrowed(system), borrowed(freedom)
     care, n_in, n_out = problem.care, problem.n_in, problem.n_out
     i = len(care) - 1
     for t in range(len(freedom.free) - 1, -1, -1):
@@ -339,7 +337,7 @@ def eliminate(problem, system, freedom):
     freedom.start[0] = system.sides[0]
 
 
-@njit(forceinline=True)
+@njit(inline="always")
 def _take(system, row, side, place):
     """Reduce a row and put what is left of it into the system.
 
@@ -361,7 +359,7 @@ def _take(system, row, side, place):
     system.pivots[0] |= bit
 
 
-@njit(forceinline=True)
+@njit(inline="always")
 def _leave(system, freedom, t, n_in, older):
     """Move the equations of x_t out of the system; x_t follows `older` bits in the window."""
     one = np.uint64(1)
@@ -391,22 +389,22 @@ def _leave(system, freedom, t, n_in, older):
     freedom.free[t] = free
 
 
-@njit
-def _start(problem, hypotheses, state, vectors):
-    """Make the first hypothesis that of the n_s vectors before x_0, `state` in one word."""
-    words = problem.soft.shape[1]
+@njit(inline="always")
+def _start(problem, hypotheses, state, inputs):
+    """Make the first hypothesis that of the n_s vectors before x_0, `state`; these go to inputs."""
+    words, n_in, n_s = problem.soft.shape[1], problem.n_in, problem.n_s
     hypotheses.states[0, 0] = state
-    for u in range(len(vectors)):
+    for u in range(n_s):
+        vector = (state >> np.uint64(n_in * u)) & np.uint64((1 << n_in) - 1)
+        inputs[u] = vector
         for k in range(u + 1):
             for w in range(words):
-                hypotheses.outputs[0, 0, k * words + w] ^= problem.tables[u - k, vectors[u], w]
+                hypotheses.outputs[0, 0, k * words + w] ^= problem.tables[u - k, vector, w]
 
 
-@njit
+@njit(inline="always")
 def _search(problem, freedom, hypotheses, trace, inputs):
-    """The M-algorithm; writes the vectors of the best path to inputs, uint8 (blocks,)."""
-    problem, freedom = borrowed(problem), borrowed(freedom)
-    hypotheses, trace = borrowed(hypotheses), borrowed(trace)
+    """The M-algorithm; writes the vectors of the best path to inputs, behind the first n_s."""
     blocks = len(freedom.free)
     alive = 1
     first = 0  # block in row 0 of the trace
@@ -415,15 +413,25 @@ def _search(problem, freedom, hypotheses, trace, inputs):
         alive = select(hypotheses, alive << freedom.free[t])
         _survive(problem, freedom, hypotheses, trace, t, t - first, alive)
         if t - first == 2 * TRACE_BLOCKS - 1 and t + 1 < blocks:
-            alive = _settle(trace, hypotheses, t, alive, inputs[first:])
+            alive = _settle(trace, hypotheses, t, alive, inputs, problem.n_s + first)
             first += TRACE_BLOCKS
-    best = np.argmin(hypotheses.costs[blocks & 1, :alive])
+    best = _cheapest(hypotheses.costs, blocks & 1, alive)
     for row in range(blocks - 1 - first, -1, -1):
-        inputs[first + row] = trace.vectors[row, best]
-        best = trace.parents[row, best]
+        inputs[problem.n_s + first + row] = trace.vectors[row, best]
+        best = np.int64(trace.parents[row, best])
 
 
-@njit(forceinline=True)
+@njit(inline="always")
+def _cheapest(costs, row, alive):
+    """The first hypothesis of least cost."""
+    best = 0
+    for h in range(alive):
+        if costs[row, h] < costs[row, best]:
+            best = h
+    return best
+
+
+@njit(inline="always")
 def _extend(problem, freedom, hypotheses, t, alive):
     """Every hypothesis by every value of the free bits, with the cost of the block's soft bits."""
     tables, soft = problem.tables, problem.soft
@@ -455,7 +463,7 @@ def _extend(problem, freedom, hypotheses, t, alive):
                     children[x] += np.int32(popcount(output ^ choices[w, x]))
 
 
-@njit(forceinline=True)
+@njit(inline="always")
 def select(hypotheses, count):
     """Choose the `beam` of least cost among `count` children, and make the least cost zero.
 
@@ -472,7 +480,8 @@ def select(hypotheses, count):
         for c in range(count):
             chosen[c] = c
         return count
-    costs[count : count + 64] = 0x7FFFFFFF
+    for c in range(count, count + 64):
+        costs[c] = 0x7FFFFFFF
     # The dearest cost that some survivor has: fewer than `beam` children are cheaper, or as many.
     limit = hypotheses.limit[0]
     cheaper = _cheaper(costs, count, limit)
@@ -502,7 +511,7 @@ def select(hypotheses, count):
     return kept
 
 
-@njit(forceinline=True)
+@njit(inline="always")
 def _cheaper(costs, count, limit):
     """How many of the first `count` costs are below a limit."""
     found = 0
@@ -511,7 +520,7 @@ def _cheaper(costs, count, limit):
     return found
 
 
-@njit(forceinline=True)
+@njit(inline="always")
 def _survive(problem, freedom, hypotheses, trace, t, row, alive):
     """Make the chosen children of block t the hypotheses of the next, and trace them in a row."""
     now, then = t & 1, (t + 1) & 1
@@ -536,39 +545,38 @@ def _survive(problem, freedom, hypotheses, trace, t, row, alive):
             xor_8(outputs, at + k, later, start + k, outputs, target + kept * stride + k)
 
 
-@njit
-def _settle(trace, hypotheses, t, alive, inputs):
+@njit(inline="always")
+def _settle(trace, hypotheses, t, alive, inputs, at):
     """Decide the older half of a full trace by the best path; drop hypotheses that disagree.
 
-    Block t is the newest. Returns how many hypotheses remain.
+    Block t is the newest; the vectors decided go to inputs from `at` on. Returns how many
+    hypotheses remain.
     """
-    parents, vectors = trace.parents, trace.vectors
+    parents, vectors, ancestors = trace.parents, trace.vectors, trace.ancestors
+    states, costs, outputs = hypotheses.states, hypotheses.costs, hypotheses.outputs
     then = (t + 1) & 1
-    states, costs, outputs = (
-        hypotheses.states[then],
-        hypotheses.costs[then],
-        hypotheses.outputs[then],
-    )
     last = 2 * TRACE_BLOCKS - 1
-    ancestor = np.empty(alive, dtype=np.int64)
     for h in range(alive):
-        a = h
+        ancestor = np.int64(h)
         for row in range(last, TRACE_BLOCKS - 1, -1):
-            a = parents[row, a]
-        ancestor[h] = a
-    chosen = ancestor[np.argmin(costs[:alive])]
+            ancestor = np.int64(parents[row, ancestor])
+        ancestors[h] = ancestor
+    chosen = ancestors[_cheapest(costs, then, alive)]
     kept = 0
     for h in range(alive):
-        if ancestor[h] == chosen:
+        if ancestors[h] == chosen:
             parents[last, kept] = parents[last, h]
             vectors[last, kept] = vectors[last, h]
-            states[kept] = states[h]
-            costs[kept] = costs[h]
-            outputs[kept] = outputs[h]
+            states[then, kept] = states[then, h]
+            costs[then, kept] = costs[then, h]
+            for w in range(outputs.shape[2]):
+                outputs[then, kept, w] = outputs[then, h, w]
             kept += 1
     for row in range(TRACE_BLOCKS - 1, -1, -1):
-        inputs[row] = vectors[row, chosen]
-        chosen = parents[row, chosen]
-    parents[:TRACE_BLOCKS] = parents[TRACE_BLOCKS:]
-    vectors[:TRACE_BLOCKS] = vectors[TRACE_BLOCKS:]
+        inputs[at + row] = vectors[row, chosen]
+        chosen = np.int64(parents[row, chosen])
+    for row in range(TRACE_BLOCKS):
+        for h in range(parents.shape[1]):
+            parents[row, h] = parents[TRACE_BLOCKS + row, h]
+            vectors[row, h] = vectors[TRACE_BLOCKS + row, h]
     return kept

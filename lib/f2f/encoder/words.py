@@ -7,16 +7,28 @@ table of 256 images for each byte of the argument, so that an image is the XOR o
 from __future__ import annotations
 
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
+from f2f.base.intrinsics import I64
 from f2f.base.jit import njit
 
 TABLE_WORDS = 8 * 256  # of a tabulated map
 
 
-@njit(inline="always")
-def rotate_left(word, count):
+@intrinsic
+def rotate_left(typingctx, word, count):
     """The 64-bit word rotated left by 0 <= count < 64."""
-    return (word << np.uint64(count)) | (word >> np.uint64((64 - count) & 63))
+
+    def codegen(context, builder, signature, arguments):
+        word, count = arguments
+        kind = ir.FunctionType(I64, [I64] * 3)
+        rotate = cgutils.get_or_insert_function(builder.module, kind, "llvm.fshl.i64")
+        return builder.call(rotate, [word, word, count])
+
+    return types.uint64(types.uint64, types.uint64), codegen
 
 
 @njit
@@ -63,7 +75,7 @@ def tabulate(columns, table):
                 table[base + half + y] = table[base + y] ^ column
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def image(table, word):
     """The image of a word under the linear map in a table that `tabulate` filled."""
     byte = np.uint64(255)

@@ -12,23 +12,21 @@ from f2f.encoder.elimination import (
     ACCUMULATOR,
     STATE,
     VARIABLES,
-    Log,
     Segment,
     insert,
+    new_log,
     reduce_row,
-    replay,
     retire,
+    solve,
     start_system,
-    substitute,
     window_words,
 )
 from f2f.encoder.words import rotate_left
 
 
 @njit
-def follow(segment, log, holds):
+def follow(segment, system, log, holds):
     """Eliminate a segment; `holds` (blocks,) tells of each block whether the system was reduced."""
-    system = start_system(segment)
     i = 0
     for t in range(segment.vectors):
         place = ((segment.first + t) * segment.n_in) & 63
@@ -92,14 +90,6 @@ def problem(seed, n_in, n_s, load):
     return decoder, n, care, target
 
 
-def empty_log(care, vectors, n_in):
-    return Log(
-        np.zeros(len(care), dtype=np.uint64),
-        np.zeros(len(care), dtype=np.uint64),
-        np.zeros((vectors, n_in), dtype=np.uint64),
-    )
-
-
 def plane_of(care, target, decoder, n, words=None, known=0, first=0):
     words = np.zeros(8, dtype=np.uint64) if words is None else words
     vectors = decoder.n_vectors(n) - first
@@ -117,15 +107,14 @@ def plane_of(care, target, decoder, n, words=None, known=0, first=0):
 def test_checks_are_the_dependent_rows_and_the_rest_is_met(seed, n_in, n_s, load):
     decoder, n, care, target = problem(seed, n_in, min(n_s, 64 // n_in - 1), load)
     segment = plane_of(care, target, decoder, n)
-    log = empty_log(care, segment.vectors, n_in)
+    log = new_log(segment)
     holds = np.zeros(segment.vectors, dtype=bool)
-    follow(segment, log, holds)
+    follow(segment, start_system(segment), log, holds)
     assert holds.all()
     dependent = plain_elimination(equations(care, decoder, n))
     np.testing.assert_array_equal(log.changes == 0, dependent)
     inputs = np.zeros((segment.vectors, 8), dtype=np.uint8)
-    replay(segment, log, inputs)
-    substitute(log.retired, 0, inputs)
+    solve(segment, log, inputs)
     decoded = decoder.decode(inputs, n)[care]
     np.testing.assert_array_equal(decoded[~dependent], target[~dependent])
 
@@ -143,11 +132,10 @@ def test_a_second_segment_keeps_the_given_vectors(n_in, n_s):
     given = inputs[first : first + n_s].copy()
     words = window_words(given, n_in, first)
     segment = plane_of(care, target, decoder, n, words, n_s, first)
-    log = empty_log(care, segment.vectors, n_in)
-    follow(segment, log, np.zeros(segment.vectors, dtype=bool))
+    log = new_log(segment)
+    follow(segment, start_system(segment), log, np.zeros(segment.vectors, dtype=bool))
     solution = inputs[first:]
-    replay(segment, log, solution)
-    substitute(log.retired, first, solution)
+    solve(segment, log, solution)
     np.testing.assert_array_equal(solution[:n_s], given)
     met = log.changes != 0
     np.testing.assert_array_equal(decoder.decode(inputs, n)[care][met], target[met])

@@ -44,12 +44,12 @@ def step(seed, checks, extra, hypotheses, bits):
 def prepared(step, beam, costs):
     states, syndromes, effects, patterns, ranks = step
     checks = int(patterns.max()).bit_length()
-    survivors = search.new_survivors(2, beam, beam * (checks + 2))
+    survivors = search.new_survivors(2, beam, 4 * beam * (checks + 2))
     survivors.states[1, : len(states)] = states
     survivors.costs[1, : len(states)] = costs
     survivors.counts[1] = len(states)
-    branches = search.new_branches(beam)
-    branches.syndromes[: len(states)] = syndromes
+    branches = search.new_branches(2, beam)
+    branches.syndromes[1, : len(states)] = syndromes
     candidates = search.new_candidates(len(effects), checks)
     for effect, pattern, rank in zip(effects, patterns, ranks, strict=True):
         search.add_candidate(candidates, effect, int(pattern), int(rank))
@@ -137,7 +137,14 @@ def test_all_are_the_least_costs_of_all_subsets(seed, checks, extra, hypotheses,
     case = step(seed, checks, extra, hypotheses, bits)
     costs = np.random.default_rng(seed).integers(0, 3, hypotheses)
     survivors, candidates, branches, checks = prepared(case, 4 << bits, costs)
-    survivors = search.branch_all(survivors, 1, candidates, branches)
+    reached = search.new_reached(4 << bits)
+    survivors = survivors._replace(nodes=survivors.nodes[:1])  # too little room
+    before = [field.copy() for field in survivors]
+    while (wanted := search.branch_all(survivors, 1, candidates, branches, reached)) > 0:
+        for field, old in zip(survivors[:4], before, strict=False):
+            np.testing.assert_array_equal(field, old)
+        assert survivors.used[0] == 0
+        survivors = search.make_room(survivors, wanted)
     found = all_solutions(case[0], case[1], costs, *case[2:])
     count = survivors.counts[1]
     words = survivors.states[1, :count].tolist()
@@ -151,7 +158,7 @@ def test_all_are_the_least_costs_of_all_subsets(seed, checks, extra, hypotheses,
 
 
 def test_room_is_made_by_dropping_what_nobody_needs():
-    survivors = search.new_survivors(2, 4, 5)
+    survivors = search.new_survivors(2, 4, 20)
     capacity = len(survivors.nodes)
     rng = np.random.default_rng(0)
     for node in range(capacity):
@@ -182,7 +189,7 @@ def test_room_is_made_by_dropping_what_nobody_needs():
 
 
 def test_trace_back_flips_what_the_best_gave_up():
-    survivors = search.new_survivors(2, 2, 4)
+    survivors = search.new_survivors(2, 2, 16)
     survivors.nodes[:3] = [(-1, 5), (0, 2), (-1, 1)]
     survivors.used[0] = 3
     survivors.counts[:] = 2, 1
