@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import numba
-from numba.core import caching, types
+from numba.core import caching
+from numba.core.types.misc import unliteral
 
 PACKAGE = Path(__file__).parents[1]
 NOTICE = (
@@ -55,8 +56,8 @@ def njit(function: Callable[..., Any] | None = None, **options: Any) -> Any:
 
 def _call_template(kernel: Any, args: Any, kws: Any) -> Any:
     """As numba's; a constant argument is one of its type, not a type of its own to compile for."""
-    args, kws = map(types.unliteral, args), {k: types.unliteral(v) for k, v in kws.items()}
-    return type(kernel).get_call_template(kernel, tuple(args), kws)
+    named = {name: unliteral(kind) for name, kind in kws.items()}
+    return type(kernel).get_call_template(kernel, tuple(map(unliteral, args)), named)
 
 
 @cache

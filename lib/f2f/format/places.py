@@ -122,7 +122,7 @@ def find_places(walk, lo, positions, care, places):
         _segment_places(walk, lo, positions, care, places)
 
 
-@njit
+@njit(inline="always")
 def _golden_places(walk, lo, positions, care, places):
     """Index by index: a word of 64 positions moves the base, a look-up adds what is left."""
     n, cols = walk.segment, walk.cols
@@ -147,7 +147,7 @@ def _golden_places(walk, lo, positions, care, places):
         places.columns[c] = index - row * cols
 
 
-@njit
+@njit(inline="always")
 def _segment_places(walk, lo, positions, care, places):
     segment, cols = walk.segment, walk.cols
     number = lo // segment

@@ -298,7 +298,7 @@ def find_cursors(corrections, start):
             word, zeros = _seek(corrections.bits, one, start.ranks[s], word, zeros, cursor)
 
 
-@njit
+@njit(inline="always")
 def _seek(bits, one, rank, word, zeros, cursor):
     """Set a cursor to the first position of list `one` from `rank` on.
 
@@ -525,7 +525,7 @@ def select_bit(word, rank):
     return np.int64(trailing_zeros(word))
 
 
-@njit(forceinline=True)
+@njit(inline="always")
 def _list_positions(chunk, count, positions):
     """The care positions of a chunk of `count` positions, into positions; returns their number."""
     found = 0

@@ -4,11 +4,11 @@ No weight matrix is formed. Each thread walks its own share of the encoding posi
 its own copy of the result, so the extra memory is O(threads*rows + cols) and a few buffers that
 stay in the first-level cache. There are two ways through a chunk:
 
-* *dense*, for one-byte weights and few columns of finite numbers: every decoded byte is masked and
-  multiplied (a pruned one, as 0, with what may not be infinite).
-  Where a segment of positions advances by one row and one column at a time (order "diagonal" in
-  permuted coordinates, "column", and "row" as dot products), this is a plain vector loop. Four
-  segments are walked side by side, so that the result is loaded and stored once for four of them.
+* *dense*, for one-byte weights and few columns, all finite: every decoded byte is masked and
+  multiplied, a pruned one as 0 (times infinity that would be NaN). Where a segment
+  of positions advances by one row and one column at a time (order "diagonal" in permuted
+  coordinates, "column", and "row" as dot products), this is a plain vector loop. Four segments are
+  walked side by side, so that the result is loaded and stored once for four of them.
 * *sparse*, for everything else: the care positions of the chunk are listed, their bytes looked up
   in tables (one for each group of planes) and every product added where it belongs.
 
