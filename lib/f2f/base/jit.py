@@ -17,12 +17,13 @@ import hashlib
 import os
 import sys
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numba
 from numba.core import caching
+from numba.core.types.misc import unliteral
 
 PACKAGE = Path(__file__).parents[1]
 NOTICE = (
@@ -45,11 +46,18 @@ def njit(function: Callable[..., Any] | None = None, **options: Any) -> Any:
         return lambda function: njit(function, **options)
     kernel = numba.njit(function, nogil=True, no_cfunc_wrapper=True, **options)
     if hasattr(kernel, "py_func"):  # not so under NUMBA_DISABLE_JIT
+        kernel.get_call_template = partial(_call_template, kernel)
         try:
             kernel._cache = _KernelCache(kernel.py_func)
         except RuntimeError:  # no place to write to, nothing there to read
             kernel._cache = _NoCache()
     return kernel
+
+
+def _call_template(kernel: Any, args: Any, kws: Any) -> Any:
+    """As numba's; a constant argument is one of its type, not a type of its own to compile for."""
+    named = {name: unliteral(kind) for name, kind in kws.items()}
+    return type(kernel).get_call_template(kernel, tuple(map(unliteral, args)), named)
 
 
 @cache

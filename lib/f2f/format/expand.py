@@ -23,7 +23,7 @@ from f2f.base.jit import njit
 from f2f.decoder.gates import IDENTITY
 from f2f.format.join import join_bytes
 from f2f.format.operands import Operands, make_operands, operands
-from f2f.format.places import GOLDEN, ROW, Places, find_places
+from f2f.format.places import DIAGONAL, GOLDEN, ROW, Places, find_places
 from f2f.format.stages import (
     CHUNK,
     care_words,
@@ -90,14 +90,14 @@ def expand(tensor: CompressedTensor, care_mask: np.ndarray | None = None) -> np.
     if _is_scattered(op):
         out = np.zeros(op.n, dtype=word)
         places = Places(np.empty(CHUNK, dtype=np.int64), np.empty(CHUNK, dtype=np.int64))
-        _scatter(encoded, walk, op.permuted, op.start([0]), chunk, make_care(), places, out)
+        _scatter(encoded, walk, op.start([0]), chunk, make_care(), places, out)
         return out
     out = np.empty(op.n + SPARE, dtype=word)
     if walk.kind == ROW:
         _in_order(encoded, op.start([0]), chunk, out)
     else:
         start = op.start(np.arange(walk.cols) * walk.segment)
-        _by_tiles(encoded, walk, op.permuted.rows, start, chunk, _make_tile(word), out)
+        _by_tiles(encoded, walk, start, chunk, _make_tile(word), out)
     return out[: op.n]
 
 
@@ -120,18 +120,23 @@ def _make_tile(word: np.dtype) -> Tile:
 
 
 @njit
-def _scatter(encoded, walk, permuted, start, chunk, care, places, out):
+def _scatter(encoded, walk, start, chunk, care, places, out):
     """The words at care positions, one by one, into `out`, which is zero."""
-    encoded, walk, permuted = borrowed(encoded), borrowed(walk), borrowed(permuted)
-    start, chunk, care = borrowed(start), borrowed(chunk), borrowed(care)
-    places, out = borrowed(places), borrowed(out)
+    encoded, walk, start, chunk = (
+        borrowed(encoded), borrowed(walk), borrowed(start), borrowed(chunk)
+    )  # fmt: skip
+    care, places, out = borrowed(care), borrowed(places), borrowed(out)
+    rows, cols = np.uint64(walk.rows), np.uint64(walk.cols)
+    row_step, column_step = np.uint64(walk.row_step), np.uint64(walk.column_step)
     for lo in range(0, len(out), CHUNK):
         count = min(CHUNK, len(out) - lo)
         found = care_words(encoded, start, lo, count, chunk, care)
         find_places(walk, lo, care.positions, found, places)
         for c in range(found):
-            row, column = permuted.rows[places.rows[c]], permuted.columns[places.columns[c]]
-            out[row * walk.cols + column] = care.words[c]
+            row, column = np.uint64(places.rows[c]), np.uint64(places.columns[c])
+            if walk.kind == DIAGONAL:
+                row, column = row * row_step % rows, column * column_step % cols
+            out[row * cols + column] = care.words[c]
 
 
 @njit
@@ -144,7 +149,7 @@ def _in_order(encoded, start, chunk, out):
         _read_words(encoded, start, 0, lo, min(CHUNK, n - lo), chunk, out, lo)
 
 
-@njit(forceinline=True)
+@njit(inline="always")
 def _read_words(encoded, start, which, lo, count, chunk, out, at):
     """The words of positions lo … lo+count-1 into out[at:]; SPARE elements more may be written.
 
@@ -165,15 +170,10 @@ def _read_words(encoded, start, which, lo, count, chunk, out, at):
 
 
 @njit
-def _by_tiles(encoded, walk, row_order, start, chunk, tile, out):
+def _by_tiles(encoded, walk, start, chunk, tile, out):
     """All words, tile by tile. start: of each segment."""
-    encoded, walk, chunk = borrowed(encoded), borrowed(walk), borrowed(chunk)
-    row_order, start, tile, out = (
-        borrowed(row_order),
-        borrowed(start),
-        borrowed(tile),
-        borrowed(out),
-    )
+    encoded, walk, start = borrowed(encoded), borrowed(walk), borrowed(start)
+    chunk, tile, out = borrowed(chunk), borrowed(tile), borrowed(out)
     rows, cols = walk.rows, walk.cols
     side = LINE // out.itemsize
     across = side // 4  # lines of one transposition
@@ -186,16 +186,20 @@ def _by_tiles(encoded, walk, row_order, start, chunk, tile, out):
                 lo, at = segment * rows + begin, s * tile.stride
                 prefetch(encoded, (segment + walk.neighbour) % cols * rows + begin, along)
                 _read_words(encoded, start, segment, lo, along, chunk, tile.segments, at)
+            row = walk.row_step * begin % rows
             column = (walk.column_step * begin + left) % cols
             for i in range(0, along, across):
                 transpose_lines(tile.segments, i, tile.stride, tile.lines)
                 for e in range(min(across, along - i)):
-                    at = row_order[begin + i + e] * cols
+                    at = row * cols
                     if column + side <= cols and width == side:
                         copy_line(tile.lines, side * e, out, at + column)
                     else:
                         for s in range(width):
                             out[at + (column + s) % cols] = tile.lines[side * e + s]
+                    row += walk.row_step
+                    if row >= rows:
+                        row -= rows
                     column += walk.column_step
                     if column >= cols:
                         column -= cols

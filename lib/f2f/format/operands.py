@@ -43,8 +43,6 @@ class Operands:
         What `f2f.format.stages` reads.
     walk : Walk
         Where encoding positions lie.
-    permuted : Places
-        The row at each place of the permuted rows, and the column at each of the columns.
     itemsize : int
         Bytes of a weight.
     kept : tuple
@@ -56,7 +54,6 @@ class Operands:
 
     encoded: Encoded
     walk: Walk
-    permuted: Places
     itemsize: int
     kept: tuple[np.ndarray, ...] = field(repr=False)
     starts: dict[tuple[Any, ...], Any] = field(default_factory=dict, repr=False)
@@ -70,6 +67,16 @@ class Operands:
     def segments(self) -> int:
         """Segments of the matrix."""
         return self.n // self.walk.segment
+
+    @property
+    def permuted(self) -> Places:
+        """`permutations` of the walk, kept where they take no more memory than the mask."""
+        large = 64 * (self.walk.rows + self.walk.cols) > self.n
+        return permutations(self.walk) if large else self._permuted
+
+    @cached_property
+    def _permuted(self) -> Places:
+        return permutations(self.walk)
 
     def start(self, positions: np.ndarray | list[int]) -> Start:
         """Where decoding begins at encoding positions (s,), rising."""
@@ -134,13 +141,7 @@ def make_operands(tensor: CompressedTensor, mask: np.ndarray) -> Operands:
         ),
         corrections=_corrections(tensor),
     )
-    return Operands(
-        encoded,
-        walk_of(tensor.walk),
-        permutations(tensor.walk),
-        DTYPES[tensor.dtype],
-        (*payload, raw),
-    )
+    return Operands(encoded, walk_of(tensor.walk), DTYPES[tensor.dtype], (*payload, raw))
 
 
 def _corrections(tensor: CompressedTensor) -> Corrections:

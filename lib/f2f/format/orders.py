@@ -196,9 +196,12 @@ def _scatter_torus(positions, values, out, rows, cols, g_r, g_c, h):
 @njit
 def positions_of(mask):
     """int64 (k,): the positions where a bool or uint8 mask (n,) is not zero, without a branch."""
-    out = np.empty(len(mask) + 1, dtype=np.int64)
+    k = 0
+    for position in range(len(mask)):
+        k += mask[position] != 0
+    out = np.empty(k + 1, dtype=np.int64)
     k = 0
     for position in range(len(mask)):
         out[k] = position
         k += mask[position] != 0
-    return out[:k].copy()
+    return out[:k]

@@ -34,6 +34,8 @@ class Walk(NamedTuple):
         Positions of a segment; all of them in golden order.
     turn : int
         Permuted columns from the start of a diagonal to that of the next; 1 for other kinds.
+    row_step : int
+        Rows from a place of the permuted rows to the next, modulo rows.
     column_step : int
         Columns from a position of a diagonal to the next, modulo cols; 0 for other kinds.
     neighbour : int
@@ -49,6 +51,7 @@ class Walk(NamedTuple):
     cols: int
     segment: int
     turn: int
+    row_step: int
     column_step: int
     neighbour: int
     stride: int
@@ -70,23 +73,31 @@ class Places(NamedTuple):
 def walk_of(order: Order) -> Walk:
     """The geometry of an encoding order of at least one weight."""
     kind = _KINDS[order.name]
-    turn, column_step, neighbour = 1, 0, 1
+    turn, row_step, column_step, neighbour = 1, 1, 0, 1
     if kind == DIAGONAL:
-        _, column_step, h = order.torus
+        row_step, column_step, h = order.torus
         turn = h * pow(column_step, -1, order.cols) % order.cols
         neighbour = pow(h, -1, order.cols)
     segment = {GOLDEN: order.n, ROW: order.cols}.get(kind, order.rows)
     reach = np.arange(_REACH) * order.stride % order.n
     return Walk(
-        kind, order.rows, order.cols, segment, turn, column_step, neighbour, order.stride, reach
-    )
+        kind, order.rows, order.cols, segment, turn, row_step, column_step, neighbour,
+        order.stride, reach,
+    )  # fmt: skip
 
 
-def permutations(order: Order) -> Places:
+def permutations(walk: Walk) -> Places:
     """The row at each place of the permuted rows, and the column at each of the columns."""
-    g_r, g_c = order.torus[:2] if order.name == "diagonal" else (1, 1)
-    rows, cols = order.rows, order.cols
-    return Places(np.arange(rows) * g_r % rows, np.arange(cols) * g_c % cols)
+    column_step = walk.column_step if walk.kind == DIAGONAL else 1
+    return Places(_steps(walk.row_step, walk.rows), _steps(column_step, walk.cols))
+
+
+def _steps(step: int, count: int) -> np.ndarray:
+    """``step * i mod count`` for i < count, in one array's memory."""
+    places = np.arange(count)
+    places *= step
+    places %= count
+    return places
 
 
 @njit
@@ -111,7 +122,7 @@ def find_places(walk, lo, positions, care, places):
         _segment_places(walk, lo, positions, care, places)
 
 
-@njit
+@njit(inline="always")
 def _golden_places(walk, lo, positions, care, places):
     """Index by index: a word of 64 positions moves the base, a look-up adds what is left."""
     n, cols = walk.segment, walk.cols
@@ -136,7 +147,7 @@ def _golden_places(walk, lo, positions, care, places):
         places.columns[c] = index - row * cols
 
 
-@njit
+@njit(inline="always")
 def _segment_places(walk, lo, positions, care, places):
     segment, cols = walk.segment, walk.cols
     number = lo // segment

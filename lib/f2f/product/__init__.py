@@ -16,7 +16,7 @@ from f2f.base import validate
 from f2f.format.orders import matrix_shape
 from f2f.format.tensor import CompressedTensor
 from f2f.product import cpu, gpu, paper
-from f2f.product.dense import dense_matrix, sum_dtype
+from f2f.product.dense import check_weights, dense_matrix, host_array, sum_dtype
 
 BACKENDS = ("numpy", "numba", "cupy")
 
@@ -35,11 +35,11 @@ def spmv(
     ----------
     tensor : CompressedTensor
         Seen as (rows, cols), its first axis by all the others; it must store its mask.
-    x : ndarray, shape (cols,)
+    x : array, list or torch.Tensor, shape (cols,)
         Integers of up to 63 bits or real floats. Backend "cupy" also takes CuPy arrays.
     backend : {"numba", "numpy", "cupy"}
         See the module.
-    scale : number or ndarray, shape (rows,), optional
+    scale : number or array, shape (rows,), optional
         Multiplies y, as of weights quantized by row.
     threads : int, optional
         Of "numba"; None takes numba's number of threads.
@@ -59,6 +59,9 @@ def spmv(
 
     Notes
     -----
+    Pruned weights of an encoded tensor take no part: where x is not finite, it reaches the rows
+    that use it and no others.
+
     "numba" keeps a bit a weight and a copy of the corrections as long as the tensor lives, see
     `f2f.format.operands`.
 
@@ -73,6 +76,7 @@ def spmv(
     >>> bool((spmv(tensor, x) == weight.astype(int) @ x).all())
     True
     """
+    x = _given("x", x, backend)
     if np.ndim(x) != 1:
         raise ValueError(f"x must be one-dimensional, got shape {np.shape(x)}")
     return spmm(tensor, x[:, None], backend=backend, scale=scale, threads=threads)[:, 0]
@@ -92,7 +96,7 @@ def spmm(
     ----------
     tensor, backend, scale, threads
         As for `spmv`.
-    x : ndarray, shape (cols, m)
+    x : array, list or torch.Tensor, shape (cols, m)
 
     Returns
     -------
@@ -115,17 +119,23 @@ def spmm(
     validate.choice("backend", backend, BACKENDS)
     if threads is not None:
         threads = validate.integer("threads", threads, 1)
+    check_weights(tensor.dtype)
     rows, cols = matrix_shape(tensor.shape)
+    x = _given("x", x, backend)
     if np.ndim(x) != 2 or np.shape(x)[0] != cols:
         raise ValueError(f"x must have shape ({cols}, m) or ({cols},), got {np.shape(x)}")
     if tensor.kind == "encoded" and tensor.mask is None:
         raise ValueError('tensor must store its mask, got one compressed with mask_codec="none"')
-    if scale is not None and np.shape(scale) not in ((), (rows,)):
-        raise ValueError(f"scale must be a number or have shape ({rows},), got {np.shape(scale)}")
+    if scale is not None:
+        scale = _given("scale", scale, backend)
+        if np.shape(scale) not in ((), (rows,)):
+            raise ValueError(
+                f"scale must be a number or have shape ({rows},), got {np.shape(scale)}"
+            )
+        sum_dtype("float32", scale.dtype, "scale")
     if backend == "cupy":
-        per_row = scale if scale is None or np.ndim(scale) else np.full(rows, scale, np.float32)
+        per_row = scale if scale is None or scale.ndim else np.full(rows, scale, np.float64)
         return gpu.spmm(tensor, x, per_row)
-    x = np.asarray(x)
     x = np.ascontiguousarray(x, dtype=sum_dtype(tensor.dtype, x.dtype))
     if 0 in (tensor.n, x.shape[1]):
         y: np.ndarray = np.zeros((rows, x.shape[1]), dtype=x.dtype)
@@ -136,5 +146,10 @@ def spmm(
     if scale is None:
         return y
     wide = np.float64 if y.dtype == np.float64 else np.float32
-    factor: np.ndarray = np.asarray(scale, dtype=wide)
-    return y.astype(wide) * factor.reshape(-1, 1)
+    return y.astype(wide) * scale.astype(wide).reshape(-1, 1)
+
+
+def _given(name: str, values: Any, backend: str) -> Any:
+    """An argument as a NumPy array, or for backend "cupy" the CuPy array that it is."""
+    on_device = backend == "cupy" and hasattr(values, "__cuda_array_interface__")
+    return values if on_device else host_array(name, values)

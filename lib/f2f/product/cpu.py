@@ -4,10 +4,11 @@ No weight matrix is formed. Each thread walks its own share of the encoding posi
 its own copy of the result, so the extra memory is O(threads*rows + cols) and a few buffers that
 stay in the first-level cache. There are two ways through a chunk:
 
-* *dense*, for one-byte weights and few columns: every decoded byte is masked and multiplied.
-  Where a segment of positions advances by one row and one column at a time (order "diagonal" in
-  permuted coordinates, "column", and "row" as dot products), this is a plain vector loop. Four
-  segments are walked side by side, so that the result is loaded and stored once for four of them.
+* *dense*, for one-byte weights and few columns, all finite: every decoded byte is masked and
+  multiplied, a pruned one as 0 (times infinity that would be NaN). Where a segment
+  of positions advances by one row and one column at a time (order "diagonal" in permuted
+  coordinates, "column", and "row" as dot products), this is a plain vector loop. Four segments are
+  walked side by side, so that the result is loaded and stored once for four of them.
 * *sparse*, for everything else: the care positions of the chunk are listed, their bytes looked up
   in tables (one for each group of planes) and every product added where it belongs.
 
@@ -107,7 +108,7 @@ def _add_dense(encoded, walk, part, chunk, values, x, y):
             at += length
 
 
-@njit(forceinline=True)
+@njit(inline="always")
 def _read_bytes(encoded, start, run, lo, count, chunk):
     """The corrected one-byte words of a chunk, zero where pruned, into chunk.decoded[run]."""
     care = read_mask(encoded.mask, lo, count, chunk)
@@ -181,9 +182,11 @@ def product(tensor: CompressedTensor, x: np.ndarray, threads: int | None = None)
         and op.walk.segment >= SHORTEST_SEGMENT
         and x.shape[1] <= DENSE_COLUMNS
         and len(op.encoded.raw.flips) == 0
+        and bool(np.isfinite(x).all())
     )
+    places = op.permuted
     make = _dense_jobs if dense else _sparse_jobs
-    jobs, results = make(op, tensor.dtype, x, threads)
+    jobs, results = make(op, tensor.dtype, x, places.columns, threads)
     others = [_pool(threads, os.getpid()).submit(job) for job in jobs[1:]]
     jobs[0]()
     for other in others:
@@ -192,7 +195,7 @@ def product(tensor: CompressedTensor, x: np.ndarray, threads: int | None = None)
     for part in results[1:]:
         permuted += part
     out = np.empty((op.walk.rows, x.shape[1]), dtype=x.dtype)
-    out[op.permuted.rows] = permuted.T if dense else permuted
+    out[places.rows] = permuted.T if dense else permuted
     return out
 
 
@@ -208,12 +211,12 @@ def _pool(threads: int, process: int) -> ThreadPoolExecutor:
 Jobs = tuple[list[Callable[[], None]], list[np.ndarray]]
 
 
-def _dense_jobs(op: Operands, dtype: str, x: np.ndarray, threads: int) -> Jobs:
+def _dense_jobs(op: Operands, dtype: str, x: np.ndarray, columns: np.ndarray, threads: int) -> Jobs:
     """What each thread calls, and where its part of the result (m, rows) comes, permuted."""
     reach = op.walk.cols
     if op.walk.kind == DIAGONAL:  # a piece of a segment may run over the last column
         reach += min(op.walk.segment, CHUNK)
-    permuted = np.ascontiguousarray(x[np.resize(op.permuted.columns, reach)].T)
+    permuted = np.ascontiguousarray(x[np.resize(columns, reach)].T)
     runs = 1 if op.walk.kind == ROW else SIDE_BY_SIDE
     results = [np.zeros((x.shape[1], op.walk.rows), dtype=x.dtype) for _ in range(threads)]
 
@@ -274,9 +277,11 @@ def _spacing(most: int, step: int, cols: int) -> int:
     return int(counts[np.argmin(np.minimum(offsets, cols - offsets))])
 
 
-def _sparse_jobs(op: Operands, dtype: str, x: np.ndarray, threads: int) -> Jobs:
+def _sparse_jobs(
+    op: Operands, dtype: str, x: np.ndarray, columns: np.ndarray, threads: int
+) -> Jobs:
     """What each thread calls, and where its part of the result (rows, m) comes, permuted."""
-    permuted = np.ascontiguousarray(x[op.permuted.columns])
+    permuted = np.ascontiguousarray(x[columns])
     results = [np.zeros((op.walk.rows, x.shape[1]), dtype=x.dtype) for _ in range(threads)]
 
     def job(number: int) -> None:

@@ -7,12 +7,40 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from f2f.format.codec import decompress
+from f2f.base.tensors import is_numeric, numpy_dtype, to_numpy
+from f2f.format.codec import decompress_numpy
 from f2f.format.orders import matrix_shape
 from f2f.format.tensor import CompressedTensor
 
 
-def sum_dtype(weights: str, x: np.dtype) -> np.dtype:
+def host_array(name: str, values: Any) -> np.ndarray:
+    """Numbers given as a list, a NumPy array or a torch tensor, as a NumPy array.
+
+    Raises
+    ------
+    ValueError
+        They are nothing of that, or masked; the message begins with `name`.
+    """
+    if isinstance(values, np.ma.MaskedArray):
+        raise ValueError(f"{name} must not be a masked array")
+    try:
+        return to_numpy(values) if hasattr(values, "detach") else np.asarray(values)
+    except (TypeError, ValueError) as error:
+        kind = type(values).__name__
+        raise ValueError(f"{name} must be an array of numbers, got {kind}: {error}") from error
+
+
+def check_weights(dtype: str) -> None:
+    """`ValueError` for weights that are neither integers of up to 63 bits nor real floats."""
+    try:
+        kind = numpy_dtype(dtype)
+    except TypeError:
+        kind = None
+    if kind is None or not is_numeric(kind) or kind.kind == "c" or kind == np.uint64:
+        raise ValueError(f"tensor must hold integers of up to 63 bits or real floats, got {dtype}")
+
+
+def sum_dtype(weights: str, x: np.dtype, name: str = "x") -> np.dtype:
     """The dtype in which x is taken and products are summed.
 
     Parameters
@@ -20,6 +48,8 @@ def sum_dtype(weights: str, x: np.dtype) -> np.dtype:
     weights : str
         Dtype of the weights.
     x : dtype
+    name : str
+        What the message calls x.
 
     Returns
     -------
@@ -31,6 +61,7 @@ def sum_dtype(weights: str, x: np.dtype) -> np.dtype:
     ValueError
         If x holds neither integers of up to 63 bits nor real floats.
     """
+    x = x.newbyteorder("=")
     if x == np.float64:
         return np.dtype(np.float64)
     if x.kind in "iu" and x != np.uint64:
@@ -38,13 +69,10 @@ def sum_dtype(weights: str, x: np.dtype) -> np.dtype:
         return np.dtype(np.int64 if integers else np.float32)
     if x in (np.float16, np.float32, ml_dtypes.bfloat16):
         return np.dtype(np.float32)
-    raise ValueError(f"x must hold integers of up to 63 bits or real floats, got {x}")
+    raise ValueError(f"{name} must hold integers of up to 63 bits or real floats, got {x}")
 
 
 def dense_matrix(tensor: CompressedTensor) -> np.ndarray:
     """The decompressed tensor as a NumPy matrix (rows, cols); bfloat16 comes as float32."""
-    values: Any = decompress(tensor)
-    if tensor.library == "torch":
-        values = (values.float() if tensor.dtype == "bfloat16" else values).numpy()
-    array = np.asarray(values).reshape(matrix_shape(tensor.shape))
+    array = decompress_numpy(tensor).reshape(matrix_shape(tensor.shape))
     return array.astype(np.float32) if array.dtype == ml_dtypes.bfloat16 else array

@@ -29,9 +29,11 @@ def sources(tmp_path):
     return package
 
 
-def run(sources, *, quiet=False, **environment):
-    """(what the kernel returns, standard error)."""
-    code = "from f2f.kernel import apply; print(apply(21))"
+CALL = "from f2f.kernel import apply; print(apply(21))"
+
+
+def run(sources, code=CALL, *, quiet=False, **environment):
+    """(what the code prints, standard error)."""
     variables = {k: v for k, v in os.environ.items() if k not in ("NUMBA_CACHE_DIR", "F2F_QUIET")}
     variables |= {"PYTHONPATH": str(sources.parent), "PYTHONDONTWRITEBYTECODE": "1"} | environment
     if quiet:
@@ -70,3 +72,12 @@ def test_a_named_folder_is_used(sources, tmp_path):
     run(sources, NUMBA_CACHE_DIR=str(tmp_path / "named"))
     assert list((tmp_path / "named").rglob("*.nbc"))
     assert not (sources / "__pycache__").exists()
+
+
+def test_constant_arguments_are_not_compiled_apart(sources):
+    (sources / "kernel.py").write_text(
+        "from f2f.base.jit import njit\nfrom f2f.factor import times\n"
+        "@njit\ndef apply(x):\n    return times(x) + times(1) - times(x=1)\n"
+    )
+    code = "from f2f.factor import times; from f2f.kernel import apply; "
+    assert run(sources, code + "apply(21); print(len(times.signatures))", quiet=True) == (1, "")

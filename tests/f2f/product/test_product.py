@@ -1,6 +1,9 @@
 """Products from the encoded form equal the dense product of the decompressed matrix."""
 
+import sys
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import ml_dtypes
 import numpy as np
@@ -8,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from f2f import compress, decompress, spmm, spmv
+from f2f import FormatError, compress, decompress, spmm, spmv
+from f2f.format.mask import encode_mask
 from f2f.format.orders import ORDERS
-from f2f.format.tensor import DTYPES
+from f2f.format.tensor import DTYPES, CompressedTensor
 from f2f.product.dense import dense_matrix
 
 BACKENDS = ("numpy", "numba")
@@ -165,6 +169,101 @@ def test_tensor_stored_as_it_is():
     assert np.array_equal(spmv(tensor, np.ones(6)), array @ np.ones(6))
 
 
+@pytest.mark.parametrize("columns", [1, 5])
+@pytest.mark.parametrize("order", ["diagonal", "row", "golden"])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_infinite_x_reaches_the_rows_that_use_it(backend, order, columns):
+    array = weights((130, 100), "int8", 0.2)
+    tensor = compress(array, order=order, beam=1)
+    for value in (np.inf, np.nan):
+        x = np.ones((100, columns))
+        x[7, -1] = value
+        y = spmm(tensor, x, backend=backend)
+        assert np.array_equal(np.isfinite(y[:, -1]), array[:, 7] == 0)
+        assert np.isfinite(y[:, :-1]).all()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_lists_and_torch_tensors(backend):
+    torch = pytest.importorskip("torch")
+    tensor = compress(weights((90, 80), "int8", 0.2), beam=1)
+    x = np.random.default_rng(0).integers(-9, 9, 80)
+    expected = spmv(tensor, x, backend=backend)
+    for same in (x.tolist(), torch.tensor(x), x.astype(">i4")):
+        y = spmv(tensor, same, backend=backend)
+        assert y.dtype == np.int64 and np.array_equal(y, expected)
+    floats = torch.tensor(x, dtype=torch.bfloat16).requires_grad_()
+    half = torch.tensor(0.5, requires_grad=True)
+    y = spmv(tensor, floats, backend=backend, scale=half)
+    assert y.dtype == np.float32 and np.array_equal(y, 0.5 * expected)
+
+
+def test_torch_tensor_stored_as_it_is():
+    torch = pytest.importorskip("torch")
+    array = torch.tensor([[1.0, -2.0], [0.5, 4.0]])
+    for kind in (torch.float8_e4m3fn, torch.bfloat16, torch.float64):
+        tensor = compress(array.to(kind))
+        assert tensor.kind == "dense"
+        assert spmv(tensor, [1, 2]).tolist() == [-3.0, 8.5]
+
+
+def test_raw_and_encoded_planes_of_bytes():
+    """The encoder makes no such tensor, a file may hold one."""
+    tensor = compress(weights((130, 100), "int8", 0.2), beam=1)
+    rng = np.random.default_rng(0)
+    mixed = replace(
+        tensor,
+        encoded=tensor.encoded[:-1],
+        payload=(tensor.payload[0][:, :-1].copy(),),
+        raw_planes=tensor.encoded[-1:],
+        raw=rng.integers(0, 256, (1, -(-tensor.n // 8)), dtype=np.uint8),
+    )
+    mixed = CompressedTensor.from_parts(mixed.header(), mixed.arrays())
+    for columns in (1, 5):
+        x = rng.integers(-9, 9, (100, columns))
+        for backend in BACKENDS:
+            assert_product(mixed, x, spmm(mixed, x, backend=backend))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("codec", ["bitmap", "cascade", "list"])
+def test_refuses_a_mask_of_another_number_of_weights(codec, backend):
+    tensor = compress(weights((130, 100), "int8", 0.2), beam=1)
+    mask = tensor.mask.decode()
+    mask[np.flatnonzero(mask)[0]] = False
+    other = replace(tensor, mask=replace(encode_mask(mask, codec, beam=1), k=tensor.k))
+    with pytest.raises(FormatError, match="mask must have"):
+        spmv(other, np.ones(100), backend=backend)
+
+
+def test_products_of_one_tensor_from_several_threads():
+    array = weights((1024, 700), "int8", 0.1)
+    tensor = compress(array, beam=1)
+    x = np.random.default_rng(0).integers(-9, 9, 700)
+    expected = array.astype(int) @ x
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(10):
+            fresh = replace(tensor)
+            with ThreadPoolExecutor(8) as pool:
+                found = list(pool.map(lambda i, t=fresh: spmv(t, x, threads=1 + i % 3), range(12)))
+            assert all(np.array_equal(y, expected) for y in found)
+    finally:
+        sys.setswitchinterval(interval)
+
+
+@pytest.mark.parametrize("shape", [(1, 400_000), (400_000, 1)])
+def test_vectors_take_little_memory(shape):
+    tensor = compress(weights(shape, "int8", 0.1), mask_codec="bitmap", beam=1)
+    decompress(replace(tensor))
+    tracemalloc.start()
+    decompress(tensor)
+    kept, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 3 * tensor.n and kept < 2 * tensor.n
+
+
 def test_refuses_by_name():
     tensor = compress(weights((20, 30), "int8", 0.3))
     x = np.ones(30)
@@ -174,6 +273,13 @@ def test_refuses_by_name():
         (lambda: spmm(tensor, x), r"x must have shape \(30, m\)"),
         (lambda: spmv(tensor, x.astype(complex)), "x must hold integers"),
         (lambda: spmv(tensor, x > 0), "x must hold integers"),
+        (lambda: spmv(tensor, ["a"] * 30), "x must hold integers"),
+        (lambda: spmv(tensor, [[1], [1, 2]]), "x must be an array of numbers, got list"),
+        (lambda: spmv(tensor, np.ma.masked_array(x, x > 0)), "x must not be a masked array"),
+        (lambda: spmv(tensor, x, scale=1j), "scale must hold integers"),
+        (lambda: spmv(tensor, x, scale="a"), "scale must hold integers"),
+        (lambda: spmv(compress(np.ones((2, 30), complex)), x), "tensor must hold integers"),
+        (lambda: spmv(compress(np.ones((2, 30), np.uint64)), x), "tensor must hold integers"),
         (lambda: spmv(tensor, x, backend="mkl"), "backend must be one of"),
         (lambda: spmv(tensor, x, scale=np.ones(30)), r"scale must be a number or have shape \(20"),
         (lambda: spmv(tensor, x, threads=0), "threads must be"),
