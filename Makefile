@@ -29,6 +29,7 @@ $(STAMP): $(REQS) pyproject.toml
 	@$(PY) -m pip uninstall --quiet --yes $(filter-out cupy-cuda$(CUDA)x,cupy-cuda12x cupy-cuda13x) 2>/dev/null
 	$(PY) -m pip install --quiet --disable-pip-version-check $(addprefix -r ,$(REQS))
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(PY) -m f2f.ahead
 	@rm -f $(VENV)/.installed-cuda-* && touch $@
 
 test: env  ## run the tests, every notebook at its tiny profile among them (ARGS='-k beam -x')

@@ -27,8 +27,8 @@ from numba.core.types.misc import unliteral
 
 PACKAGE = Path(__file__).parents[1]
 NOTICE = (
-    "f2f: compiling kernels for this processor, once for each kind of data; "
-    "this takes up to half a minute (F2F_QUIET=1 hides this line)"
+    "f2f: compiling kernels for this processor, once for each kind of data; this takes a while "
+    "(python -m f2f.ahead compiles them beforehand, F2F_QUIET=1 hides this line)"
 )
 
 

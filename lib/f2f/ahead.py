@@ -1,0 +1,56 @@
+"""Compile the kernels ahead of their first use: `python -m f2f.ahead`.
+
+Small tensors of the common dtypes, and masks of every kind, go through compressing, decompressing
+and products; what is compiled on the way lies in the cache of `f2f.base.jit` from then on. Cases
+run side by side in processes.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from f2f.format.codec import compress, decompress
+from f2f.product import spmm, spmv
+
+# dtype, and options of `compress`; what takes longest comes first.
+CASES: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("int8", {"beam": 16}),
+    ("float32", {"beam": 16, "mask_codec": "bitmap"}),
+    ("bfloat16", {"beam": 16, "mask_codec": "bitmap", "order": "golden"}),
+    ("int8", {"n_s": 1, "n_out": 60, "method": "viterbi", "mask_codec": "list", "order": "row"}),
+)
+
+
+def compile_case(number: int) -> None:
+    """Compile what one of `CASES` needs."""
+    dtype, options = CASES[number]
+    rng = np.random.default_rng(0)
+    values = rng.integers(-127, 128, (256, 512))
+    values[rng.random(values.shape) < 0.9] = 0
+    weight = values.astype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
+    tensor = compress(weight, **options)
+    decompress(tensor)
+    x = rng.standard_normal(512)
+    for precision in (np.float32, np.float64):
+        spmv(tensor, x.astype(precision))
+        spmm(tensor, np.stack([x.astype(precision)] * 4, axis=1))
+    spmv(tensor, x.astype(np.int64))
+
+
+def main() -> int:
+    """Compile all cases, on all cores; returns the exit status."""
+    os.environ["F2F_QUIET"] = "1"
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+        list(pool.map(compile_case, range(len(CASES))))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
