@@ -149,7 +149,7 @@ def _in_order(encoded, start, chunk, out):
         _read_words(encoded, start, 0, lo, min(CHUNK, n - lo), chunk, out, lo)
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def _read_words(encoded, start, which, lo, count, chunk, out, at):
     """The words of positions lo … lo+count-1 into out[at:]; SPARE elements more may be written.
 

@@ -343,7 +343,7 @@ def count_care(mask, positions):
     return ranks
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def read_mask(mask, lo, count, chunk):
     """Stage 1: the mask of positions lo … lo+count-1 into `chunk`; returns the care positions."""
     words, before = chunk.words, chunk.before
@@ -380,7 +380,7 @@ def read_alone(encoded, group, affine, lo, count, chunk, row):
     return lo - first * gates.n_out
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def read_planes(encoded, group, affine, lo, count, chunk, row):
     """Stage 2: decoded bytes of positions lo … lo+count-1 of a group into chunk.decoded[row].
 
@@ -437,7 +437,7 @@ def clear_pruned(typingctx, source, source_at, words, count, target, target_at):
     return types.void(source, types.intp, words, types.intp, target, types.intp), codegen
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def flip_wrong(corrections, start, which, care, chunk, target, at):
     """Stage 4: flip the wrong bits of a chunk's words, which lie in target[at:].
 

@@ -108,7 +108,7 @@ def _add_dense(encoded, walk, part, chunk, values, x, y):
             at += length
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def _read_bytes(encoded, start, run, lo, count, chunk):
     """The corrected one-byte words of a chunk, zero where pruned, into chunk.decoded[run]."""
     care = read_mask(encoded.mask, lo, count, chunk)
