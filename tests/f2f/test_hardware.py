@@ -1,5 +1,7 @@
 """Circuits against the decoders they are made of, cycle by cycle in Amaranth's simulator."""
 
+import shutil
+import subprocess
 import sys
 from dataclasses import replace
 from importlib.util import find_spec
@@ -10,11 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import f2f
+from f2f.__main__ import main
 from f2f.base.tensors import numpy_dtype
 from f2f.decoder import Decoder
 from f2f.format.basis import span
+from f2f.format.container import save
 from f2f.format.mask import encode_mask
 from f2f.hardware import network
+from f2f.hardware.export import words_of_blocks
 
 installed = pytest.mark.skipif(
     find_spec("amaranth") is None, reason="amaranth is not installed (the extra `hardware`)"
@@ -279,6 +284,56 @@ def test_what_is_missing_is_said_in_a_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "amaranth.hdl", None)
     with pytest.raises(ImportError, match=r'pip install "f2f\[hardware\]"'):
         verilog(Decoder())
+
+
+def iverilog(folder, name):
+    """What the testbench of that name says, and whether the simulator ended without an error."""
+    build = ["iverilog", "-o", "bench", f"{name}_testbench.v", f"{name}.v"]
+    subprocess.run(build, cwd=folder, check=True, timeout=120)
+    run = subprocess.run(
+        ["vvp", "-n", "bench"], cwd=folder, capture_output=True, text=True, timeout=120
+    )
+    return run.stdout, run.returncode == 0
+
+
+@installed
+@with_yosys
+@pytest.mark.slow
+def test_a_file_becomes_verilog_with_a_testbench_that_can_fail(tmp_path, capsys):
+    save(tmp_path / "model.safetensors", {"w": f2f.compress(sparse("int8", shape=(64, 500)))})
+    out = tmp_path / "out"
+    arguments = ["verilog", str(tmp_path / "model.safetensors"), "w", "--out", str(out)]
+    assert main(arguments) == 0
+    written = capsys.readouterr().out.split()
+    assert sorted(written) == sorted(str(path) for path in out.iterdir())
+    assert "words" in (out / "README.md").read_text()
+    assert "module decoder(" in (out / "decoder.v").read_text()
+    if shutil.which("iverilog") is None:
+        pytest.skip("iverilog is not installed: the testbenches were written, not run")
+    for name in ("decoder", "mask"):
+        said, passed = iverilog(out, name)
+        assert passed and said.startswith("PASS"), said
+        expected = out / f"{name}_expected.hex"
+        digits = expected.read_text()
+        expected.write_text(("1" if digits[0] == "0" else "0") + digits[1:])
+        said, passed = iverilog(out, name)
+        assert not passed and "FAIL: 1 of" in said, said
+
+
+def test_an_unknown_tensor_is_named(tmp_path, capsys):
+    save(tmp_path / "model.safetensors", {"w": f2f.compress(sparse("int8"))})
+    assert main(["verilog", str(tmp_path / "model.safetensors"), "v", "--out", "x"]) == 2
+    assert "TENSOR must be one of w, got 'v'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("dtype", ["int8", "float32"])
+def test_exported_words_are_those_of_the_tensor(dtype):
+    tensor = f2f.compress(sparse(dtype), n_s=7, n_out=33)
+    words = words_of_blocks(tensor, tensor.decoder.n_blocks(tensor.n))[: tensor.n]
+    care, values = corrected(tensor, words)
+    original = f2f.decompress(tensor).reshape(-1).view(words.dtype)
+    assert (values == tensor.walk.take(original)[care]).all()
+    assert (words_of_blocks(tensor, 5) == words[: 5 * 33]).all()
 
 
 @installed
