@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from f2f_study.figures import palette, style
 from f2f_study.figures.palette import look
@@ -41,6 +42,7 @@ def hardware_gates(rows: pd.DataFrame, width: float) -> Figure:
                     )  # fmt: skip
         axes.set(xlabel="XOR gates after synthesis", ylabel=label)
     style.log_scale(panels[0])
+    panels[1].yaxis.set_major_locator(MaxNLocator(integer=True))
     title = f"{style.setting(rows, 'sparsity n_out')}; numbers along a line: $N_s$"
     figure.suptitle(title)
     handles = palette.handles("kind", rows.kind, "point")
