@@ -1,11 +1,12 @@
-"""Command line: ``python -m f2f`` (or ``f2f``) compress, decompress, inspect, verify,
-verilog.
+"""Command line: ``python -m f2f`` (or ``f2f``) compress, decompress, inspect, verify.
 
 Models come and go as .safetensors, .npz, .pt, .pth or .bin, or as a folder of shards with an index
 (`f2f.checkpoint`); the compressed file is the one of `f2f.format.container`. Compression is
 lossless: every tensor comes back bit for bit. Exit code 0: done; 1: `verify` found a difference; 2:
 wrong arguments, an unreadable or damaged file, one line on standard error; 130: interrupted. A file
 is written whole or not at all.
+
+`verilog` writes the decoder of a tensor as hardware (`f2f.hardware`, the extra `hardware`).
 """
 
 from __future__ import annotations

@@ -104,6 +104,13 @@ def test_rows_that_share_all_their_terms_share_all_their_gates():
     assert found.outputs[3] == network.ZERO
 
 
+def test_many_rows_are_paired_in_parts():
+    decoder = Decoder(2, network.PAIRED_ROWS + 9, 3)
+    written = network.of_decoder(decoder)
+    assert (written.matrix() == decoder.matrix).all()
+    assert len(written.gates) < len(network.separate(decoder.matrix).gates)
+
+
 @pytest.mark.parametrize("wrong", [np.zeros(3), np.full((2, 2), 2)])
 def test_a_network_is_of_a_matrix_of_bits(wrong):
     with pytest.raises(ValueError, match="matrix must"):

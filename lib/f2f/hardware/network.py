@@ -24,6 +24,7 @@ from f2f.decoder import Decoder
 from f2f.decoder.folded import FOLD, HALF
 
 ZERO = -1  # the output of a row without ones
+PAIRED_ROWS = 512  # that share gates: time grows with the cube of their number
 
 
 class Network(NamedTuple):
@@ -171,11 +172,16 @@ class _Program:
 
     def shared_sums(self, signals: Iterable[int], matrix: np.ndarray) -> list[int]:
         """The sums of signals[c] over the ones of each row of the matrix, by greedy pairing."""
-        pairing = _Pairing(list(signals), matrix)
-        while (pair := pairing.commonest(self.levels)) is not None:
-            a, b = (pairing.signals[c] for c in pair)
-            pairing.replace(*pair, self.gate(a, b))
-        return [self.sum(row) for row in pairing.rows(len(matrix))]
+        inputs = list(signals)
+        outputs = []
+        for start in range(0, len(matrix), PAIRED_ROWS):
+            rows = matrix[start : start + PAIRED_ROWS]
+            pairing = _Pairing(list(inputs), rows)
+            while (pair := pairing.commonest(self.levels)) is not None:
+                a, b = (pairing.signals[c] for c in pair)
+                pairing.replace(*pair, self.gate(a, b))
+            outputs += [self.sum(row) for row in pairing.rows(len(rows))]
+        return outputs
 
 
 class _Pairing:
