@@ -41,10 +41,6 @@ def verilog(source: Decoder | CompressedTensor | MaskCode, name: str = "decoder"
         Amaranth or Yosys is not installed.
     ValueError
         The source is none of these, or has nothing to decode; or the name is no identifier.
-
-    Notes
-    -----
-    ``verilog(Decoder(n_in=8, n_out=80, n_s=2))`` gives the decoder of the paper; notebook 08 prints a smaller one.
     """
     if not (name.isidentifier() and name.isascii()):
         raise ValueError(f"name must be a Verilog identifier, got {name!r}")
