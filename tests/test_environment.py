@@ -32,7 +32,7 @@ def test_every_requirement_is_pinned_once():
     assert len({package(pin) for pin in every}) == len(every)
 
 
-@pytest.mark.parametrize("extra", ["", "study", "gpu", "cluster", "dev"])
+@pytest.mark.parametrize("extra", ["", "study", "gpu", "hardware", "cluster", "dev"])
 def test_what_the_package_declares_is_in_the_environment(extra):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     declared = project["optional-dependencies"][extra] if extra else project["dependencies"]

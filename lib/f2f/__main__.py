@@ -5,6 +5,8 @@ Models come and go as .safetensors, .npz, .pt, .pth or .bin, or as a folder of s
 lossless: every tensor comes back bit for bit. Exit code 0: done; 1: `verify` found a difference; 2:
 wrong arguments, an unreadable or damaged file, one line on standard error; 130: interrupted. A file
 is written whole or not at all.
+
+`verilog` writes the decoder of a tensor as hardware (`f2f.hardware`, the extra `hardware`).
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ from f2f.format.container import open_file, save
 from f2f.format.mask import CODECS
 from f2f.format.orders import ORDERS, matrix_shape
 from f2f.format.tensor import CompressedTensor
+from f2f.hardware.export import write_project
 from f2f.parallel import compress_model, decompress_model
 from f2f.tensorfile import SUFFIXES, read_tensors, suffix, write_tensors
 
@@ -116,6 +119,12 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("input", metavar="FILE", help="a compressed file or folder")
     command.add_argument("--against", metavar="ORIGINAL", help="compare every tensor bit for bit")
     _add_common(command)
+
+    command = commands.add_parser("verilog", help="the decoder of a tensor as hardware")
+    command.set_defaults(run=_verilog)
+    command.add_argument("input", metavar="FILE", help="a compressed file or folder")
+    command.add_argument("tensor", metavar="TENSOR", help="name of a tensor in it")
+    command.add_argument("--out", metavar="DIR", required=True, help="where to write")
     return parser
 
 
@@ -262,6 +271,17 @@ def _inspect(arguments: argparse.Namespace) -> int:
     print(f"\n{size} bytes on disk, {plain} of them in tensors stored as they are (dense).")
     print("bits/w: bits a weight with mask, corrections and header; floor: the entropy bound with")
     print("the mask; ratio: bits/w to floor; then the bits a weight of other formats.")
+    return 0
+
+
+def _verilog(arguments: argparse.Namespace) -> int:
+    with open_compressed(arguments.input) as model:
+        if arguments.tensor not in model:
+            names = ", ".join([*list(model)[:8], *(["…"] if len(model) > 8 else [])])
+            raise ValueError(f"TENSOR must be one of {names}, got {arguments.tensor!r}")
+        tensor = model[arguments.tensor]
+    for path in write_project(tensor, arguments.out):
+        print(path)
     return 0
 
 

@@ -6,6 +6,7 @@ seaborn (the extra `study`).
 
 from f2f_study.figures.benchmarks import *
 from f2f_study.figures.beyond import *
+from f2f_study.figures.hardware import *
 from f2f_study.figures.models import *
 from f2f_study.figures.overview import *
 from f2f_study.figures.spmv import *

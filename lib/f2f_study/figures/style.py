@@ -81,7 +81,7 @@ WRONG = "wrong care bits, 100 − $E$ (%)"
 # Columns that hold words; all others hold numbers or truth values.
 _WORDS = {
     "backend", "device", "dtype", "encoder", "format", "hardware", "kind", "layer", "method",
-    "metric", "network", "notebook", "order", "rate", "source", "tensors",
+    "metric", "network", "notebook", "order", "rate", "source", "tensors", "written",
 }  # fmt: skip
 
 Drawn = Callable[..., Figure]

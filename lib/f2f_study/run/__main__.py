@@ -26,7 +26,7 @@ from typing import Any
 from f2f_study import provenance, results
 from f2f_study.run import grid, launch
 from f2f_study.run.folders import shown
-from f2f_study.run.parameters import PROFILES, Job, find_notebooks
+from f2f_study.run.parameters import PROFILES, Job, find_notebooks, missing_for
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
         profile = given.profile or "default"
         target = target if given.run_dir else target / _new_run_id(profile)
-        jobs = [Job.of(path, profile, changes) for path in find_notebooks(given.notebook)]
+        paths = _runnable(find_notebooks(given.notebook))
+        jobs = [Job.of(path, profile, changes) for path in paths]
         print(f"{len(jobs)} notebooks, profile {profile}, into {shown(target)}", flush=True)
         launch.run(jobs, target, profile, given.jobs)
     except launch.NotebookError as error:
@@ -90,6 +91,18 @@ def _changes(settings: Sequence[str]) -> dict[str, Any]:
         if "=" not in setting:
             raise ValueError(f"--set must be NAME=VALUE, got {setting!r}")
     return dict(setting.split("=", 1) for setting in settings)
+
+
+def _runnable(paths: Sequence[Path]) -> list[Path]:
+    """The notebooks whose packages are installed; a line says which are left out, and why."""
+    missing = {path: missing_for(path) for path in paths}
+    runnable = [path for path in paths if not missing[path]]
+    lines = [line for line in missing.values() if line]
+    if not runnable:
+        raise ValueError("; ".join(lines))
+    for line in lines:
+        print(line, flush=True)
+    return runnable
 
 
 def _new_run_id(profile: str) -> str:

