@@ -73,19 +73,19 @@ class Segments(NamedTuple):
 
 
 @njit
-def _add_dense(encoded, walk, part, chunk, values, x, y):
+def _add_dense(encoded, walk, part, chunk, values, columns, x, y):
     """Add the product of runs of segments to y, the dense way.
 
     part: `Segments`, whose start moves on. chunk: with a row for each run; values: its
-    decoded bytes as the weights they are. x: (m, cols and some more), y: (m, rows), permuted.
+    decoded bytes as the weights they are. columns: int64 (runs,), room for where the runs are.
+    x: (m, cols and some more), y: (m, rows), permuted.
     """
     encoded, walk, part, chunk = (
         borrowed(encoded), borrowed(walk), borrowed(part), borrowed(chunk)
     )  # fmt: skip
     values, x, y = borrowed(values), borrowed(x), borrowed(y)
     segment, runs = walk.segment, len(part.start.ranks)
-    columns = np.empty(runs, dtype=np.int64)
-    columns = borrowed(columns)
+    columns = borrowed(columns)[:runs]
     for begin in range(0, part.length * segment, CHUNK):
         count = min(CHUNK, part.length * segment - begin)
         for s in range(runs):
@@ -223,10 +223,11 @@ def _dense_jobs(op: Operands, dtype: str, x: np.ndarray, columns: np.ndarray, th
     def job(number: int) -> None:
         chunk = make_chunk(op.encoded, runs)
         values = chunk.decoded.view(dtype)
+        places = np.empty(runs, dtype=np.int64)
         for part in _dense_parts(op, threads, runs)[number]:
             forget(chunk.windows)
             part = part._replace(start=copied(part.start))
-            _add_dense(op.encoded, op.walk, part, chunk, values, permuted, results[number])
+            _add_dense(op.encoded, op.walk, part, chunk, values, places, permuted, results[number])
 
     return [partial(job, number) for number in range(threads)], results
 
