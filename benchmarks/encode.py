@@ -192,6 +192,8 @@ def main() -> int:
     given = parser.parse_args()
     if given.worker:
         return work()
+    if given.before and not (given.before / "lib" / "f2f").is_dir():
+        parser.error(f"--before must be a checkout, which has lib/f2f, got {given.before}")
     from f2f_study import provenance, results
 
     print(provenance.hardware())
