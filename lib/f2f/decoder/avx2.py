@@ -34,7 +34,7 @@ from f2f.base.intrinsics import (
     store,
 )
 from f2f.base.jit import njit
-from f2f.decoder.blocks import Layout, Lowering, make_multiply
+from f2f.decoder.blocks import Layout, Lowering, make_multiply, split_kernel
 from f2f.decoder.folded import FOLD, N_S
 
 SHUFFLE_ROWS = 32  # rows of one shuffle
@@ -289,20 +289,4 @@ def multiply_folded(typingctx, prepared, blocks, matrix, n_out, offset, out, out
     return types.void(prepared, word, matrix, word, types.uint8, out, word), codegen
 
 
-@intrinsic
-def split_planes(typingctx, source, count, words, stride):
-    """Bit q of byte 64*w + i of source to bit i of word q*stride + w of words; w < count."""
-
-    def codegen(context, builder, signature, arguments):
-        source, count, words, stride = arguments
-        kinds = signature.args
-        emit_split(
-            builder,
-            byte_pointer(context, builder, kinds[0], source, I64(0)),
-            count,
-            byte_pointer(context, builder, kinds[2], words, I64(0)),
-            stride,
-        )
-        return context.get_dummy_value()
-
-    return types.void(source, types.intp, words, types.intp), codegen
+split_planes = split_kernel(emit_split)

@@ -17,6 +17,7 @@ The functions take pointers, not numba's arrays, so that tests can compile them 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +31,7 @@ from f2f.base.intrinsics import I64, aligned_zeros, byte_pointer, permute, same_
 
 
 @dataclass(frozen=True)
-class Layout:
+class Layout(ABC):
     """How a group of rows lies in a register.
 
     Attributes
@@ -54,17 +55,17 @@ class Layout:
         """What is stored, uint8 (vectors, row_bytes), of rows' bytes (rows, vectors)."""
         return np.tile(rows, (self.blocks, 1)).T
 
+    @abstractmethod
     def matrices(self, builder: Any, place: Any) -> Any:
         """The matrices of a vector, and of those after it for further blocks, as an operand."""
-        raise NotImplementedError
 
+    @abstractmethod
     def row_operand(self, builder: Any, place: Any) -> Any:
         """The rows' bytes for a vector as an operand."""
-        raise NotImplementedError
 
+    @abstractmethod
     def gf2_affine(self, builder: Any, matrices: Any, rows: Any) -> Any:
         """The product, a register."""
-        raise NotImplementedError
 
     def start(self, builder: Any, offset: Any) -> Any:
         """The register that products are added to."""
@@ -236,3 +237,27 @@ def make_multiply(lowering: Lowering) -> Any:
         return types.void(prepared, word, matrix, pair, types.uint8, out, word), codegen
 
     return multiply
+
+
+def split_kernel(emit_split: Any) -> Any:
+    """The intrinsic `split_planes` of a lowering, whose LLVM loop `emit_split` writes."""
+
+    @intrinsic
+    def split_planes(typingctx, source, count, words, stride):
+        """Bit q of byte 64*w + i of source to bit i of word q*stride + w of words; w < count."""
+
+        def codegen(context, builder, signature, arguments):
+            source, count, words, stride = arguments
+            kinds = signature.args
+            emit_split(
+                builder,
+                byte_pointer(context, builder, kinds[0], source, I64(0)),
+                count,
+                byte_pointer(context, builder, kinds[2], words, I64(0)),
+                stride,
+            )
+            return context.get_dummy_value()
+
+        return types.void(source, types.intp, words, types.intp), codegen
+
+    return split_planes

@@ -27,7 +27,7 @@ from f2f.base.intrinsics import (
     same_bytes,
     store,
 )
-from f2f.decoder.blocks import Layout, Lowering, make_multiply
+from f2f.decoder.blocks import Layout, Lowering, make_multiply, split_kernel
 
 ROWS = 64
 STAGED = 8
@@ -159,20 +159,4 @@ def prepare(typingctx, inputs, planes, count, by_nibble, prepared):
     return types.void(inputs, types.intp, types.intp, by_nibble, prepared), codegen
 
 
-@intrinsic
-def split_planes(typingctx, source, count, words, stride):
-    """Bit q of byte 64*w + i of source to bit i of word q*stride + w of words; w < count."""
-
-    def codegen(context, builder, signature, arguments):
-        source, count, words, stride = arguments
-        kinds = signature.args
-        emit_split(
-            builder,
-            byte_pointer(context, builder, kinds[0], source, I64(0)),
-            count,
-            byte_pointer(context, builder, kinds[2], words, I64(0)),
-            stride,
-        )
-        return context.get_dummy_value()
-
-    return types.void(source, types.intp, words, types.intp), codegen
+split_planes = split_kernel(emit_split)

@@ -74,7 +74,6 @@ def _lines(count):
 
 def with_matrix(gates, n_out, n_s, matrix):
     """Gates of the same lowering for another matrix (not in a folded form); in numba code only."""
-    raise NotImplementedError
 
 
 @overload(with_matrix)
