@@ -4,6 +4,7 @@
 
 | source | what | values |
 |---|---|---|
+| ``surrogate`` | the paper's two models at full size, from committed counts | masks drawn too |
 | ``standin`` | this project's small networks, committed in ``data/standin`` | trained |
 | ``dlmc`` | the published masks of the paper's two models | drawn, or taken from a file |
 | ``checkpoint`` | the published TensorFlow checkpoints of the same models | trained |

@@ -8,10 +8,10 @@ from typing import Any
 from f2f.base import validate
 from f2f.tensorfile import read_tensors
 from f2f_study.networks.layers import METHODS, PrunedModel
-from f2f_study.sources import checkpoints, committed, dense, dlmc
+from f2f_study.sources import checkpoints, committed, dense, dlmc, surrogate
 from f2f_study.sources.download import find_file
 
-SOURCES = ("standin", "dlmc", "checkpoint", "torchvision", "file")
+SOURCES = ("surrogate", "standin", "dlmc", "checkpoint", "torchvision", "file")
 NETWORKS = ("transformer", "resnet")
 
 
@@ -44,8 +44,8 @@ def open_model(
         name of the weights, IMAGENET1K_V1, IMAGENET1K_V2 (default) or the INT8
         IMAGENET1K_FBGEMM_V2.
     values
-        Source "dlmc" only: "normal", "laplace", "none", or a file with the weights of a dense
-        ResNet-50, whose values are then taken at the unpruned places.
+        Sources "surrogate" and "dlmc": "normal", "laplace" or "none"; "dlmc" also takes a file with
+        the weights of a dense ResNet-50, whose values are then taken at the unpruned places.
     seed
         Of drawn values and random masks.
     download
@@ -76,6 +76,8 @@ def open_model(
     validate.choice("method", method, METHODS)
     if not 0 <= sparsity < 1:
         raise ValueError(f"sparsity must be at least 0 and below 1, got {sparsity!r}")
+    if source == "surrogate":
+        return surrogate.load(network, method, sparsity, values, seed)
     if source == "standin":
         return committed.open_standin(network, method, sparsity)
     if source == "dlmc":
@@ -107,6 +109,8 @@ def available(source: str, network: str) -> list[tuple[str, float]]:
         return dlmc.available(network)
     if source == "checkpoint":
         return checkpoints.available(network)
+    if source == "surrogate":
+        return surrogate.available(network)
     if source == "standin":
         return committed.available(network)
     return [(method, sparsity) for sparsity in (0.7, 0.9) for method in dense.ONE_SHOT]

@@ -1,0 +1,191 @@
+"""The paper's two networks at full size, drawn anew from the counts of the published masks.
+
+How many weights each row and column of a layer keeps is nearly all there is to the irregularity of
+its mask. These counts are committed in ``data/surrogate.npz``, which is made from the Deep Learning
+Matrix Collection by `f2f_study.sources.count_masks`. A mask is drawn from them with independent
+places: a weight of row i and column j is unpruned with odds exp(a_i + b_j), where a and b are such
+that every row and column is expected to keep what it kept. Values are drawn too.
+
+The file, read by `numpy.load`: for each network ``NETWORK/layers``, names (layers,), and
+``NETWORK/shapes``, int64 (layers, 2); for each model ``NETWORK/METHOD/SPARSITY/rows`` and
+``.../columns``, uint16: unpruned weights of every row (column) of every layer, layer after layer.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from f2f.base.errors import FormatError
+from f2f_study.networks.layers import METHODS, Layer, PrunedModel, draw_values
+from f2f_study.results import repository_root
+from f2f_study.sources.download import ModelUnavailable
+
+ROUNDS = 40  # of fitting a, then b; both are at rounding error long before
+
+
+def counts_file() -> Path:
+    """Where the committed counts lie."""
+    return repository_root() / "data" / "surrogate.npz"
+
+
+def available(network: str) -> list[tuple[str, float]]:
+    """(method, sparsity) of every model whose counts are committed, by sparsity."""
+    found = []
+    if counts_file().exists():
+        keys = [key.split("/") for key in _read() if key.endswith("/rows")]
+        found = [(key[1], float(key[2])) for key in keys if key[0] == network]
+    return sorted(found, key=lambda pair: (pair[1], METHODS.index(pair[0])))
+
+
+def load(network: str, method: str, sparsity: float, values: str, seed: int) -> PrunedModel:
+    """A model with drawn masks and values; see `f2f_study.sources.open_model`."""
+    counts = layer_counts(network, method, sparsity)
+    masks = {}
+    for name, (rows, columns) in counts.items():
+        stream = f"mask of {network} {method} {sparsity:g} {name}"
+        rng = np.random.default_rng([seed, *stream.encode()])
+        masks[name] = draw_mask(rows, columns, rng)
+    if values in ("", "none"):
+        layers = {name: Layer(None, mask) for name, mask in masks.items()}
+        words = "none, drawn masks only"
+    else:
+        drawn = draw_values(masks, values, seed)
+        layers = {name: Layer(drawn[name], mask, drawn=True) for name, mask in masks.items()}
+        words = f"masks drawn from counts, values drawn, {values}, seed {seed}"
+    return PrunedModel("surrogate", network, method, sparsity, layers, words)
+
+
+def layer_counts(
+    network: str, method: str, sparsity: float
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Unpruned weights of every row and of every column of every layer of a published model.
+
+    Parameters
+    ----------
+    network, method, sparsity
+        As in `f2f_study.sources.open_model`.
+
+    Returns
+    -------
+    dict
+        By the layer's name in the collection: uint16 (rows,) and uint16 (columns,), of equal sum.
+
+    Raises
+    ------
+    ModelUnavailable
+        The counts of this model are not committed; names those that are.
+    FormatError
+        The file is damaged.
+    """
+    if (method, sparsity) not in available(network):
+        known = ", ".join(f"{m} {s:g}" for m, s in available(network)) or "none"
+        raise ModelUnavailable(
+            f"data/{counts_file().name} has no counts of {network} {method} {sparsity:g} "
+            f"(of this network there are: {known}); work in a checkout of the repository"
+        )
+    arrays = _read()
+    model = f"{network}/{method}/{sparsity:g}"
+    try:
+        names, shapes = arrays[f"{network}/layers"].tolist(), arrays[f"{network}/shapes"]
+        rows, columns = (
+            _by_layer(arrays[f"{model}/{side}"], shapes[:, i])
+            for i, side in enumerate(("rows", "columns"))
+        )
+    except (KeyError, ValueError, IndexError) as error:
+        raise FormatError(f"{counts_file()}: counts of {model}: {error}") from error
+    counts = dict(zip(names, zip(rows, columns, strict=True), strict=True))
+    for name, (kept, below) in counts.items():
+        fits = kept.max() <= len(below) and below.max() <= len(kept)
+        if not fits or kept.sum(dtype=np.int64) != below.sum(dtype=np.int64):
+            raise FormatError(f"{counts_file()}: counts of {model}: {name}: rows, columns disagree")
+    return counts
+
+
+def _read() -> Mapping[str, np.ndarray]:
+    """The arrays of the file by name, each read when it is asked for."""
+    try:
+        return np.load(counts_file(), allow_pickle=False)
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise FormatError(f"{counts_file()}: cannot be read as .npz: {error}") from error
+
+
+def _by_layer(counts: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
+    """Counts of all layers one after another, cut to those of each."""
+    if len(counts) != lengths.sum():
+        raise ValueError(f"there must be {lengths.sum()}, found {len(counts)}")
+    return np.split(counts, np.cumsum(lengths)[:-1])
+
+
+def draw_mask(rows: np.ndarray, columns: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A mask with independent places, whose rows and columns are expected to keep given counts.
+
+    Parameters
+    ----------
+    rows, columns
+        Unpruned weights of every row (n,) and column (m,), of equal sum.
+    rng
+        What it is drawn with.
+
+    Returns
+    -------
+    numpy.ndarray
+        bool (n, m), True = unpruned. Rows and columns of count 0, or full ones, are just so.
+
+    Examples
+    --------
+    >>> draw_mask(np.array([2, 0]), np.array([1, 1]), np.random.default_rng(0)).astype(int)
+    array([[1, 1],
+           [0, 0]])
+    """
+    row_values, row_of = np.unique(rows, return_inverse=True)
+    column_values, column_of = np.unique(columns, return_inverse=True)
+    shares = fit_shares(
+        row_values, np.bincount(row_of), column_values, np.bincount(column_of)
+    ).astype(np.float32)
+    return rng.random((len(rows), len(columns)), dtype=np.float32) < shares[row_of][:, column_of]
+
+
+def fit_shares(
+    rows: np.ndarray, row_number: np.ndarray, columns: np.ndarray, column_number: np.ndarray
+) -> np.ndarray:
+    """Probabilities p of odds exp(a_i + b_j) whose sums over rows and columns are given counts.
+
+    Rows of one count have one a, so only the distinct ones are fitted: by turns all a and all b, a
+    step of Newton's method each.
+
+    Parameters
+    ----------
+    rows, columns
+        The distinct counts, (r,) and (c,).
+    row_number, column_number
+        How many rows (columns) have each of them.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64 (r, c).
+    """
+
+    def step(
+        logits: np.ndarray, others: np.ndarray, counts: np.ndarray, number: np.ndarray
+    ) -> np.ndarray:
+        p = 1 / (1 + np.exp(-(logits[:, None] + others)))
+        slope = np.maximum((p * (1 - p)) @ number, 1e-9)
+        return np.clip(logits + np.clip((counts - p @ number) / slope, -1, 1), -40, 40)
+
+    n, m = row_number.sum(), column_number.sum()
+    kept = max(float(rows @ row_number), 1.0)
+    a = np.log(np.clip(rows / m, 1e-9, 1 - 1e-9))
+    b = np.log(np.clip(columns / n, 1e-9, 1 - 1e-9)) - np.log(kept / (n * m))
+    for _ in range(ROUNDS):
+        a = step(a, b, rows, column_number)
+        b = step(b, a, columns, row_number)
+    # A count of 0, or of all, is met at infinity only.
+    p = 1 / (1 + np.exp(-(a[:, None] + b)))
+    p[(rows == 0)[:, None] | (columns == 0)] = 0
+    p[(rows == m)[:, None] | (columns == n)] = 1
+    return p
