@@ -268,8 +268,10 @@ def _inspect(arguments: argparse.Namespace) -> int:
     path = Path(arguments.input)
     files = [path / shard for shard in read_folder(path).shards] if path.is_dir() else [path]
     size = sum(file.stat().st_size for file in files)
-    print(f"\n{size} bytes on disk, {plain} of them in tensors stored as they are (dense).")
-    print("bits/w: bits a weight with mask, corrections and header; floor: the entropy bound with")
+    common = size - plain - round(total["stored"] / 8)
+    print(f"\n{size} bytes on disk, {plain} of them in tensors stored as they are (dense) and")
+    print(f"{common} in what tensors have in common (header, names).")
+    print("bits/w: bits a weight with mask, corrections and record; floor: the entropy bound with")
     print("the mask; ratio: bits/w to floor; then the bits a weight of other formats.")
     return 0
 

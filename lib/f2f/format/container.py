@@ -1,65 +1,63 @@
 """One `.safetensors` file for a whole model: save, load, and reading one tensor alone.
 
-The file is an ordinary safetensors file: 8 bytes of length, a JSON header, then the data. Part
-`p` of tensor `t` (an array of `CompressedTensor.arrays()`) is the entry ``t/p``; ``__metadata__``
-holds
+The file is an ordinary safetensors file (`f2f.base.safetensors`) of two entries, both bytes:
+
+* ``index``: per tensor, in order of names: varint length of the name, name in UTF-8, varint number
+  of its form, and its record (`f2f.format.record`): varint bytes of its data, a varint each of its
+  numbers, and the BLAKE2b-64 checksum of its data;
+* ``data``: the data of the tensors (`CompressedTensor.arrays`) end to end, in the same order.
+
+``__metadata__`` holds
 
 * ``format`` ("f2f") and ``version``, an integer as text;
-* ``tensors``: JSON, per tensor its header (`CompressedTensor.header()`) and the BLAKE2b-128
-  checksum of that header and of every part with its name, dtype and shape;
+* ``forms``: JSON, the different forms of the tensors' headers, each once;
 * ``aliases``: JSON, names that share the tensor of another name;
 * ``metadata``, where there is any: JSON, text that the tensors' own file had in its place;
-* ``digest``: the BLAKE2b-128 checksum of every byte before the data, length and padding
+* ``digest``: the BLAKE2b-128 checksum of every byte before the data, length, padding and index
   included, taken with the digest itself replaced by zeros.
 
 So a changed byte anywhere in the file is noticed: before the data by the digest, in the data by
 the checksum of its tensor. Checksums find damage; they are no signature. Equal tensors give equal
-files, byte for byte: entries are sorted, and there is no date, host or path in them.
+files, byte for byte: there is no date, host or path in them.
+
+A file is as long as the sum of its tensors' `CompressedTensor.nbytes` and of what they have in
+common: the header with the forms, and of each tensor its name and the number of its form.
+
+Files of versions 1 and 2, where each tensor has an entry and a JSON header of its own, are read by
+`f2f.format.older`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 from weakref import WeakValueDictionary
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
 from f2f.base.atomic import atomic_write
 from f2f.base.errors import FormatError
+from f2f.base.safetensors import Header, header_bytes, is_text, parse_json, read_header
+from f2f.format import older
+from f2f.format.record import (
+    CHECKSUM,
+    Record,
+    joined,
+    read_varint,
+    record_bytes,
+    split,
+    varint,
+)
 from f2f.format.tensor import CompressedTensor
 
-VERSION = 2
+VERSION = 3
 
-# The safetensors names of the dtypes that parts may have; wider first, so that data is aligned.
-_DTYPES = {
-    "int64": "I64",
-    "uint64": "U64",
-    "float64": "F64",
-    "complex64": "C64",
-    "int32": "I32",
-    "uint32": "U32",
-    "float32": "F32",
-    "int16": "I16",
-    "uint16": "U16",
-    "float16": "F16",
-    "bfloat16": "BF16",
-    "int8": "I8",
-    "uint8": "U8",
-    "bool": "BOOL",
-}
-_NAMES = {code: name for name, code in _DTYPES.items()}
-
-_MAX_HEADER = 100_000_000  # bytes; safetensors' own limit
 _DIGEST = re.compile(rb'"digest":"([0-9a-f]{32})"')
 _NO_DIGEST = "0" * 32
 
@@ -97,45 +95,48 @@ def save(
     >>> bool((f2f.decompress(back["fc.weight"]) == weight).all())
     True
     """
-    entries: dict[str, _Entry] = {}  # the places are filled in when the order is known
-    stored: dict[str, CompressedTensor] = {}
-    records: dict[str, dict[str, Any]] = {}
+    stored: list[CompressedTensor] = []
     aliases: dict[str, str] = {}
+    forms: dict[str, int] = {}  # JSON text of each, to its number
+    index: list[bytes] = []
+    size = 0
     # By object, which is kept: an address alone may belong to another tensor by now.
     first_name: dict[int, tuple[str, CompressedTensor]] = {}
+    for name in tensors:
+        if not is_text(name) or not name:
+            raise ValueError(f"tensor names must be non-empty valid Unicode text, got {name!r}")
     for name in sorted(tensors):
         tensor = tensors[name]
-        _check_name(name)
         first, _ = first_name.setdefault(id(tensor), (name, tensor))
         if first != name:
             aliases[name] = first
             continue
-        header = json.loads(_json(tensor.header()))  # as a reader will see it
-        parts = {part: _plain(name, part, array) for part, array in tensor.arrays().items()}
+        header, data = tensor.header(), _data(tensor)
         try:
-            CompressedTensor.from_parts(header, parts)
+            _tensor(header, data)
         except FormatError as error:
             raise ValueError(f"tensor {name!r} cannot be stored: {error}") from error
-        stored[name] = tensor
-        for part, array in parts.items():
-            entries[f"{name}/{part}"] = _Entry(array.dtype.name, array.shape, 0, array.nbytes)
-        records[name] = {"blake2b": _checksum(header, parts), "header": header}
+        form = forms.setdefault(_json(split(header)[0]), len(forms))
+        record = record_bytes(header, data.size, _checksum(data))
+        index += [varint(len(name.encode())), name.encode(), varint(form), record]
+        stored.append(tensor)
+        size += data.size
     facts = {
         "format": "f2f",
         "version": str(VERSION),
         "digest": _NO_DIGEST,
-        "tensors": _json(records),
+        "forms": f"[{','.join(forms)}]",
         "aliases": _json(aliases),
     }
     if metadata:
         facts["metadata"] = _json(_text(metadata))
-    order = sorted(entries, key=lambda key: (-_itemsize(entries[key].dtype), key))
+    before = b"".join(index)
+    kind = np.dtype(np.uint8)
+    raw = header_bytes({"index": (kind, (len(before),)), "data": (kind, (size,))}, facts)
     with atomic_write(path) as file:
-        file.write(_file_header(facts, {key: entries[key] for key in order}))
-        for key in order:
-            # Made a second time: all parts of a model at once would take its size again.
-            name, _, part = key.rpartition("/")
-            file.write(_bytes(_plain(name, part, stored[name].arrays()[part])))
+        file.write(_with_digest(raw, _digest(raw, before)) + before)
+        for tensor in stored:
+            file.write(_data(tensor).data)  # made again: all at once would take the model's size
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, CompressedTensor]:
@@ -158,7 +159,8 @@ def load(path: str | os.PathLike[str]) -> dict[str, CompressedTensor]:
 def open_file(path: str | os.PathLike[str]) -> ModelFile:
     """Open a file for reading tensors one by one; a mapping, and a context manager.
 
-    Only the header is read and checked here; a tensor is read and checked when it is asked for.
+    Only what is before the data is read and checked here; a tensor is read and checked when it is
+    asked for. The file stays the same when another is put in its place meanwhile.
 
     Raises
     ------
@@ -176,6 +178,8 @@ class ModelFile(Mapping[str, CompressedTensor]):
     Attributes
     ----------
     path : pathlib.Path
+    nbytes : int
+        Size of the file.
     aliases : dict of str to str
         Names that share the tensor of another name, to that name.
     metadata : dict of str to str
@@ -184,16 +188,47 @@ class ModelFile(Mapping[str, CompressedTensor]):
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        layout, metadata = _read_header(self.path)
-        self._records = _read_records(self.path, metadata, layout)
-        self.aliases = _read_aliases(self.path, metadata, self._records)
-        self.metadata = _read_metadata(self.path, metadata)
         self._in_use: WeakValueDictionary[str, CompressedTensor] = WeakValueDictionary()
+        # Unbuffered, and no memory map: a file that shrinks while it is read must not kill the
+        # process.
+        self._file = open(path, "rb", buffering=0)  # noqa: SIM115  (closed by `close`)
         try:
-            # pread, not mmap: a file that shrinks while it is read must not kill the process.
-            self._reader = safe_open(self.path, framework="np", backend="pread")
-        except SafetensorError as error:
-            raise FormatError(f"{self.path}: not a valid safetensors file: {error}") from error
+            self.nbytes = os.fstat(self._file.fileno()).st_size
+            self._read_before_data()
+        except BaseException as error:
+            self._file.close()
+            if isinstance(error, AttributeError | LookupError | RecursionError | TypeError):
+                error = FormatError(f"header cannot be parsed: {error!r}")
+            if isinstance(error, ValueError):
+                raise FormatError(f"{path}: {error}") from error
+            raise
+
+    def _read_before_data(self) -> None:
+        try:
+            header = read_header(self._file)
+        except FormatError as error:
+            raise FormatError(f"damaged or not an f2f file: {error}") from error
+        metadata = header.metadata
+        version = _version(header)
+        index = b""
+        if version > 2:
+            if list(header.entries) != ["index", "data"] or header.entries["index"].begin:
+                raise FormatError("must have the entries index and data")
+            index = self._file.read(header.entries["index"].end)
+        if _digest(header.raw, index) != _DIGEST.findall(header.raw)[0].decode():
+            raise FormatError("header checksum does not match; the file is damaged")
+        self._version = version
+        self._data_begin = len(header.raw) + len(index)
+        if version > 2:
+            forms = parse_json(metadata["forms"], "forms")
+            self._records = _records(index, forms, self.nbytes - self._data_begin)
+        else:
+            self._records = older.records(header)
+        self.aliases: dict[str, str] = dict(parse_json(metadata["aliases"], "shared names"))
+        for name, target in self.aliases.items():
+            if name in self._records or target not in self._records:
+                raise FormatError(f"shared names: {name!r} cannot stand for {target!r}")
+        self.metadata = _text(parse_json(metadata.get("metadata", "{}"), "kept metadata"))
 
     def __enter__(self) -> ModelFile:
         return self
@@ -208,7 +243,7 @@ class ModelFile(Mapping[str, CompressedTensor]):
 
     def close(self) -> None:
         """Close the file; tensors already read stay valid."""
-        self._reader.__exit__(None, None, None)
+        self._file.close()
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted([*self._records, *self.aliases]))
@@ -229,218 +264,93 @@ class ModelFile(Mapping[str, CompressedTensor]):
     def _read(self, stored: str) -> CompressedTensor:
         record = self._records[stored]
         where = f"{self.path}: tensor {stored!r}"
-        parts: dict[str, np.ndarray] = {}
-        for part, entry in record.parts.items():
-            try:
-                array = self._reader.get_tensor(f"{stored}/{part}")
-            except (SafetensorError, OSError) as error:
-                raise FormatError(f"{where}: part {part!r} cannot be read: {error}") from error
-            if array.dtype.name != entry.dtype or array.shape != entry.shape:
-                raise FormatError(f"{where}: part {part!r} changed while the file was open")
-            parts[part] = array
-        if _checksum(record.header, parts) != record.blake2b:
-            raise FormatError(f"{where}: checksum does not match; the file is damaged")
+        data = np.empty(record.end - record.begin, dtype=np.uint8)
+        place, left = self._data_begin + record.begin, data.data
+        while left:
+            count = os.preadv(self._file.fileno(), [left], place)
+            if not count:
+                raise FormatError(f"{where}: the file has become shorter while it was open")
+            place, left = place + count, left[count:]
         try:
-            return CompressedTensor.from_parts(record.header, parts)
+            header = joined(record.form, iter(record.numbers))
+            checksum = _checksum(data) if self._version > 2 else older.checksum(header, data)
+            if checksum != record.checksum:
+                raise FormatError("checksum does not match; the file is damaged")
+            return _tensor(header, data)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise FormatError(f"{where}: {error}") from error
 
 
-@dataclass(frozen=True)
-class _Entry:
-    """Where an array lies: dtype name, shape, and its bytes [begin, end) after the header."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    begin: int
-    end: int
+def _data(tensor: CompressedTensor) -> np.ndarray:
+    return tensor.arrays().get("data", np.zeros(0, dtype=np.uint8))
 
 
-@dataclass(frozen=True)
-class _Record:
-    """What the metadata says of one tensor, and the entries of its parts."""
-
-    header: dict[str, Any]
-    blake2b: str
-    parts: dict[str, _Entry]
+def _tensor(header: dict[str, Any], data: np.ndarray) -> CompressedTensor:
+    return CompressedTensor.from_parts(header, {"data": data})
 
 
-def _check_name(name: Any) -> None:
-    try:
-        valid = isinstance(name, str) and name != "" and name.encode() is not None
-    except UnicodeEncodeError:
-        valid = False
-    if not valid:
-        raise ValueError(f"tensor names must be non-empty valid Unicode text, got {name!r}")
-
-
-def _text(metadata: Mapping[str, str]) -> dict[str, str]:
+def _text(metadata: Any) -> dict[str, str]:
     for key, value in metadata.items():
         if not isinstance(key, str) or not isinstance(value, str):
             raise ValueError(f"metadata must be text by text, got {key!r}: {value!r}")
     return dict(metadata)
 
 
-def _plain(name: str, part: str, array: np.ndarray) -> np.ndarray:
-    """The array as it lies in the file: C-contiguous, little-endian."""
-    if not part or "/" in part:
-        raise ValueError(f"part names must be non-empty without '/', got {part!r}")
-    if array.dtype.name not in _DTYPES:
-        raise ValueError(
-            f"parts must have one of the dtypes {', '.join(_DTYPES)}, "
-            f"got {array.dtype} for part {part!r} of tensor {name!r}"
-        )
-    return np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
-
-
 def _json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def _bytes(array: np.ndarray) -> memoryview:
-    return array.reshape(-1).view(np.uint8).data
+def _checksum(data: np.ndarray) -> bytes:
+    return hashlib.blake2b(data.data, digest_size=CHECKSUM).digest()
 
 
-def _checksum(header: Any, parts: Mapping[str, np.ndarray]) -> str:
-    """BLAKE2b-128 of a tensor's header and of its parts with their names, dtypes and shapes."""
-    digest = hashlib.blake2b(_json(header).encode(), digest_size=16)
-    for part in sorted(parts):
-        array = parts[part]
-        digest.update(_json([part, array.dtype.name, array.shape]).encode())
-        digest.update(_bytes(array))
-    return digest.hexdigest()
-
-
-def _file_header(metadata: dict[str, str], entries: Mapping[str, _Entry]) -> bytes:
-    """Length and JSON header of a file that holds the entries in this order, with its digest."""
-    # Written here, not by the library: its metadata comes in random order, files would differ.
-    header: dict[str, Any] = {"__metadata__": metadata}
-    end = 0
-    for key, entry in entries.items():
-        begin, end = end, end + entry.end
-        header[key] = {
-            "dtype": _DTYPES[entry.dtype],
-            "shape": entry.shape,
-            "data_offsets": [begin, end],
-        }
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    if len(text) > _MAX_HEADER:
-        raise ValueError(f"tensors must need a header of at most {_MAX_HEADER} bytes")
-    raw = len(text).to_bytes(8, "little") + text
-    blank = f'"digest":"{_NO_DIGEST}"'.encode()
+def _with_digest(raw: bytes, digest: str) -> bytes:
     # In the JSON text every quote inside a name or value is escaped, so this is the key itself.
-    return raw.replace(blank, f'"digest":"{_digest(raw)}"'.encode())
+    return _DIGEST.sub(f'"digest":"{digest}"'.encode(), raw)
 
 
-def _digest(raw: bytes) -> str:
-    return hashlib.blake2b(raw, digest_size=16).hexdigest()
+def _digest(raw: bytes, index: bytes) -> str:
+    return hashlib.blake2b(_with_digest(raw, _NO_DIGEST) + index, digest_size=16).hexdigest()
 
 
-def _read_header(path: Path) -> tuple[dict[str, _Entry], dict[str, str]]:
-    """Entries and metadata of a file whose every byte before the data has been checked."""
-    with open(path, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        length = file.read(8)
-        if len(length) < 8:
-            raise FormatError(f"{path}: not an f2f file: only {len(length)} bytes long")
-        count = int.from_bytes(length, "little")
-        if count > min(size - 8, _MAX_HEADER):
-            raise FormatError(
-                f"{path}: damaged or not an f2f file: claims a header of {count} bytes "
-                f"in a file of {size}"
-            )
-        raw = length + file.read(count)
-    found = _DIGEST.findall(raw)
-    if len(found) != 1:
-        raise FormatError(f"{path}: damaged or not an f2f file: no f2f metadata in its header")
-    intact = _digest(_DIGEST.sub(f'"digest":"{_NO_DIGEST}"'.encode(), raw)) == found[0].decode()
+def _version(header: Header) -> int:
+    """The version of a header that is one of an f2f file which this package reads."""
+    metadata = header.metadata
+    if metadata.get("format") != "f2f" or len(_DIGEST.findall(header.raw)) != 1:
+        raise FormatError("damaged or not an f2f file: no f2f metadata in its header")
     try:
-        header = json.loads(raw[8:], object_pairs_hook=_unique)
-        metadata = header.pop("__metadata__")
         version = int(metadata["version"])
-    except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
-        raise FormatError(f"{path}: header cannot be parsed: {error}") from error
+    except (LookupError, ValueError) as error:
+        raise FormatError(f"its version cannot be parsed: {error}") from error
     if version > VERSION:
         raise FormatError(
-            f"{path}: format version {version} is newer than this package reads ({VERSION})"
-            + ("" if intact else "; or the file is damaged, its header checksum does not match")
+            f"format version {version} is newer than this package reads ({VERSION}), "
+            "or the file is damaged"
         )
-    if not intact:
-        raise FormatError(f"{path}: header checksum does not match; the file is damaged")
-    if metadata.get("format") != "f2f" or version < 1:
-        raise FormatError(f"{path}: unknown format {metadata.get('format')!r} version {version}")
-    try:
-        layout = {key: _entry(value) for key, value in header.items()}
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
-        raise FormatError(f"{path}: header has a malformed entry: {error}") from error
-    end = 0
-    for key, entry in sorted(layout.items(), key=lambda item: (item[1].begin, item[1].end)):
-        if entry.begin != end:
-            raise FormatError(f"{path}: entry {key!r} begins at byte {entry.begin}, not {end}")
-        end = entry.end
-    if end != size - len(raw):
-        raise FormatError(
-            f"{path}: {size - len(raw)} bytes of data where the header claims {end}; truncated?"
-        )
-    return layout, metadata
+    if version < 1:
+        raise FormatError(f"unknown format version {version}")
+    return version
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(keys := dict(pairs)) != len(pairs):
-        raise ValueError("a key stands twice in one object")
-    return keys
-
-
-def _entry(value: dict[str, Any]) -> _Entry:
-    """Check one entry of the header by itself; raises what wrong types and values raise."""
-    begin, end = value["data_offsets"]
-    name, shape = _NAMES[value["dtype"]], value["shape"]
-    if not all(type(number) is int and 0 <= number < 2**63 for number in [begin, end, *shape]):
-        raise ValueError(f"{value} must hold non-negative integers")
-    if len(shape) > 64 or math.prod(shape) * _itemsize(name) != end - begin:
-        raise ValueError(f"{value} has a size that is not its offsets'")
-    return _Entry(name, tuple(shape), begin, end)
-
-
-def _itemsize(name: str) -> int:
-    return 2 if name == "bfloat16" else np.dtype(name).itemsize
-
-
-def _read_records(
-    path: Path, metadata: dict[str, str], layout: dict[str, _Entry]
-) -> dict[str, _Record]:
-    """The tensors of a file, each with its entries; every entry belongs to one of them."""
-    try:
-        said = json.loads(metadata["tensors"], object_pairs_hook=_unique)
-        records = {
-            name: _Record(dict(record["header"]), str(record["blake2b"]), {})
-            for name, record in said.items()
-        }
-    except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
-        raise FormatError(f"{path}: metadata cannot be parsed: {error}") from error
-    for key, entry in layout.items():
-        name, _, part = key.rpartition("/")
-        if name not in records:
-            raise FormatError(f"{path}: entry {key!r} belongs to no tensor")
-        records[name].parts[part] = entry
+def _records(index: bytes, forms: list[Any], size: int) -> dict[str, Record]:
+    """The records of an index by name; together their data are so many bytes."""
+    counts = [len(split(form)[1]) for form in forms]
+    records: dict[str, Record] = {}
+    at = begin = 0
+    while at < len(index):
+        length, at = read_varint(index, at)
+        name, at = index[at : at + length].decode(), at + length
+        number, at = read_varint(index, at)
+        length, at = read_varint(index, at)
+        numbers = []
+        for _ in range(counts[number]):
+            value, at = read_varint(index, at)
+            numbers.append(value)
+        checksum, at = index[at : at + CHECKSUM], at + CHECKSUM
+        if name in records:
+            raise FormatError(f"tensor {name!r} stands twice in the index")
+        records[name] = Record(forms[number], numbers, checksum, begin, begin + length)
+        begin += length
+    if at != len(index) or begin != size:
+        raise FormatError(f"the index speaks of {begin} bytes of data, there are {size}")
     return records
-
-
-def _read_aliases(
-    path: Path, metadata: dict[str, str], records: dict[str, _Record]
-) -> dict[str, str]:
-    try:
-        aliases = json.loads(metadata["aliases"], object_pairs_hook=_unique)
-        if any(name in records or target not in records for name, target in aliases.items()):
-            raise ValueError("a name stands twice, or for a tensor that is not there")
-    except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
-        raise FormatError(f"{path}: shared names cannot be parsed: {error}") from error
-    return dict(aliases)
-
-
-def _read_metadata(path: Path, facts: dict[str, str]) -> dict[str, str]:
-    try:
-        return _text(json.loads(facts.get("metadata", "{}"), object_pairs_hook=_unique))
-    except (AttributeError, RecursionError, ValueError) as error:
-        raise FormatError(f"{path}: kept metadata cannot be parsed: {error}") from error

@@ -8,7 +8,6 @@ again and trusts nothing.
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,6 +22,7 @@ from f2f.decoder import MATRICES, MAX_N_OUT, Decoder
 from f2f.format.corrections import EliasFano, elias_fano_bits
 from f2f.format.mask import MaskCode
 from f2f.format.orders import MAX_WEIGHTS, ORDERS, Order, matrix_shape
+from f2f.format.record import CHECKSUM, record_bytes
 
 DTYPES = {"int8": 1, "uint8": 1, "int16": 2, "float16": 2, "bfloat16": 2, "float32": 4}
 FLOATS = ("float16", "bfloat16", "float32")  # with a sign bit, which 0 may have
@@ -127,8 +127,7 @@ class CompressedTensor:
         """The one stored array, "data", uint8 (bytes,): all parts end to end; none if empty.
 
         In this order: basis and offset (words), payload group by group, raw planes, corrections
-        plane by plane, mask. One array, because each named array of a file costs a hundred bytes,
-        which small layers feel.
+        plane by plane, mask.
         """
         parts = [self._basis_words().view(np.uint8), *self.payload, self.raw]
         parts += [code.data for code in self.corrections]
@@ -185,19 +184,25 @@ class CompressedTensor:
         return _Parts(header, arrays).tensor()
 
     def stored_bits(self) -> dict[str, int]:
-        """Stored bits by part: payload, raw, corrections, mask, header (JSON and basis)."""
-        header = len(json.dumps(self.header(), separators=(",", ":")))
-        return {
-            "payload": 8 * sum(group.nbytes for group in self.payload),
-            "raw": 8 * self.raw.nbytes,
-            "corrections": 8 * sum(code.data.nbytes for code in self.corrections),
-            "mask": 8 * self.mask.nbytes if self.mask is not None else 0,
-            "header": 8 * (header + self._basis_words().nbytes),
+        """Stored bits by part: payload, raw, corrections, mask, header (basis and record)."""
+        sizes = {
+            "payload": sum(group.nbytes for group in self.payload),
+            "raw": self.raw.nbytes,
+            "corrections": sum(code.data.nbytes for code in self.corrections),
+            "mask": self.mask.nbytes if self.mask is not None else 0,
+            "header": self._basis_words().nbytes,
         }
+        data = sum(sizes.values())
+        sizes["header"] += len(record_bytes(self.header(), data, bytes(CHECKSUM)))
+        return {part: 8 * size for part, size in sizes.items()}
 
     @property
     def nbytes(self) -> int:
-        """Every stored byte: payload, raw planes, corrections, mask and header."""
+        """Bytes a file stores of this tensor alone: its data and its record.
+
+        The record is its numbers and checksum (`f2f.format.record`). A file holds besides what
+        tensors have in common: names, forms of records, a header.
+        """
         return sum(self.stored_bits().values()) // 8
 
     @property

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import json
+import os
 import random
 import tracemalloc
 from pathlib import Path
@@ -81,11 +82,39 @@ def test_round_trip(file, weights, tensors):
 def test_it_is_a_safetensors_file(file, tensors):
     with safe_open(file, framework="np") as plain:
         assert plain.metadata()["format"] == "f2f"
-        assert plain.metadata()["version"] == "2"
-        parts = {f"{n}/{p}": a for n, t in tensors.items() for p, a in t.arrays().items()}
-        assert sorted(plain.keys()) == sorted(parts)
-        for key, array in parts.items():
-            assert np.array_equal(plain.get_tensor(key), array)
+        assert plain.metadata()["version"] == "3"
+        assert sorted(plain.keys()) == ["data", "index"]
+        parts = [
+            tensors[name].arrays().get("data", np.zeros(0, np.uint8)) for name in sorted(tensors)
+        ]
+        assert np.array_equal(plain.get_tensor("data"), np.concatenate(parts))
+
+
+def test_a_file_is_its_tensors_and_what_they_have_in_common(file, tensors):
+    """`nbytes` counts what a tensor adds to a file: its data and its record."""
+    with safe_open(file, framework="np") as plain:
+        common = int.from_bytes(file.read_bytes()[:8], "little") + 8
+        common += sum(2 + len(name.encode()) for name in tensors)  # length of the name, name, form
+        data = plain.get_tensor("data").size
+    own = sum(tensor.nbytes for tensor in tensors.values())
+    assert own + common == file.stat().st_size
+    records = own - data
+    assert 12 * len(tensors) < records < 60 * len(tensors)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.float32])
+def test_many_small_tensors_share_what_they_have_in_common(tmp_path, dtype):
+    """A tensor of 64 x 64 took 479 bytes beside its data in version 2."""
+    kept = [f2f.compress(sparse((64, 64), 0.9, dtype, seed), beam=4) for seed in range(4)]
+    many = {f"layer{i:04d}.weight": dataclasses.replace(kept[i % 4]) for i in range(1000)}
+    f2f.save(tmp_path / "m.safetensors", many)
+    with f2f.open_file(tmp_path / "m.safetensors") as opened:
+        data = sum(tensor.arrays()["data"].size for tensor in many.values())
+        extra = (opened.nbytes - data) / len(many)
+        assert extra < (60 if dtype == np.int8 else 90)
+        for i in (0, 3, 999):
+            name = f"layer{i:04d}.weight"
+            assert f2f.decompress(opened[name]).tobytes() == f2f.decompress(many[name]).tobytes()
 
 
 def test_equal_tensors_give_equal_bytes(tmp_path, file, tensors, weights):
@@ -119,13 +148,10 @@ def test_names_are_checked(tmp_path, tensors, name):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_reading_one_tensor_reads_no_other(file, weights):
+def test_reading_one_tensor_reads_no_other(file, weights, tensors):
     """Damage to one tensor is not met while another is read."""
     raw = bytearray(file.read_bytes())
-    header = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])
-    key = next(key for key in header if key.startswith("float32/"))
-    begin = header[key]["data_offsets"][0] + 8 + int.from_bytes(raw[:8], "little")
-    raw[begin] ^= 1
+    raw[raw.index(tensors["float32"].arrays()["data"].tobytes())] ^= 1
     file.write_bytes(raw)
     with f2f.open_file(file) as opened:
         assert np.array_equal(f2f.decompress(opened["int8"]), weights["int8"])
@@ -196,7 +222,7 @@ def test_random_edits_are_noticed(small, tmp_path):
     assert noticed > 1800
 
 
-def seal(header, data=b""):
+def seal(header, data=b"", index=b""):
     """A file of this JSON header with a right digest, as one might forge it."""
     metadata = header.setdefault("__metadata__", {})
     metadata |= {"format": "f2f", "digest": "0" * 32}
@@ -205,7 +231,15 @@ def seal(header, data=b""):
     metadata.setdefault("aliases", "{}")
     text = json.dumps(header, separators=(",", ":")).encode()
     raw = len(text).to_bytes(8, "little") + text
-    return raw.replace(b"0" * 32, container._digest(raw).encode(), 1) + data
+    return raw.replace(b"0" * 32, container._digest(raw, index).encode(), 1) + index + data
+
+
+def sealed(index, data=b"", **metadata):
+    """A forged file of version 3."""
+    header = {"__metadata__": {"version": "3", "forms": "[{}]"} | metadata,
+              "index": entry(0, len(index)),
+              "data": entry(len(index), len(index) + len(data))}  # fmt: skip
+    return seal(header, data, index)
 
 
 def entry(begin, end, shape=None, dtype="U8"):
@@ -213,7 +247,7 @@ def entry(begin, end, shape=None, dtype="U8"):
             "data_offsets": [begin, end]}  # fmt: skip
 
 
-TENSOR_A = {"tensors": json.dumps({"a": {"header": {}, "blake2b": ""}})}
+TENSOR_A = {"tensors": json.dumps({"a": {"header": {}, "blake2b": "00"}})}
 
 
 @pytest.mark.parametrize(
@@ -226,28 +260,46 @@ TENSOR_A = {"tensors": json.dumps({"a": {"header": {}, "blake2b": ""}})}
         ((10**9).to_bytes(8, "little") + b"{}", "claims a header"),
         (b"PK\x03\x04" + b"\0" * 40, "no f2f metadata|claims a header"),
         (safetensors.numpy.save({"a": np.zeros(3)}), "no f2f metadata"),
-        (seal({"__metadata__": {"version": "3"}}), r"version 3 is newer than .* \(2\)"),
+        (seal({"__metadata__": {"version": "4"}}), r"version 4 is newer than .* \(3\)"),
         (seal({"__metadata__": {"version": "0"}}), "version 0"),
         (seal({"__metadata__": {"version": "one"}}), "cannot be parsed"),
         (seal({}, b"x"), "1 bytes of data where the header claims 0"),
         (seal({"__metadata__": {"tensors": "[" * 10**5}}), "cannot be parsed"),
         (seal({"__metadata__": {"tensors": "[]"}}), "cannot be parsed"),
         (seal({"__metadata__": {"aliases": '{"x":"y"}'}}), "shared names"),
-        (seal({"a/raw": entry(0, 4)}, b"1234"), "'a/raw' belongs to no tensor"),
+        (seal({"a/data": entry(0, 4)}, b"1234"), "'a/data' belongs to no tensor"),
         (seal({"a": entry(0, 4)}, b"1234"), "'a' belongs to no tensor"),
-        (seal({"a/raw": entry(0, 4, [2**62, 4])}, b"1234"), "malformed entry"),
-        (seal({"a/raw": entry(0, 4, [-2, -2])}, b"1234"), "malformed entry"),
-        (seal({"a/raw": entry(0, 4, [4.0])}, b"1234"), "malformed entry"),
-        (seal({"a/raw": entry(0, 4, [1] * 70 + [4])}, b"1234"), "malformed entry"),
-        (seal({"a/raw": entry(0, 4, dtype="U7")}, b"1234"), "malformed entry"),
-        (seal({"a/raw": 7}, b"1234"), "malformed entry"),
-        (seal({"a/raw": entry(1, 4)}, b"1234"), "begins at byte 1, not 0"),
-        (seal({"a/raw": entry(0, 2), "a/b": entry(1, 4)}, b"1234"), "begins at byte 1, not 2"),
-        (seal({"a/raw": entry(0, 4)}, b"123"), "truncated"),
-        (seal({"a/raw": entry(0, 10**12)}, b"1234"), "truncated"),
-        (seal({"__metadata__": TENSOR_A, "a/raw": entry(0, 4)}, b"1234"), "'a': checksum"),
+        (seal({"a/data": entry(0, 4, [2**62, 4])}, b"1234"), "malformed entry"),
+        (seal({"a/data": entry(0, 4, [-2, -2])}, b"1234"), "malformed entry"),
+        (seal({"a/data": entry(0, 4, [4.0])}, b"1234"), "malformed entry"),
+        (seal({"a/data": entry(0, 4, [1] * 70 + [4])}, b"1234"), "malformed entry"),
+        (seal({"a/data": entry(0, 4, dtype="U7")}, b"1234"), "must have one of the dtypes"),
+        (seal({"a/data": 7}, b"1234"), "malformed entry"),
+        (seal({"a/data": entry(1, 4)}, b"1234"), "begins at byte 1, not 0"),
+        (seal({"a/data": entry(0, 2), "a/b": entry(1, 4)}, b"1234"), "begins at byte 1, not 2"),
+        (seal({"a/data": entry(0, 4)}, b"123"), "truncated"),
+        (seal({"a/data": entry(0, 10**12)}, b"1234"), "truncated"),
+        (seal({"__metadata__": TENSOR_A, "a/data": entry(0, 4)}, b"1234"), "'a': checksum"),
+        (seal({"__metadata__": TENSOR_A, "a/x": entry(0, 4)}, b"1234"), "one part, data"),
+        (seal({"__metadata__": TENSOR_A, "a/data": entry(0, 4, [2], "U16")}, b"1234"), "one part"),
+        (seal({"__metadata__": {"version": "3"}}), "entries index and data"),
+        (sealed(b"", forms="{"), "forms cannot be parsed"),
+        (sealed(b"", forms="[" * 10**5), "forms cannot be parsed|recursion"),
+        (sealed(b"", forms="[" * 900 + "]" * 900), "recursion"),
+        (sealed(b"\x01a\0\0" + bytes(8), forms="7"), "cannot be parsed"),
+        (sealed(b"\x01a\x01\0" + bytes(8)), "cannot be parsed"),
+        (sealed(b"\x01\xff\0\0" + bytes(8)), "can't decode"),
+        (sealed(b"\x01a\0\0" + bytes(7)), "the index speaks of"),
+        (sealed(b"\xff" * 12), "no number at byte 0"),
+        (sealed(b"\x01a\0\x80"), "no number at byte 3"),
+        (sealed(b"\x01a\0\x05" + bytes(8), b"1234"), "of 5 bytes of data, there are 4"),
+        (sealed(b"\x01a\0\x03" + bytes(8), b"1234"), "of 3 bytes of data, there are 4"),
+        (sealed(b"\x01a\0" + b"\xff" * 9 + b"\x01" + bytes(8)), "bytes of data, there are 0"),
+        (sealed(2 * (b"\x01a\0\0" + bytes(8))), "'a' stands twice"),
+        (sealed(b"\x01a\0\0" + bytes(8), aliases='{"a":"a"}'), "shared names"),
+        (sealed(b"\x01a\0\0" + bytes(8)), "'a': checksum"),
+        (sealed(b"\x01a\0\0" + container._checksum(np.zeros(0, np.uint8))), "'a': kind must be"),
     ],
-    ids=range(27),
 )  # fmt: skip
 def test_the_cause_is_named(tmp_path, content, cause):
     path = tmp_path / "strange.safetensors"
@@ -343,19 +395,20 @@ def test_an_interrupted_save_leaves_the_old_file_or_none(tmp_path, tensors, monk
     path = tmp_path / "model.safetensors"
     calls = 0
 
-    def fail(array):
+    real = container._data
+
+    def fail(tensor):
         nonlocal calls
         calls += 1
-        if calls > 3:
+        if calls > len(tensors) + 3:  # when some have been written
             raise error
-        return memoryview(array.reshape(-1).view(np.uint8))
+        return real(tensor)
 
     def interrupted_save():
         nonlocal calls
         calls = 0
         with monkeypatch.context() as patch:
-            patch.setattr(container, "_checksum", lambda header, parts: "")
-            patch.setattr(container, "_bytes", fail)
+            patch.setattr(container, "_data", fail)
             with pytest.raises(type(error)):
                 f2f.save(path, tensors)
 
@@ -381,12 +434,24 @@ def test_a_link_is_followed_and_a_folder_refused(tmp_path, tensors):
 
 
 def test_shrinking_after_opening_is_noticed(file):
-    """No memory map: a file cut short under the reader raises and does not kill the process."""
+    """A file cut short under the reader raises and does not kill the process."""
     with f2f.open_file(file) as opened:
         with open(file, "r+b") as other:
             other.truncate(file.stat().st_size - 2000)
         with pytest.raises(FormatError):
             dict(opened)
+
+
+def test_a_file_replaced_while_it_is_read_stays_what_it_was(tmp_path, weights, tensors):
+    path, other = tmp_path / "m.safetensors", tmp_path / "other.safetensors"
+    f2f.save(path, tensors)
+    f2f.save(other, {name: f2f.compress(np.zeros_like(w)) for name, w in weights.items()})
+    with f2f.open_file(path) as opened:
+        first = f2f.decompress(opened["int8"])
+        os.replace(other, path)
+        assert_same(weights, dict(opened))
+        assert np.array_equal(first, weights["int8"])
+    assert not f2f.decompress(f2f.load(path)["int8"]).any()
 
 
 def golden_weights():
@@ -402,12 +467,9 @@ def golden_weights():
     }
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_files_of_every_version_are_read_for_ever(version):
-    """Each written once, by save(), when it was new; never rewrite one.
-
-    Version 2 names the kind of decoder matrix, which was always random in version 1.
-    """
+    """Each written once, by save(), when it was new; never rewrite one."""
     path = Path(__file__).parents[2] / "golden" / f"model-v{version}.safetensors"
     weights = golden_weights()
     assert_same(weights | {"tied": weights["int8"]}, f2f.load(path))
