@@ -97,6 +97,7 @@ def encode_beam(
     n_planes: int = 8,
     beam: int = 16,
     lookahead: int | None = None,
+    zero_ends: tuple[bool, bool] = (False, False),
 ) -> np.ndarray:
     """Input vectors whose decoded bits agree with `target` at as many care positions as found.
 
@@ -117,6 +118,9 @@ def encode_beam(
         (within a segment, see the module).
     lookahead : int, 1…18, optional
         Checks of a step, by default chosen for the window; no effect on the exact optimum.
+    zero_ends : (bool, bool)
+        Whether the first n_s vectors, and the last n_s (if there are more), are to be zeros. What
+        lies before and after such zeros is encoded by itself; they cost about 12 errors a plane.
 
     Returns
     -------
@@ -156,14 +160,16 @@ def encode_beam(
     lookahead = 1 if exact else validate.integer("lookahead", lookahead, 1, MAX_LOOKAHEAD)
     inputs = np.zeros((decoder.n_vectors(n), n_planes), dtype=np.uint8)
     blocks = decoder.n_blocks(n)
+    zero_start, zero_end = zero_ends
+    seen = blocks + (0 if zero_end and blocks > n_s else n_s)  # vectors that are not zero
     block, row = 0, 0
     while block < blocks:
         next_block = min(blocks, block + SEGMENT_BLOCKS)
         if row + SEGMENT_ROWS < len(care):
             next_block = min(next_block, int(care[row + SEGMENT_ROWS]) // n_out + 1)
         next_row = int(np.searchsorted(care, next_block * n_out))
-        solution = inputs[block : next_block + n_s]
-        known = n_s if block else 0
+        solution = inputs[block : min(next_block + n_s, seen)]
+        known = n_s if block or zero_start else 0
         segment = Segment(
             care=care[row:next_row],
             target=target[row:next_row].copy(),
@@ -398,8 +404,10 @@ def _fill(segment, log, system, step, place):
     while t < segment.vectors and not full:
         at = ((segment.first + t) * segment.n_in) & 63
         start = (segment.first + t) * segment.n_out
+        seen = min(64, (segment.vectors - t) * segment.n_in)
+        variables = ~np.uint64(0) >> np.uint64(64 - seen)
         while i < len(care) and care[i] < start + segment.n_out:
-            row = rotate_left(segment.rows[care[i] - start], at)
+            row = rotate_left(segment.rows[care[i] - start] & variables, at)
             if not _take(system, step, log, i, row, segment.target[i], at):
                 full = True
                 break

@@ -57,7 +57,8 @@ class Segment(NamedTuple):
     first : int
         Number of the first block, and of the first input vector that it sees.
     vectors : int
-        Input vectors that the blocks see: one a block and n_s more.
+        Input vectors that the blocks see: one a block and n_s more, or fewer if those behind them
+        are zeros.
     known : int
         How many of these, the first, are given: n_s, or 0 at the start of the plane.
     words : ndarray of uint64, (planes,)

@@ -22,6 +22,10 @@ Two passes:
    hypothesis h and choice x put out is A_h ⊕ B_x, so the cost of a child is a Hamming weight of a
    few words. The `beam` best are kept (`select`).
 
+**Parts.** Between two vectors of n_s zeros nothing before matters to what comes after. A part of a
+plane that starts, or ends, with such zeros costs 8 n_s bits and about an error, and is encoded
+whatever its neighbours are: parts can be encoded side by side.
+
 Paper symbols: N_in = `n_in`, N_out = `n_out`, N_s = `n_s`.
 """
 
@@ -58,6 +62,8 @@ class Problem(NamedTuple):
     tables : ndarray of uint64, (n_s+1, 2**n_in, ceil(n_out/64))
         `Decoder.tables`.
     n_in, n_out, n_s : int
+    zero_start, zero_end : bool
+        The `zero_ends` of `encode_shaped`.
     """
 
     care: np.ndarray
@@ -68,6 +74,8 @@ class Problem(NamedTuple):
     n_in: int
     n_out: int
     n_s: int
+    zero_start: bool
+    zero_end: bool
 
 
 class Freedom(NamedTuple):
@@ -179,6 +187,7 @@ def encode_shaped(
     n: int,
     decoder: Decoder,
     beam: int = 64,
+    zero_ends: tuple[bool, bool] = (False, False),
 ) -> np.ndarray:
     """Input vectors that decode to `target` at care positions and to few ones at soft positions.
 
@@ -198,6 +207,8 @@ def encode_shaped(
     decoder : Decoder
     beam : int, 1…65535
         Hypotheses kept; time and memory are proportional to it.
+    zero_ends : (bool, bool)
+        Whether the first n_s vectors, and the last n_s (if there are more), are to be zeros.
 
     Returns
     -------
@@ -229,7 +240,10 @@ def encode_shaped(
         raise ValueError(f"care must be increasing positions in 0..{n - 1}")
     if n == 0:
         return np.zeros(0, dtype=np.uint8)
-    return _shape(new_problem(care, target, soft, decoder), beam)
+    problem = new_problem(care, target, soft, decoder)
+    zero_start, zero_end = zero_ends
+    zero_end = zero_end and len(problem.soft) > decoder.n_s
+    return _shape(problem._replace(zero_start=zero_start, zero_end=zero_end), beam)
 
 
 def new_problem(
@@ -245,6 +259,8 @@ def new_problem(
         n_in=decoder.n_in,
         n_out=decoder.n_out,
         n_s=decoder.n_s,
+        zero_start=False,
+        zero_end=False,
     )
 
 
@@ -325,6 +341,8 @@ def eliminate(problem, system, freedom):
     The system must be empty.
     """
     care, n_in, n_out = problem.care, problem.n_in, problem.n_out
+    if problem.zero_end:
+        _end_in_zeros(system, len(freedom.free) * n_in, n_in * problem.n_s)
     i = len(care) - 1
     for t in range(len(freedom.free) - 1, -1, -1):
         place = (t * n_in) & 63
@@ -334,7 +352,17 @@ def eliminate(problem, system, freedom):
             i -= 1
         _leave(system, freedom, t, n_in, n_in * problem.n_s)
     # What is left constrains the start state; its free bits are zero.
-    freedom.start[0] = system.sides[0]
+    if not problem.zero_start:
+        freedom.start[0] = system.sides[0]
+
+
+@njit(inline="always")
+def _end_in_zeros(system, first, count):
+    """Make `count` variables from `first` on equations by themselves, with right-hand side 0."""
+    for variable in range(first, first + count):
+        p = variable & 63
+        system.rows[p] = np.uint64(1) << np.uint64(p)
+        system.pivots[0] |= system.rows[p]
 
 
 @njit(inline="always")

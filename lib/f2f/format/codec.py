@@ -99,7 +99,8 @@ def compress(  # noqa: PLR0913  (options of a user's function, by keyword only)
     mask_codec : str
         See `f2f.format.mask`; "none" stores no mask, for callers who keep it.
     threads : int
-        Planes are spread over so many; the result is the same for any number.
+        The planes and 2**20 places of the mask at a time are spread over so many; the result is
+        the same for any number.
     negative_zero : {"keep", "prune"}, optional
         What -0.0 is where no mask is given: a weight, or pruned (and +0.0 when it comes back).
         ``weight * mask`` leaves it at half the pruned places. None keeps it, with a warning where
@@ -196,12 +197,28 @@ def _encode(
     it is.
     """
     started = time.perf_counter()
-    n, care = len(care_mask), positions_of(care_mask)
     mask = None
-    if options.mask_codec != "none":
-        mask = encode_mask(
-            care_mask, options.mask_codec, n_s=MASK_N_S, beam=options.beam, seed=options.seed
-        )
+    with ThreadPoolExecutor(options.threads) as pool:
+        tensor = pool.submit(_encode_weights, words, care_mask, dense, options)
+        if options.threads == 1:
+            tensor.result()
+        if options.mask_codec != "none":
+            mask = encode_mask(
+                care_mask,
+                options.mask_codec,
+                n_s=MASK_N_S,
+                beam=options.beam,
+                seed=options.seed,
+                pool=pool if options.threads > 1 else None,
+            )
+        return replace(tensor.result(), mask=mask, seconds=time.perf_counter() - started)
+
+
+def _encode_weights(
+    words: np.ndarray, care_mask: np.ndarray, dense: CompressedTensor, options: _Options
+) -> CompressedTensor:
+    """As `_encode`, without the mask."""
+    n, care = len(care_mask), positions_of(care_mask)
     n_out, plane_bits = _choose_rate(care_mask, len(care), options)
     # One bit a weight may be no more than what encoding costs; a given n_out is used all the same.
     raw_wins = options.n_out is None and plane_bits >= n
@@ -231,14 +248,12 @@ def _encode(
         seed=options.seed,
         matrix=options.matrix,
         k=len(care),
-        mask=mask,
         encoded=encoded,
         payload=payload,
         raw_planes=raw_planes,
         basis=basis.vectors,
         offset=basis.offset,
         corrections=corrections,
-        seconds=time.perf_counter() - started,
     )
 
 
@@ -282,26 +297,18 @@ def _encode_group(
     options: _Options,
 ) -> np.ndarray:
     """Inputs uint8 (vectors, planes) of up to 8 planes that share a mask; target: uint8 (k,)."""
-    if options.method == "viterbi":
-        care_mask = np.zeros(n, dtype=np.uint8)
-        care_mask[care] = 1
+    if options.method == "beam":  # one elimination serves all planes
+        return encode_beam(care, target, n, decoder, planes, options.beam)
+    care_mask = np.zeros(n, dtype=np.uint8)
+    care_mask[care] = 1
 
-        def inputs_of(first: int, last: int) -> np.ndarray:
-            bits = np.zeros(n, dtype=np.uint8)
-            bits[care] = target >> first & 1
-            return encode_viterbi(bits, care_mask, decoder)[:, None]
+    def inputs_of(q: int) -> np.ndarray:
+        bits = np.zeros(n, dtype=np.uint8)
+        bits[care] = target >> q & 1
+        return encode_viterbi(bits, care_mask, decoder)
 
-        parts = planes
-    else:
-
-        def inputs_of(first: int, last: int) -> np.ndarray:
-            return encode_beam(care, target >> first, n, decoder, last - first, options.beam)
-
-        parts = min(options.threads, planes)
-    edges = np.linspace(0, planes, parts + 1).astype(int).tolist()
     with ThreadPoolExecutor(options.threads) as pool:
-        inputs = list(pool.map(inputs_of, edges[:-1], edges[1:]))
-    return np.ascontiguousarray(np.concatenate(inputs, axis=1))
+        return np.stack(list(pool.map(inputs_of, range(planes))), axis=1)
 
 
 def _plane(words: np.ndarray, p: int) -> np.ndarray:

@@ -199,6 +199,27 @@ def test_segments_cost_few_errors(monkeypatch, n_in):
     assert wrong_bits(inputs, care, target, n, decoder).sum() <= whole + 10 * 8 * 8
 
 
+@pytest.mark.parametrize("n_in", [3, 8])
+def test_parts_between_zeros_are_one_stream(n_in):
+    n_s = 64 // n_in - 1
+    decoder = Decoder(n_in, 10 * n_in, n_s, 0)
+    length = 400 * decoder.n_out
+    care, target = problem(9, 3 * length, 0.9)
+    whole = encode_beam(care, target, 3 * length, decoder)
+    parts = []
+    for number in range(3):
+        own = care // length == number
+        ends = (number > 0, number < 2)
+        places = care[own] - number * length
+        parts.append(encode_beam(places, target[own], length, decoder, zero_ends=ends))
+        assert not (number and parts[-1][:n_s].any())
+        assert not (number < 2 and parts[-1][-n_s:].any())
+    stream = np.concatenate([parts[0], *(part[n_s:] for part in parts[1:])])
+    assert stream.shape == whole.shape
+    errors = [wrong_bits(x, care, target, 3 * length, decoder).sum() for x in (whole, stream)]
+    assert errors[0] <= errors[1] <= errors[0] + 2 * 8 * 18
+
+
 def test_widest_block():
     decoder = Decoder(8, 65535, 7, 0)
     n = 65535 * 3

@@ -91,6 +91,27 @@ def test_any_shape_gives_valid_inputs(n, p, n_in, n_out, n_s, beam, seed):
     assert (inputs == encode_shaped(care, target, soft, n, decoder, beam)).all()
 
 
+@pytest.mark.parametrize(("n_in", "n_s"), [(8, 7), (3, 5), (8, 0)])
+def test_parts_between_zeros_are_one_stream(n_in, n_s):
+    decoder = Decoder(n_in, 8 * n_in, n_s, seed=3)
+    length = 150 * decoder.n_out
+    care, _, soft = _plane(3 * length, 0.08 if n_s else 0.03, 6)
+    parts = []
+    for number in range(3):
+        lo, hi = number * length, (number + 1) * length
+        own = care[(care >= lo) & (care < hi)] - lo
+        ends = (number > 0, number < 2)
+        ones = np.ones(len(own), np.uint8)
+        parts.append(encode_shaped(own, ones, soft[lo:hi], length, decoder, 16, zero_ends=ends))
+        vectors = parts[-1]
+        assert not (number and vectors[:n_s].any())
+        assert not (n_s and number < 2 and vectors[-n_s:].any())
+    stream = np.concatenate([parts[0], *(part[n_s:] for part in parts[1:])])
+    decoded = decoder.decode_plain(stream, 3 * length)
+    assert np.count_nonzero(decoded[care] == 0) <= (12 if n_s else 40)
+    assert decoded[soft].mean() < 0.45
+
+
 def test_nothing_wanted_gives_zeros():
     decoder = Decoder(8, 64, 7, seed=0)
     none = np.zeros(0, np.int64)

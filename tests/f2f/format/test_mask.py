@@ -1,6 +1,7 @@
 """The mask code: exact round trips for every codec, size near the entropy, refusal of damage."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from f2f.base.errors import FormatError
 from f2f.decoder import Decoder
+from f2f.format import mask as mask_module
 from f2f.format.corrections import EliasFano
 from f2f.format.mask import MAX_STREAM_N_OUT, MaskCode, encode_mask, modelled_bits
 from f2f.format.mask_rates import plan_stages
@@ -116,6 +118,23 @@ def test_cascade_is_near_the_entropy_and_the_model(p):
     bits = 8 * code.nbytes / n
     assert _entropy(p) < bits < 1.07 * _entropy(p)
     assert bits == pytest.approx(modelled_bits(n, int(mask.sum())) / n, rel=0.02)
+
+
+@pytest.mark.parametrize("p", [0.1, 0.9])
+def test_parts_are_the_same_in_threads_and_cost_little(monkeypatch, p):
+    monkeypatch.setattr(mask_module, "PART_PLACES", 25_000)
+    mask = _mask(103_000, p, 9)
+    whole, code = (encode_mask(mask, codec, beam=16) for codec in ("cascade", "auto"))
+    with ThreadPoolExecutor(3) as pool:
+        threaded = encode_mask(mask, beam=16, pool=pool)
+    assert threaded.header() == code.header()
+    np.testing.assert_array_equal(threaded.arrays()["data"], code.arrays()["data"])
+    assert (_stored(code).decode() == mask).all()
+    for n_out, stream in zip(code.n_outs, code.streams, strict=True):
+        edges = np.linspace(0, -(-len(mask) // n_out), 5).astype(int)[1:-1]
+        for edge in edges:
+            assert not stream[edge : edge + 7].any()
+    assert whole.nbytes < code.nbytes <= whole.nbytes + 3 * len(code.n_outs) * 25
 
 
 def test_more_beam_is_smaller():
