@@ -59,6 +59,12 @@ def byte_pointer(context: Any, builder: Any, array_type: Any, array: Any, offset
     return builder.gep(builder.bitcast(data, I8.as_pointer()), [offset])
 
 
+def element_pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
+    """Where element `index` of a contiguous array lies."""
+    size = array_type.dtype.bitwidth // 8
+    return byte_pointer(context, builder, array_type, array, builder.mul(index, I64(size)))
+
+
 def load(builder: Any, kind: Any, pointer: Any) -> Any:
     """A value of an LLVM type from anywhere in memory, aligned or not."""
     value = builder.load(builder.bitcast(pointer, kind.as_pointer()))
@@ -76,10 +82,16 @@ def permute(builder: Any, a: Any, b: Any, lanes: list[int]) -> Any:
     return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, len(lanes)), lanes))
 
 
+def same_elements(builder: Any, value: Any, count: int) -> Any:
+    """A vector of `count` elements that are all the same."""
+    kind = ir.VectorType(value.type, count)
+    first = builder.insert_element(ir.Constant(kind, ir.Undefined), value, I32(0))
+    return permute(builder, first, first, [0] * count)
+
+
 def same_bytes(builder: Any, byte: Any, kind: Any = V32) -> Any:
     """A vector of bytes that are all the same."""
-    first = builder.insert_element(ir.Constant(kind, ir.Undefined), byte, I32(0))
-    return permute(builder, first, first, [0] * kind.count)
+    return same_elements(builder, byte, kind.count)
 
 
 def byte_shuffle(builder: Any) -> Any:

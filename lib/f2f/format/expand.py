@@ -3,9 +3,9 @@
 Decoded words go to their place in the matrix in one of three ways:
 
 * row order: chunk by chunk, as they come;
-* tiles: as many segments (columns, diagonals) side by side as fill a cache line. In diagonal
+* tiles: segments (columns, diagonals) side by side, as many as fill a few cache lines. In diagonal
   order, diagonals ``d_j`` with ``h*d_j = first + j (mod cols)`` lie in neighbouring columns, so
-  each row of the tile, transposed in registers, is a line of the matrix;
+  each row of the tile, transposed in registers, is part of a row of the matrix;
 * scattered: the words at care positions alone, one by one, for golden order, raw planes and
   matrices too small for tiles.
 
@@ -36,9 +36,10 @@ from f2f.format.stages import (
     read_mask,
 )
 from f2f.format.tensor import CompressedTensor
-from f2f.format.tiles import LINE, copy_line, transpose_lines
+from f2f.format.tiles import LINE, copy_elements, transpose_lines
 
-ALONG = 2048  # positions of a segment in a tile, which then stays in the second-level cache
+ALONG = 2048  # positions of a segment in a tile
+ACROSS = 256  # bytes of its rows: it stays in the second-level cache
 SHORTEST = 128  # shorter segments are scattered
 SPARE = 31  # elements behind the last that may be written
 
@@ -49,15 +50,18 @@ class Tile(NamedTuple):
     Attributes
     ----------
     segments : ndarray of unsigned integers
-        The words along each segment, `stride` elements from one to the next.
+        The words along each of the segments of a cache line, `stride` elements from one to the
+        next.
     stride : int
-    lines : ndarray of unsigned integers
-        What `transpose_lines` puts out.
+    rows : ndarray of unsigned integers
+        The tile, transposed, `row` elements from one position to the next.
+    row : int
     """
 
     segments: np.ndarray
     stride: int
-    lines: np.ndarray
+    rows: np.ndarray
+    row: int
 
 
 def expand(tensor: CompressedTensor, care_mask: np.ndarray | None = None) -> np.ndarray:
@@ -97,7 +101,7 @@ def expand(tensor: CompressedTensor, care_mask: np.ndarray | None = None) -> np.
         _in_order(encoded, op.start([0]), chunk, out)
     else:
         start = op.start(np.arange(walk.cols) * walk.segment)
-        _by_tiles(encoded, walk, start, chunk, _make_tile(word), out)
+        _by_tiles(encoded, walk, start, chunk, _make_tile(word, walk.segment), out)
     return out[: op.n]
 
 
@@ -111,12 +115,13 @@ def _is_scattered(op: Operands) -> bool:
     return min(walk.segment, ALONG) < max(SHORTEST, 2 * n_out) or walk.cols * op.itemsize < LINE
 
 
-def _make_tile(word: np.dtype) -> Tile:
-    lines = LINE * 16 // word.itemsize
-    # An odd number of cache lines from segment to segment, so that they meet in different sets.
-    stride = (ALONG * word.itemsize + LINE) // word.itemsize
-    segments = aligned_zeros(LINE // word.itemsize * stride * word.itemsize)
-    return Tile(segments.view(word), stride, aligned_zeros(lines).view(word))
+def _make_tile(word: np.dtype, segment: int) -> Tile:
+    size, along = word.itemsize, -(-min(segment, ALONG) // 32) * 32  # groups that are written
+    # An odd number of cache lines from one to the next, so that they meet in different sets.
+    stride, row = (along * size + LINE) // size, (ACROSS + LINE) // size
+    segments = aligned_zeros(LINE // size * stride * size)
+    rows = aligned_zeros(along * row * size)
+    return Tile(segments.view(word), stride, rows.view(word), row)
 
 
 @njit
@@ -166,7 +171,7 @@ def _read_words(encoded, start, which, lo, count, chunk, out, at):
             begin = read_alone(encoded, g, IDENTITY, lo, count, chunk, g)
         join_bytes(chunk.decoded, begin, encoded.maps, encoded.offset, out, at, count)
         clear_pruned(out, at, chunk.words, count, out, at)
-    flip_wrong(encoded.corrections, start, which, care, chunk, out, at)
+    flip_wrong(encoded.corrections, start, which, care, count, chunk, out, at)
 
 
 @njit
@@ -179,27 +184,29 @@ def _by_tiles(encoded, walk, start, chunk, tile, out):
     across = side // 4  # lines of one transposition
     for begin in range(0, rows, ALONG):
         along = min(ALONG, rows - begin)
-        for left in range(0, cols, side):
-            width = min(side, cols - left)
-            for s in range(width):
-                segment = (left + s) * walk.neighbour % cols
-                lo, at = segment * rows + begin, s * tile.stride
-                prefetch(encoded, (segment + walk.neighbour) % cols * rows + begin, along)
-                _read_words(encoded, start, segment, lo, along, chunk, tile.segments, at)
+        for left in range(0, cols, ACROSS // out.itemsize):
+            width = min(ACROSS // out.itemsize, cols - left)
+            for first in range(0, width, side):
+                for s in range(min(side, width - first)):
+                    segment = (left + first + s) * walk.neighbour % cols
+                    lo = segment * rows + begin
+                    prefetch(encoded, (segment + walk.neighbour) % cols * rows + begin, along)
+                    at = s * tile.stride
+                    _read_words(encoded, start, segment, lo, along, chunk, tile.segments, at)
+                for i in range(0, along, across):
+                    to = i * tile.row + first
+                    transpose_lines(tile.segments, i, tile.stride, tile.rows, to, tile.row)
             row = walk.row_step * begin % rows
             column = (walk.column_step * begin + left) % cols
-            for i in range(0, along, across):
-                transpose_lines(tile.segments, i, tile.stride, tile.lines)
-                for e in range(min(across, along - i)):
-                    at = row * cols
-                    if column + side <= cols and width == side:
-                        copy_line(tile.lines, side * e, out, at + column)
-                    else:
-                        for s in range(width):
-                            out[at + (column + s) % cols] = tile.lines[side * e + s]
-                    row += walk.row_step
-                    if row >= rows:
-                        row -= rows
-                    column += walk.column_step
-                    if column >= cols:
-                        column -= cols
+            for i in range(along):
+                at, to = i * tile.row, row * cols
+                ahead = min(width, cols - column)
+                copy_elements(tile.rows, at, out, to + column, ahead)
+                if ahead < width:
+                    copy_elements(tile.rows, at + ahead, out, to, width - ahead)
+                row += walk.row_step
+                if row >= rows:
+                    row -= rows
+                column += walk.column_step
+                if column >= cols:
+                    column -= cols

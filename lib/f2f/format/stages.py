@@ -16,7 +16,7 @@ the business of `f2f.product`, putting in place that of `f2f.format.expand`.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
@@ -32,8 +32,10 @@ from f2f.base.intrinsics import (
     borrowed,
     byte_pointer,
     copy_bytes,
+    element_pointer,
     load,
     popcount,
+    same_elements,
     store,
     trailing_zeros,
 )
@@ -164,6 +166,8 @@ class Chunk(NamedTuple):
         Care positions of the chunk before each word, and in all behind the last.
     due : ndarray of int64
         Corrections that wait: number of the care position in the chunk, and what to flip there.
+    wrong : ndarray of uint64, shape (CHUNK // 64 + 2,)
+        Where a plane is wrong: a bit for each care position, then for each position.
     """
 
     decoded: np.ndarray
@@ -172,6 +176,7 @@ class Chunk(NamedTuple):
     words: np.ndarray
     before: np.ndarray
     due: np.ndarray
+    wrong: np.ndarray
 
 
 class Care(NamedTuple):
@@ -201,6 +206,7 @@ def make_chunk(encoded: Encoded, rows: int) -> Chunk:
         words=np.empty(_WORDS, dtype=np.uint64),
         before=np.empty(_WORDS, dtype=np.int32),
         due=np.empty(_DUE, dtype=np.int64),
+        wrong=np.empty(_WORDS, dtype=np.uint64),
     )
 
 
@@ -405,6 +411,16 @@ def read_planes(encoded, group, affine, lo, count, chunk, row):
         window.end += blocks * n_out
 
 
+def _by_mask(context: Any, builder: Any, kind: Any, words: Any, count: Any, step: Any) -> None:
+    """step(byte offset, mask) for groups of 32 elements: all ones where a bit of words is set."""
+    lanes = ir.VectorType(ir.IntType(kind.bitwidth), 32)
+    groups = builder.udiv(builder.add(count, I64(31)), I64(32))
+    with cgutils.for_range(builder, groups) as loop:
+        bits = load(builder, I32, builder.gep(words, [builder.mul(loop.index, I64(4))]))
+        mask = builder.sext(builder.bitcast(bits, ir.VectorType(ir.IntType(1), 32)), lanes)
+        step(builder.mul(loop.index, I64(4 * kind.bitwidth)), mask)
+
+
 @intrinsic
 def clear_pruned(typingctx, source, source_at, words, count, target, target_at):
     """Stage 3: target[target_at:] = source[source_at:], zero where pruned, for `count` elements.
@@ -417,32 +433,55 @@ def clear_pruned(typingctx, source, source_at, words, count, target, target_at):
 
     def codegen(context, builder, signature, arguments):
         source, source_at, words, count, target, target_at = arguments
-        width = signature.args[0].dtype.bitwidth
-        size = I64(width // 8)
-        lanes = ir.VectorType(ir.IntType(width), 32)
-        start = byte_pointer(
-            context, builder, signature.args[0], source, builder.mul(source_at, size)
-        )
-        to = byte_pointer(context, builder, signature.args[4], target, builder.mul(target_at, size))
-        masks = byte_pointer(context, builder, signature.args[2], words, I64(0))
-        groups = builder.udiv(builder.add(count, I64(31)), I64(32))
-        with cgutils.for_range(builder, groups) as loop:
-            along = builder.mul(loop.index, I64(4 * width))
-            bits = load(builder, I32, builder.gep(masks, [builder.mul(loop.index, I64(4))]))
-            kept = builder.sext(builder.bitcast(bits, ir.VectorType(ir.IntType(1), 32)), lanes)
-            value = builder.and_(load(builder, lanes, builder.gep(start, [along])), kept)
-            store(builder, value, builder.gep(to, [along]))
+        kinds = signature.args
+        start = element_pointer(context, builder, kinds[0], source, source_at)
+        to = element_pointer(context, builder, kinds[4], target, target_at)
+        masks = byte_pointer(context, builder, kinds[2], words, I64(0))
+
+        def keep(along: Any, mask: Any) -> None:
+            value = load(builder, mask.type, builder.gep(start, [along]))
+            store(builder, builder.and_(value, mask), builder.gep(to, [along]))
+
+        _by_mask(context, builder, kinds[0].dtype, masks, count, keep)
         return context.get_dummy_value()
 
     return types.void(source, types.intp, words, types.intp, target, types.intp), codegen
 
 
+@intrinsic
+def flip_places(typingctx, target, at, words, count, flip):
+    """target[at + i] ^= flip where bit i of words (uint64) is set, i < count.
+
+    target: contiguous, of the unsigned type of `flip`. Whole groups of 32 are read and written.
+    """
+    if target.dtype != flip or target.layout != "C":
+        return None
+
+    def codegen(context, builder, signature, arguments):
+        target, at, words, count, flip = arguments
+        kinds = signature.args
+        to = element_pointer(context, builder, kinds[0], target, at)
+        masks = byte_pointer(context, builder, kinds[2], words, I64(0))
+        flips = same_elements(builder, flip, 32)
+
+        def change(along: Any, mask: Any) -> None:
+            place = builder.gep(to, [along])
+            value = load(builder, mask.type, place)
+            store(builder, builder.xor(value, builder.and_(mask, flips)), place)
+
+        _by_mask(context, builder, kinds[0].dtype, masks, count, change)
+        return context.get_dummy_value()
+
+    return types.void(target, types.intp, words, types.intp, flip), codegen
+
+
 @njit(forceinline=True)
-def flip_wrong(corrections, start, which, care, chunk, target, at):
+def flip_wrong(corrections, start, which, care, count, chunk, target, at):
     """Stage 4: flip the wrong bits of a chunk's words, which lie in target[at:].
 
     start: `Start`, whose place number `which` is at the chunk, and moves behind it. care: the
-    chunk's care positions. target: a flat array of unsigned integers.
+    chunk's care positions, of `count`. target: a flat array of unsigned integers; whole groups of
+    32 elements are read and written.
     """
     rank, cursors = start.ranks[which], start.cursors[which]
     end = rank + care
@@ -452,12 +491,15 @@ def flip_wrong(corrections, start, which, care, chunk, target, at):
             continue
         one, cursor = corrections.lists[plane], cursors[plane]
         flip, index, position = corrections.flips[plane], cursor.index, cursor.position
-        word, rest, w = cursor.word, cursor.rest, 0
+        word, rest, often = cursor.word, cursor.rest, BMI2 and one.low <= OFTEN
+        if often:
+            chunk.wrong[: (care >> 6) + 2] = 0
         while position < end:
-            if one.low <= OFTEN:
-                w = _flip_near(chunk, w, position - rank, flip, target, at)
+            number = position - rank
+            if often:
+                chunk.wrong[number >> 6] |= np.uint64(1) << np.uint64(number & 63)
             else:
-                chunk.due[waiting] = (position - rank) << 32 | np.int64(flip)
+                chunk.due[waiting] = number << 32 | np.int64(flip)
                 waiting += 1
                 if waiting == len(chunk.due):
                     _flip_due(chunk, waiting, target, at)
@@ -468,18 +510,20 @@ def flip_wrong(corrections, start, which, care, chunk, target, at):
                 word, rest, position = _next(corrections.bits, one, word, rest, index)
                 index += 1
         cursor.word, cursor.rest, cursor.index, cursor.position = word, rest, index, position
+        if often:
+            _flip_often(chunk, count, target, at, flip)
     _flip_due(chunk, waiting, target, at)
     start.ranks[which] = end
 
 
-@njit(inline="always")
-def _flip_near(chunk, w, number, flip, target, at):
-    """Flip at a care position that lies in mask word w or soon behind it; returns its word."""
-    while chunk.before[w + 1] <= number:
-        w += 1
-    position = 64 * w + select_bit(chunk.words[w], number - chunk.before[w])
-    target[at + position] ^= target.dtype.type(flip)
-    return w
+@njit(forceinline=True)
+def _flip_often(chunk, count, target, at, flip):
+    """Flip at the care positions that `wrong` has a bit for."""
+    words = (count + 63) >> 6
+    for w in range(words - 1, -1, -1):  # a word reads none before its own
+        part = _bits_at(chunk.wrong, np.int64(chunk.before[w]))
+        chunk.wrong[w] = _deposit(part, chunk.words[w])
+    flip_places(target, at, chunk.wrong, count, target.dtype.type(flip))
 
 
 @njit(forceinline=True)

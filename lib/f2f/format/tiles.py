@@ -10,18 +10,13 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
-from f2f.base.intrinsics import I64, byte_pointer, load, permute, store
+from f2f.base.intrinsics import I64, element_pointer, load, permute, store
 
 LINE = 64  # bytes
 _LANES = 4  # of 16 bytes in a line
-
-
-def _element(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
-    """Where element `index` of a contiguous array lies."""
-    size = array_type.dtype.bitwidth // 8
-    return byte_pointer(context, builder, array_type, array, builder.mul(index, I64(size)))
 
 
 def _unpacked(builder: Any, a: Any, b: Any, high: int, per_lane: int) -> Any:
@@ -35,22 +30,23 @@ def _unpacked(builder: Any, a: Any, b: Any, high: int, per_lane: int) -> Any:
 
 
 @intrinsic
-def transpose_lines(typingctx, tile, at, stride, lines):
-    """lines[e, s] = tile[at + e + stride*s] for the E elements e of 16 bytes and 4*E segments s.
+def transpose_lines(typingctx, tile, at, stride, lines, to, row):
+    """lines[to + e*row + s] = tile[at + e + stride*s], E elements e of 16 bytes, 4*E segments s.
 
-    tile, lines: contiguous arrays of the same unsigned type; lines has 4*E*E elements.
+    tile, lines: contiguous arrays of the same unsigned type.
     """
     if not all(isinstance(a, types.Array) and a.layout == "C" for a in (tile, lines)):
         return None
 
     def codegen(context, builder, signature, arguments):
-        tile, at, stride, lines = arguments
+        tile, at, stride, lines, to, row = arguments
         width = signature.args[0].dtype.bitwidth
         count = 128 // width
         small = ir.VectorType(ir.IntType(width), count)
         step = builder.mul(stride, I64(width // 8))
-        source = _element(context, builder, signature.args[0], tile, at)
-        target = _element(context, builder, signature.args[3], lines, I64(0))
+        source = element_pointer(context, builder, signature.args[0], tile, at)
+        target = element_pointer(context, builder, signature.args[3], lines, to)
+        line = builder.mul(row, I64(width // 8))
         # Lane l of row s holds segment count*l + s.
         rows = []
         for s in range(count):
@@ -72,24 +68,26 @@ def transpose_lines(typingctx, tile, at, stride, lines):
                 for i in range(half)
                 for high in (0, 1)
             ]
-        for e, row in enumerate(rows):
-            store(builder, row, builder.gep(target, [I64(LINE * e)]))
+        for e, values in enumerate(rows):
+            store(builder, values, builder.gep(target, [builder.mul(line, I64(e))]))
         return context.get_dummy_value()
 
-    return types.void(tile, types.intp, types.intp, lines), codegen
+    word = types.intp
+    return types.void(tile, word, word, lines, word, word), codegen
 
 
 @intrinsic
-def copy_line(typingctx, lines, line_at, out, at):
-    """Copy the 64 bytes from lines[line_at] on to out[at], arrays of the same type."""
-    if not all(isinstance(a, types.Array) and a.layout == "C" for a in (lines, out)):
+def copy_elements(typingctx, source, at, target, to, count):
+    """Copy `count` elements from source[at] on to target[to], arrays of the same type."""
+    if not all(isinstance(a, types.Array) and a.layout == "C" for a in (source, target)):
         return None
 
     def codegen(context, builder, signature, arguments):
-        lines, line_at, out, at = arguments
-        source = _element(context, builder, signature.args[0], lines, line_at)
-        target = _element(context, builder, signature.args[2], out, at)
-        store(builder, load(builder, ir.VectorType(ir.IntType(8), LINE), source), target)
+        source, at, target, to, count = arguments
+        here = element_pointer(context, builder, signature.args[0], source, at)
+        there = element_pointer(context, builder, signature.args[2], target, to)
+        cgutils.raw_memcpy(builder, there, here, count, signature.args[0].dtype.bitwidth // 8)
         return context.get_dummy_value()
 
-    return types.void(lines, types.intp, out, types.intp), codegen
+    word = types.intp
+    return types.void(source, word, target, word, word), codegen

@@ -120,7 +120,7 @@ def _read_bytes(encoded, start, run, lo, count, chunk):
         decoded[run, :count] = encoded.affine.offset
     flat = decoded.reshape(decoded.size)
     clear_pruned(flat, at, chunk.words, count, flat, at)
-    flip_wrong(encoded.corrections, start, run, care, chunk, flat, at)
+    flip_wrong(encoded.corrections, start, run, care, count, chunk, flat, at)
 
 
 @njit(fastmath=CONTRACT, forceinline=True)

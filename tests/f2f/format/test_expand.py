@@ -14,9 +14,10 @@ from f2f.format.expand import _is_scattered, expand
 from f2f.format.operands import operands
 from f2f.format.orders import ORDERS
 from f2f.format.tensor import DTYPES
-from f2f.format.tiles import LINE, copy_line, transpose_lines
+from f2f.format.tiles import LINE, copy_elements, transpose_lines
 
-# Of at least 128 rows and a cache line of columns: tiles; of 2300 rows two pieces of each segment.
+# Of at least 128 rows and a cache line of columns: tiles; of 2300 rows two pieces of each segment,
+# of 300 columns two or more tiles side by side.
 SHAPES = [(7, 96), (11, 55), (300, 257), (2300, 70), (131, 300)]
 
 
@@ -127,11 +128,13 @@ def test_lines_are_transposed(dtype):
     side, across = LINE // size, 16 // size
     stride = across + 9
     tile = np.random.default_rng(0).integers(0, 1 << 8 * size, side * stride + 16).astype(dtype)
-    lines = np.zeros(across * side, dtype=dtype)
-    njit(lambda *args: transpose_lines(*args))(tile, 4, stride, lines)
+    row = side + 3
+    lines = np.zeros(5 + across * row, dtype=dtype)
+    njit(lambda *args: transpose_lines(*args))(tile, 4, stride, lines, 5, row)
     want = np.stack([tile[4 + stride * s :][:across] for s in range(side)])
-    assert np.array_equal(lines.reshape(across, side), want.T)
+    assert np.array_equal(lines[5:].reshape(across, row)[:, :side], want.T)
+    assert not lines[:5].any() and not lines[5:].reshape(across, row)[:, side:].any()
     out = np.zeros(3 * side, dtype=dtype)
-    njit(lambda *args: copy_line(*args))(lines, side, out, 5)
-    assert np.array_equal(out[5 : 5 + side], lines[side : 2 * side])
-    assert not out[:5].any() and not out[5 + side :].any()
+    njit(lambda *args: copy_elements(*args))(tile, 7, out, 5, 11)
+    assert np.array_equal(out[5:16], tile[7:18])
+    assert not out[:5].any() and not out[16:].any()

@@ -132,15 +132,18 @@ def test_wrong_bits_are_flipped_chunk_by_chunk(dtype, share):
     start = Start(np.zeros(1, dtype=np.int64), np.zeros((1, len(flips)), dtype=CURSOR))
     stages.find_cursors(corrections, start)
     chunk, words = empty_chunk(), packed(mask)
-    target = np.zeros(len(mask), dtype=dtype)
+    space = np.zeros(len(mask) + 31, dtype=dtype)
+    target = space[: len(mask)]
     for lo in range(0, len(mask), CHUNK):
-        care = stages.read_mask(words, lo, min(CHUNK, len(mask) - lo), chunk)
-        stages.flip_wrong(corrections, start, 0, care, chunk, target, lo)
+        count = min(CHUNK, len(mask) - lo)
+        care = stages.read_mask(words, lo, count, chunk)
+        stages.flip_wrong(corrections, start, 0, care, count, chunk, space, lo)
     want = np.zeros(k, dtype=dtype)
     for part, flip in zip(wrong, flips, strict=True):
         want[part] ^= dtype(flip)
     assert start.ranks[0] == k
-    assert np.array_equal(target[mask], want) and not target[~mask].any()
+    assert np.array_equal(target[mask], want)
+    assert not target[~mask].any() and not space[len(mask) :].any()
 
 
 @pytest.mark.parametrize("dtype", ["int8", "int16", "float32"])
