@@ -4,7 +4,9 @@ How many weights each row and column of a layer keeps is nearly all there is to 
 its mask. These counts are committed in ``data/surrogate.npz``, which is made from the Deep Learning
 Matrix Collection by `f2f_study.sources.count_masks`. A mask is drawn from them with independent
 places: a weight of row i and column j is unpruned with odds exp(a_i + b_j), where a and b are such
-that every row and column is expected to keep what it kept. Values are drawn too.
+that every row and column is expected to keep what it kept. Of such masks those are drawn whose
+rows keep just that, by Pareto sampling (Rosén 1997): the counts have the scatter of a draw in them,
+and a second one on top would make even random pruning uneven. Values are drawn too.
 
 The file, read by `numpy.load`: for each network ``NETWORK/layers``, names (layers,), and
 ``NETWORK/shapes``, int64 (layers, 2); for each model ``NETWORK/METHOD/SPARSITY/rows`` and
@@ -121,7 +123,7 @@ def _by_layer(counts: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
 
 
 def draw_mask(rows: np.ndarray, columns: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A mask with independent places, whose rows and columns are expected to keep given counts.
+    """A mask whose rows keep given counts, and whose columns are expected to.
 
     Parameters
     ----------
@@ -133,7 +135,7 @@ def draw_mask(rows: np.ndarray, columns: np.ndarray, rng: np.random.Generator) -
     Returns
     -------
     numpy.ndarray
-        bool (n, m), True = unpruned. Rows and columns of count 0, or full ones, are just so.
+        bool (n, m), True = unpruned. Columns of count 0, or n, are just so.
 
     Examples
     --------
@@ -143,10 +145,14 @@ def draw_mask(rows: np.ndarray, columns: np.ndarray, rng: np.random.Generator) -
     """
     row_values, row_of = np.unique(rows, return_inverse=True)
     column_values, column_of = np.unique(columns, return_inverse=True)
-    shares = fit_shares(
-        row_values, np.bincount(row_of), column_values, np.bincount(column_of)
-    ).astype(np.float32)
-    return rng.random((len(rows), len(columns)), dtype=np.float32) < shares[row_of][:, column_of]
+    p = fit_shares(row_values, np.bincount(row_of), column_values, np.bincount(column_of))
+    with np.errstate(divide="ignore"):
+        against = (1 / p - 1)[row_of][:, column_of]
+    # Of a row those with the least u/(1-u) times the odds against them; u is never 0 here.
+    u = rng.random(against.shape)
+    against *= (u + 2.0**-60) / (1 - u)
+    last = np.sort(against, axis=1)[np.arange(len(rows)), np.maximum(rows, 1) - 1]
+    return (against <= last[:, None]) & (rows > 0)[:, None]
 
 
 def fit_shares(

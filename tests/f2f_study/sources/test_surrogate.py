@@ -26,16 +26,24 @@ def file(tmp_path, monkeypatch):
     return tmp_path / "counts.npz"
 
 
-def test_rows_and_columns_keep_their_counts_in_the_mean():
+def test_rows_keep_their_counts_and_columns_in_the_mean():
     rng = np.random.default_rng(0)
     odds = np.exp(rng.normal(-2, 1.5, (60, 1)) + rng.normal(0, 1.5, (1, 90)))
     rows, columns = counts_of(rng.random((60, 90)) < odds / (1 + odds))
-    draws = 400
-    found = sum(surrogate.draw_mask(rows, columns, rng).astype(int) for _ in range(draws))
-    for axis, counts in ((1, rows), (0, columns)):
-        # The variance of a count is below the count itself: five standard deviations.
-        off = np.abs(found.sum(axis) / draws - counts)
-        assert (off <= 5 * np.sqrt(np.maximum(counts, 0.01) / draws)).all()
+    drawn = [surrogate.draw_mask(rows, columns, rng) for _ in range(400)]
+    assert all(np.array_equal(mask.sum(1), rows) for mask in drawn)
+    # The variance of a count is below the count itself: five standard deviations of the mean.
+    off = np.abs(np.mean(drawn, axis=0).sum(0) - columns)
+    assert (off <= 5 * np.sqrt(np.maximum(columns, 0.01) / len(drawn)) + 0.01 * columns).all()
+
+
+def test_random_pruning_stays_random():
+    """Drawn from the counts of a draw, it spreads no more than the draw itself."""
+    rng = np.random.default_rng(4)
+    mask = rng.random((512, 512)) < 0.1
+    drawn = surrogate.draw_mask(*counts_of(mask), rng)
+    spread = [m.reshape(-1)[: 80 * 3276].reshape(-1, 80).sum(1).std() for m in (mask, drawn)]
+    assert spread[1] == pytest.approx(spread[0], rel=0.05)
 
 
 def test_odds_are_products_of_rows_and_columns():
@@ -55,7 +63,7 @@ def test_empty_and_full_rows_are_just_so():
     rng = np.random.default_rng(1)
     for _ in range(20):
         drawn = surrogate.draw_mask(rows, columns, rng)
-        assert abs(int(drawn.sum()) - int(mask.sum())) < 5 * np.sqrt(mask.sum())
+        assert np.array_equal(drawn.sum(1), rows)
     empty = surrogate.draw_mask(np.zeros(4, int), np.zeros(5, int), rng)
     full = surrogate.draw_mask(np.full(4, 5), np.full(5, 4), rng)
     assert not empty.any() and full.all()
