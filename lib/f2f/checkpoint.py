@@ -142,12 +142,12 @@ def compress_folder(
             path = out / renamed[shard]
             made_from = _fingerprint(folder.path / shard, options)
             if not _is_made_from(path, made_from):
-                tensors = read_tensors(folder.path / shard)
-                _check_names(folder.path / shard, names, tensors)
+                tensors = _read_shard(folder.path / shard, names)
                 metadata = tensors.metadata | {MADE_FROM: made_from}
                 model = compress_model(tensors, n_jobs=n_jobs, progress=progress, **options)
                 del tensors
                 save(path, model, metadata)
+                del model  # or it would stay beside the next shard
             after += path.stat().st_size
     _write_index(folder, out, renamed)
     return before, after
@@ -191,6 +191,7 @@ def decompress_folder(
                 metadata = {k: v for k, v in file.metadata.items() if k != MADE_FROM}
                 tensors = decompress_model(file, n_jobs=n_jobs, progress=progress)
             write_tensors(out / shard, tensors, metadata)
+            del tensors
             size += (out / shard).stat().st_size
     _write_index(folder, out, {shard: shard for shard in folder.shards})
     return size
@@ -256,9 +257,7 @@ def read_shards(path: str | os.PathLike[str]) -> Iterator[Tensors]:
         return
     folder = read_folder(path)
     for shard, names in folder.shards.items():
-        tensors = read_tensors(folder.path / shard)
-        _check_names(folder.path / shard, names, tensors)
-        yield tensors
+        yield _read_shard(folder.path / shard, names)
 
 
 def _prepare(folder: Folder, target: str | os.PathLike[str]) -> Path:
@@ -305,6 +304,12 @@ def _is_made_from(path: Path, made_from: str) -> bool:
             return file.metadata.get(MADE_FROM) == made_from
     except (FormatError, OSError):
         return False
+
+
+def _read_shard(path: Path, names: list[str]) -> Tensors:
+    tensors = read_tensors(path)
+    _check_names(path, names, tensors)
+    return tensors
 
 
 def _check_names(shard: Path, names: list[str], tensors: Any) -> None:

@@ -45,8 +45,9 @@ def compress_model(
     ----------
     tensors : mapping of str to numpy.ndarray
         An array object under several names is compressed once, and its names share the result.
-    masks : mapping of str to array of bool, optional
-        True = unpruned; where there is none, zeros are pruned.
+    masks : mapping of str to array of bool, or of 0 and 1, optional
+        True = unpruned; where there is none, zeros are pruned. Names are the tensors', a prefix
+        such as ``module.`` included.
     n_jobs : int, optional
         As joblib's; None leaves it to `joblib.parallel_config`, or 1.
     progress : bool

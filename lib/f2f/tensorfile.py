@@ -7,48 +7,22 @@ with ``weights_only=True``. What cannot be read that way is refused.
 from __future__ import annotations
 
 import io
-import json
 import os
 import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-import ml_dtypes
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from f2f.base.atomic import atomic_write
 from f2f.base.errors import FormatError
+from f2f.base.safetensors import header_bytes, read_header
 from f2f.base.tensors import identity, is_numeric, to_numpy, to_torch
 
 SUFFIXES = (".safetensors", ".npz", ".pt", ".pth", ".bin")
 STATE_KEYS = ("state_dict", "model_state_dict", "model")  # under which checkpoints keep tensors
-
-# safetensors' dtype codes; those of ml_dtypes come from its import.
-_DTYPES = {
-    "BOOL": np.dtype(np.bool_),
-    "U8": np.dtype(np.uint8),
-    "I8": np.dtype(np.int8),
-    "U16": np.dtype(np.uint16),
-    "I16": np.dtype(np.int16),
-    "U32": np.dtype(np.uint32),
-    "I32": np.dtype(np.int32),
-    "U64": np.dtype(np.uint64),
-    "I64": np.dtype(np.int64),
-    "F16": np.dtype(np.float16),
-    "F32": np.dtype(np.float32),
-    "F64": np.dtype(np.float64),
-    "C64": np.dtype(np.complex64),
-    "BF16": np.dtype(ml_dtypes.bfloat16),
-    "F8_E4M3": np.dtype(ml_dtypes.float8_e4m3fn),
-    "F8_E5M2": np.dtype(ml_dtypes.float8_e5m2),
-    "F8_E4M3FNUZ": np.dtype(ml_dtypes.float8_e4m3fnuz),
-    "F8_E5M2FNUZ": np.dtype(ml_dtypes.float8_e5m2fnuz),
-    "F8_E8M0": np.dtype(ml_dtypes.float8_e8m0fnu),
-}
 
 # A file may claim so many times its own size, which deflate reaches on zeros, and this much more.
 _MOST_TIMES, _MOST_MORE = 1100, 64 << 20
@@ -103,13 +77,9 @@ def read_tensors(path: str | os.PathLike[str]) -> Tensors:
     OSError
         It cannot be read.
     """
-    kind = suffix(path)
-    size = os.stat(path).st_size  # a missing file is an OSError, whatever a library makes of it
-    if kind == ".safetensors":
-        return _read_safetensors(path)
-    if kind == ".npz":
-        return _read_npz(path, size)
-    return _read_torch(path, size)
+    read = {".safetensors": _read_safetensors, ".npz": _read_npz}.get(suffix(path), _read_torch)
+    with open(path, "rb") as file:  # once: another may be put in its place meanwhile
+        return read(path, file)
 
 
 def write_tensors(
@@ -144,7 +114,7 @@ def write_tensors(
                 raise ValueError(f".npz cannot hold a name with a zero byte, got {name!r}")
     with atomic_write(path) as file:
         if kind == ".safetensors":
-            file.write(_safetensors_bytes(arrays, metadata))
+            _write_safetensors(file, arrays, metadata)
         elif kind == ".npz":
             # savez takes names as keyword arguments, and "file" is its own.
             with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
@@ -162,56 +132,42 @@ def write_tensors(
             file.write(buffer.getbuffer())
 
 
-def _safetensors_bytes(
-    arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None
-) -> bytes:
-    plain = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    try:
-        return save(plain, dict(metadata) if metadata else None)
-    except SafetensorError as error:
-        raise ValueError(f".safetensors cannot hold the tensors: {error}") from error
+def _write_safetensors(
+    file: BinaryIO, arrays: dict[str, np.ndarray], metadata: Mapping[str, str] | None
+) -> None:
+    """Array by array; wider dtypes first, so that all are aligned."""
+    order = sorted(arrays, key=lambda name: (-arrays[name].dtype.itemsize, name))
+    kinds = {name: (arrays[name].dtype, arrays[name].shape) for name in order}
+    file.write(header_bytes(kinds, metadata))
+    for name in order:
+        array = np.asarray(arrays[name], dtype=arrays[name].dtype.newbyteorder("<"), order="C")
+        file.write(array.reshape(-1).view(np.uint8).data)
 
 
-def _read_safetensors(path: str | os.PathLike[str]) -> Tensors:
+def _read_safetensors(path: str | os.PathLike[str], file: BinaryIO) -> Tensors:
     try:
-        with safe_open(path, framework="np") as file:
-            metadata = file.metadata() or {}
-        if metadata.get("format") == "f2f":
-            raise FormatError(f"{path}: is a compressed file already")
-    except SafetensorError as error:
+        _, metadata, entries = read_header(file)
+    except FormatError as error:
         raise FormatError(f"{path}: cannot be read as safetensors: {error}") from error
-    # Views of the bytes, read once. Not safe_open's tensors: NumPy has no names for the 8-bit
-    # floats that ml_dtypes adds.
-    data = np.fromfile(path, dtype=np.uint8)
-    try:
-        count = int.from_bytes(data[:8].tobytes(), "little")
-        entries = json.loads(data[8 : 8 + count].tobytes())
-        entries.pop("__metadata__", None)
-        arrays = {name: _view(data[8 + count :], name, **entry) for name, entry in entries.items()}
-    except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
-        raise FormatError(f"{path}: cannot be read as safetensors: {error}") from error
+    if metadata.get("format") == "f2f":
+        raise FormatError(f"{path}: is a compressed file already")
+    data = np.fromfile(file, dtype=np.uint8)
+    if len(data) != max((entry.end for entry in entries.values()), default=0):
+        raise FormatError(f"{path}: changed while it was read")
+    arrays = {}
+    for name, entry in entries.items():  # views of the bytes where they are aligned
+        part = data[entry.begin : entry.end]
+        if part.ctypes.data % entry.dtype.itemsize:
+            part = part.copy()
+        arrays[name] = part.view(entry.dtype).reshape(entry.shape)
     return Tensors(arrays, metadata)
 
 
-def _view(
-    data: np.ndarray, name: str, dtype: str, shape: list[int], data_offsets: list[int]
-) -> np.ndarray:
-    """A tensor of a .safetensors file, in its bytes where they are aligned."""
-    if dtype not in _DTYPES:
-        raise ValueError(
-            f"tensor {name!r} must have one of the dtypes {', '.join(_DTYPES)}, got {dtype}"
-        )
-    begin, end = data_offsets
-    part = data[begin:end]
-    if part.ctypes.data % _DTYPES[dtype].itemsize:
-        part = part.copy()
-    return part.view(_DTYPES[dtype]).reshape(shape)
-
-
-def _read_npz(path: str | os.PathLike[str], size: int) -> Tensors:
+def _read_npz(path: str | os.PathLike[str], opened: BinaryIO) -> Tensors:
     arrays = {}
+    size = os.fstat(opened.fileno()).st_size
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(opened) as archive:
             members = archive.infolist()
             _refuse_amplification(path, sum(member.file_size for member in members), size)
             for member in members:
@@ -233,11 +189,11 @@ def _read_npz(path: str | os.PathLike[str], size: int) -> Tensors:
     return Tensors(arrays)
 
 
-def _read_torch(path: str | os.PathLike[str], size: int) -> Tensors:
+def _read_torch(path: str | os.PathLike[str], file: BinaryIO) -> Tensors:
     import torch
 
     try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+        content: Any = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever its unpickler meets in a damaged file
         reason = str(error).split("\n")[0]
         raise FormatError(f"{path}: cannot be read as weights only: {reason}") from error
@@ -257,7 +213,7 @@ def _read_torch(path: str | os.PathLike[str], size: int) -> Tensors:
         if not isinstance(name, str) or not isinstance(value, torch.Tensor):
             raise FormatError(f"{path}: entry {name!r} is a {type(value).__name__}, not a tensor")
     claimed = sum(value.numel() * value.element_size() for value in state.values())
-    _refuse_amplification(path, claimed, size)
+    _refuse_amplification(path, claimed, os.fstat(file.fileno()).st_size)
     arrays: dict[str, np.ndarray] = {}
     shared: dict[tuple[Any, ...], np.ndarray] = {}
     for name, value in state.items():

@@ -114,6 +114,31 @@ def test_a_folder_of_one_file(tmp_path):
     assert_same(read_tensors(tmp_path / "back" / "model.safetensors"), tensors(0))
 
 
+def test_a_folder_loads_into_a_module(tmp_path):
+    """A checkpoint of a module in `DataParallel`: names keep their prefix, tied weights are one."""
+    source = tmp_path / "in"
+    source.mkdir()
+    module = torch.nn.Sequential(torch.nn.Linear(16, 8), torch.nn.Linear(8, 4))
+    torch.nn.init.sparse_(module[0].weight, 0.8)
+    state = torch.nn.DataParallel(module).state_dict()
+    parts = {f"pytorch_model-{i}.bin": {n: t for n, t in state.items() if f".{i}." in n}
+             for i in range(2)}  # fmt: skip
+    for shard, part in parts.items():
+        torch.save(part, source / shard)
+    places = {name: shard for shard, part in parts.items() for name in part}
+    (source / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": places}))
+    checkpoint.compress_folder(source, tmp_path / "packed", beam=1)
+    back = nn.load_state_dict(tmp_path / "packed")
+    assert sorted(back) == sorted(state) and "module.0.weight" in back
+    fresh = torch.nn.DataParallel(
+        torch.nn.Sequential(torch.nn.Linear(16, 8), torch.nn.Linear(8, 4))
+    )
+    fresh.load_state_dict(back)
+    assert all(
+        torch.equal(a, b) for a, b in zip(fresh.parameters(), module.parameters(), strict=True)
+    )
+
+
 def test_a_state_dict_from_a_folder(tmp_path):
     checkpoint.compress_folder(make(tmp_path / "in"), tmp_path / "packed", beam=1)
     state = nn.load_state_dict(tmp_path / "packed")

@@ -1,6 +1,7 @@
 """Whole models over other back ends of joblib, a Dask cluster among them: the same bytes."""
 
 import joblib
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -101,3 +102,17 @@ def test_what_is_no_array_of_numbers_is_named():
         compress_model({"names": np.array(["cat"])})
     with pytest.raises(ValueError, match="tensor 'x' must be a NumPy array, got list"):
         compress_model({"x": [1, 2]})
+
+
+def test_masks_of_floats_and_names_with_a_prefix():
+    """As `torch.nn.utils.prune` and `DataParallel` leave them in checkpoints."""
+    weight = np.arange(1, 1601, dtype=np.int16).reshape(40, 40)
+    mask = weight % 7 == 0
+    name = "module.fc.weight"
+    for dtype in (np.float32, ml_dtypes.bfloat16, np.uint8):
+        model = compress_model({name: weight}, masks={name: mask.astype(dtype)}, beam=1)
+        assert np.array_equal(decompress_model(model)[name], weight * mask)
+    with pytest.raises(ValueError, match=r"'module\.fc\.weight': mask must hold only 0 and 1, got"):
+        compress_model({name: weight}, masks={name: np.full((40, 40), 0.5)})
+    with pytest.raises(ValueError, match=r"masks must be of tensors of the model, got \['fc"):
+        compress_model({name: weight}, masks={"fc.weight": mask})

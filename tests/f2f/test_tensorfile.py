@@ -1,5 +1,6 @@
 """Files that models come in: read as what they are, or refused by name."""
 
+import os
 import zipfile
 
 import ml_dtypes
@@ -130,3 +131,37 @@ def test_compressed_files_are_not_models(tmp_path):
     safetensors.numpy.save_file({"w": np.eye(3)}, tmp_path / "m.safetensors", {"format": "f2f"})
     with pytest.raises(FormatError, match="is a compressed file already"):
         read_tensors(tmp_path / "m.safetensors")
+
+
+def test_another_reader_finds_what_is_written(tmp_path):
+    path = tmp_path / "m.safetensors"
+    arrays = {"b": np.arange(3, dtype=">i2"), "a": np.float64(7), "no": np.zeros((0, 4), np.int8),
+              "é": np.eye(3, dtype=bool).T, "wide": np.asfortranarray(np.ones((2, 3)))}  # fmt: skip
+    write_tensors(path, {name: np.asarray(array) for name, array in arrays.items()}, {"x": "y"})
+    back = safetensors.numpy.load_file(path)
+    assert sorted(back) == sorted(arrays)
+    for name, array in arrays.items():
+        assert back[name].shape == np.shape(array) and np.array_equal(back[name], array)
+    for wrong in ({"__metadata__": np.eye(2)}, {"\ud800": np.eye(2)}, {"w": np.array(["cat"])}):
+        with pytest.raises(ValueError, match=r"\.safetensors cannot hold"):
+            write_tensors(path, wrong)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz", ".pt"])
+def test_a_file_is_opened_once(tmp_path, monkeypatch, suffix):
+    """Another put in its place while it is read changes nothing."""
+    path, other = tmp_path / f"m{suffix}", tmp_path / f"other{suffix}"
+    write_tensors(path, {"old": np.arange(50)})
+    write_tensors(other, {"new": np.zeros((9, 9)), "more": np.eye(3)})
+    real = open
+
+    def replaced(name, *arguments, **options):
+        file = real(name, *arguments, **options)
+        if name == path and other.exists():
+            os.replace(other, path)
+        return file
+
+    monkeypatch.setattr("builtins.open", replaced)
+    back = read_tensors(path)
+    assert list(back) == ["old"] and np.array_equal(back["old"], np.arange(50))
+    assert sorted(read_tensors(path)) == ["more", "new"]

@@ -126,7 +126,7 @@ def _entry(name: str, value: Any) -> Entry:
         raise FormatError(f"malformed entry {name!r} of the header: {value!r:.200}") from error
     if code not in list(DTYPES):
         raise FormatError(
-            f"tensor {name!r} must have one of the dtypes {', '.join(DTYPES)}, got {code!r:.40}"
+            f"tensor {name!r} must have one of the dtypes {', '.join(DTYPES)}, got {code!s:.40}"
         )
     dtype = DTYPES[code]
     if (

@@ -77,7 +77,7 @@ def compress(  # noqa: PLR0913  (options of a user's function, by keyword only)
     array : numpy.ndarray or torch.Tensor
         Any shape and strides. int8, uint8, int16, float16, bfloat16 and float32 are encoded; any
         other dtype is stored as it is.
-    mask : array of bool, optional
+    mask : array of bool, or of 0 and 1 in any dtype, optional
         The array's shape, True = unpruned. None takes the weights whose bits are all zero (+0.0,
         not -0.0) as pruned.
     n_s : int
@@ -428,7 +428,12 @@ def _kept_zeros(bits: np.ndarray, negative_zero: str | None) -> np.ndarray | boo
 
 def _as_mask(mask: Any, shape: tuple[int, ...]) -> np.ndarray:
     """A mask of that shape, bool (n,), row-major."""
-    array = np.asarray(mask.detach().cpu() if hasattr(mask, "detach") else mask)
+    array = tensors.to_numpy(mask) if hasattr(mask, "detach") else np.asarray(mask)
     if array.shape != shape:
         raise ValueError(f"mask must have the array's shape {shape}, got {array.shape}")
+    if tensors.is_numeric(array.dtype) and array.dtype.kind not in "biu":  # as torch's weight_mask
+        ones = array == 1
+        if not np.all(ones | (array == 0)):
+            raise ValueError(f"mask must hold only 0 and 1, got others of dtype {array.dtype}")
+        return ones.reshape(-1)
     return validate.bits("mask", array.reshape(-1)).astype(bool)

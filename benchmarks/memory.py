@@ -1,0 +1,107 @@
+"""Peak memory of compressing a checkpoint folder, beside its bound.
+
+    python -m benchmarks memory
+    python benchmarks/memory.py [--megabytes N] [--shards N] [--beam N] [--folder DIR]
+
+A folder of shards of INT8 and BF16 matrices, nine of ten weights pruned, is made shard by shard,
+and compressed, verified and decompressed by the command line, each in a process of its own, whose
+peak of resident memory is the one that the system counts (``ru_maxrss``). Checked: every tensor
+comes back, and no peak exceeds twice the largest shard and 500 MB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from multiprocessing import get_context
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+
+from f2f.tensorfile import write_tensors
+
+ROWS, SPARSITY = 2048, 0.9
+
+
+def make_folder(folder: Path, shards: int, shard_bytes: int) -> None:
+    """Write shards of that size with their index."""
+    folder.mkdir(parents=True)
+    places: dict[str, str] = {}
+    for number in range(shards):
+        shard = f"model-{number + 1:05d}-of-{shards:05d}.safetensors"
+        dtype = np.dtype(ml_dtypes.bfloat16) if number == shards - 1 else np.dtype(np.int8)
+        rows = min(ROWS, max(1, int((shard_bytes / dtype.itemsize) ** 0.5)))
+        count = max(1, shard_bytes // (rows * rows * dtype.itemsize))
+        tensors = {
+            f"layers.{number}.{i}.weight": _matrix(rows, dtype, 1000 * number + i)
+            for i in range(count)
+        }
+        write_tensors(folder / shard, tensors, {"format": "pt"})
+        places |= dict.fromkeys(tensors, shard)
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
+
+
+def _matrix(rows: int, dtype: np.dtype, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    weight = 30 * rng.standard_normal((rows, rows), dtype=np.float32)
+    weight *= rng.random((rows, rows), dtype=np.float32) >= SPARSITY
+    weight += 0  # no -0.0
+    return np.clip(weight, -127, 127).astype(dtype) if dtype == np.int8 else weight.astype(dtype)
+
+
+def peak_of(arguments: list[str]) -> tuple[int, float]:
+    """Peak of resident memory in bytes, and seconds, of a run of the command line.
+
+    Raises `RuntimeError` where it fails.
+    """
+    started = time.perf_counter()
+    process = subprocess.Popen([sys.executable, "-m", "f2f", *arguments])
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"f2f {' '.join(arguments)} ended with {process.returncode}")
+    return 1024 * usage.ru_maxrss, time.perf_counter() - started
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Check, measure, print; returns 1 if a peak exceeds the bound."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--megabytes", type=int, default=2000, help="of all shards (2000)")
+    parser.add_argument("--shards", type=int, default=3)
+    parser.add_argument("--beam", type=int, default=4, help="hypotheses of the encoder (4)")
+    parser.add_argument("--folder", help="where to make the folders (a temporary one)")
+    given = parser.parse_args(argv)
+    with tempfile.TemporaryDirectory(dir=given.folder) as place:
+        source, packed, back = (str(Path(place, name)) for name in ("in", "packed", "back"))
+        size = given.megabytes * 10**6 // given.shards
+        # Not here: the peak of a process counts that of the one it was started by.
+        maker = get_context("spawn").Process(
+            target=make_folder, args=(Path(source), given.shards, size)
+        )
+        maker.start()
+        maker.join()
+        largest = max(path.stat().st_size for path in Path(source).glob("*.safetensors"))
+        bound = 2 * largest + 500 * 10**6
+        peaks = {}
+        print(f"largest shard {largest / 1e6:.0f} MB, bound {bound / 1e6:.0f} MB")
+        for name, arguments in {
+            "compress": ["compress", source, packed, "--beam", str(given.beam), "--quiet"],
+            "verify": ["verify", packed, "--against", source, "--quiet"],
+            "decompress": ["decompress", packed, back, "--quiet"],
+        }.items():
+            peaks[name], seconds = peak_of(arguments)
+            print(f"{name:>10}  peak {peaks[name] / 1e6:6.0f} MB  {seconds:6.1f} s", flush=True)
+    wrong = [name for name, peak in peaks.items() if peak > bound]
+    if wrong:
+        print(f"failed: more than the bound: {', '.join(wrong)}")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
