@@ -199,6 +199,7 @@ def _verify(arguments: argparse.Namespace) -> int:
                     differences += _differences(name, array, original[name])
                 for name in original:
                     missing.pop(name, None)
+                del original  # or it would stay beside the next shard
             differences += [f"tensor {name!r} is not in the original" for name in missing]
         count = len(model)
     for line in differences:
