@@ -38,7 +38,9 @@ WORDS = 8  # of an equation
 VARIABLES, STATE, RECENT = 0, 1, 2  # word numbers; RECENT words go on to the end
 PLANE_BITS = 8  # lowest bits of word RECENT
 MAX_RECENT = 64 * (WORDS - RECENT) - PLANE_BITS
-ACCUMULATOR = 64  # number of the scratch equation behind those of the 64 pivots
+NONE = 64  # number of an equation that is always 0 = 0, behind those of the 64 pivots
+ACCUMULATOR = 65  # of the scratch equation
+AT_ONCE = 8  # equations added without asking whether there are so many
 
 
 class Segment(NamedTuple):
@@ -81,9 +83,9 @@ class System(NamedTuple):
 
     Attributes
     ----------
-    equations : ndarray of uint64, (65, WORDS)
-        Row p is the equation with pivot p, if there is one; row ACCUMULATOR is scratch. Word
-        VARIABLES holds the variables. The others say what the right-hand side is made of, for
+    equations : ndarray of uint64, (66, WORDS)
+        Row p is the equation with pivot p, if there is one; row NONE is 0, row ACCUMULATOR scratch.
+        Word VARIABLES holds the variables. The others say what the right-hand side is made of, for
         whoever needs to know (`f2f.encoder.beam`): word STATE the state bits in it, and from word
         RECENT on the right-hand sides of up to PLANE_BITS planes, then the recent care bits in it.
     columns : ndarray of uint64, (64,)
@@ -126,6 +128,7 @@ def _over_equations(
     """LLVM of a loop over the equations in `mask`, with the accumulator in registers.
 
     If `spread`, the accumulator is added to each of them; else each of them to the accumulator.
+    AT_ONCE equations are taken a turn; where fewer are left, NONE is taken for the others.
     """
     equations, mask = arguments
     data = context.make_array(signature.args[0])(context, builder, equations).data
@@ -147,22 +150,31 @@ def _over_equations(
     left = builder.phi(_I64)
     left.add_incoming(mask, before)
     sums = [builder.phi(_VECTOR) for _ in home]
-    places = vectors(builder.cttz(left, ir.Constant(ir.IntType(1), 1)))
-    new = []
-    for total, place, initial in zip(sums, places, start, strict=True):
+    for total, initial in zip(sums, start, strict=True):
         total.add_incoming(initial, before)
-        value = builder.xor(total, builder.load(place, align=8))
+    new, rest = sums, left
+    for _ in range(AT_ONCE):
+        places = vectors(builder.cttz(rest, ir.Constant(ir.IntType(1), 0)))
+        rest = builder.and_(rest, builder.sub(rest, one))
+        values = [
+            builder.xor(total, builder.load(place, align=8))
+            for total, place in zip(new, places, strict=True)
+        ]
         if spread:
-            builder.store(value, place, align=8)
-        new.append(total if spread else value)
+            for value, place in zip(values, places, strict=True):
+                builder.store(value, place, align=8)
+        else:
+            new = values
     for total, value in zip(sums, new, strict=True):
         total.add_incoming(value, loop)
-    rest = builder.and_(left, builder.sub(left, one))
     left.add_incoming(rest, loop)
     builder.cbranch(builder.icmp_unsigned("!=", rest, zero), loop, after)
 
     builder.position_at_end(after)
-    if not spread:
+    if spread:
+        for place in vectors(ir.Constant(_I64, NONE)):
+            builder.store(ir.Constant(_VECTOR, [0] * _LANES), place, align=8)
+    else:
         results = [builder.phi(_VECTOR) for _ in home]
         for result, initial, value in zip(results, start, new, strict=True):
             result.add_incoming(initial, before)

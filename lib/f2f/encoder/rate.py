@@ -90,7 +90,7 @@ def error_rate(care_prefix: np.ndarray, n_out: int, n_in: int, n_s: int, beam: i
 
     Parameters
     ----------
-    care_prefix : ndarray of int64, (n+1,)
+    care_prefix : ndarray of int32 or int64, (n+1,)
         The number of care bits before each position.
     n_out, n_in, n_s : int
         Sizes of the decoder.
@@ -156,8 +156,8 @@ def choose_n_out(
     (True, True)
     """
     n = len(care_mask)
-    prefix = np.zeros(n + 1, dtype=np.int64)
-    np.cumsum(care_mask, out=prefix[1:])
+    prefix = np.zeros(n + 1, dtype=np.int32 if n < 2**31 else np.int64)
+    np.cumsum(care_mask, dtype=prefix.dtype, out=prefix[1:])
     k = int(prefix[-1])
     balanced = n_in * n / k
     low = max(1, min(int(0.85 * balanced), MAX_N_OUT))

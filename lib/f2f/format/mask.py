@@ -347,7 +347,12 @@ def _cascade(
         number = len(streams)
         kept, unwanted = left & wanted, left & ~wanted
         plan, _ = plan_stages(
-            kept.sum() / n, unwanted.sum() / n, n_in, n_s, beam, max(1, min(n, MAX_STREAM_N_OUT))
+            np.count_nonzero(kept) / n,
+            np.count_nonzero(unwanted) / n,
+            n_in,
+            n_s,
+            beam,
+            max(1, min(n, MAX_STREAM_N_OUT)),
         )
         last = len(plan) == 1 or number == MAX_STREAMS - 1
         if last and number:
