@@ -390,6 +390,37 @@ def test_false_claims_with_right_checksums_cause_no_harm(tensors):
     assert refused > 700
 
 
+def test_forged_indexes_and_forms_cause_no_harm(tmp_path, small):
+    """Edited before the data and sealed again: a `FormatError`, or tensors of checked parts."""
+    raw = small.read_bytes()
+    length = 8 + int.from_bytes(raw[:8], "little")
+    header = json.loads(raw[8:length])
+    end = length + header["index"]["data_offsets"][1]
+    index, data, forms = raw[length:end], raw[end:], header["__metadata__"]["forms"]
+    sizes = {name: tensor.arrays()["data"].size for name, tensor in f2f.load(small).items()}
+    path = tmp_path / "forged.safetensors"
+    rng = random.Random(3)
+    refused = 0
+    tracemalloc.start()
+    for i in range(1000):
+        if i % 3:
+            path.write_bytes(sealed(edited(index, rng), data, forms=forms))
+        else:
+            text = edited(forms.encode(), rng).decode("latin-1")
+            path.write_bytes(sealed(index, data, forms=text))
+        tracemalloc.reset_peak()
+        before = tracemalloc.get_traced_memory()[0]
+        try:
+            found = f2f.load(path)
+            assert sorted(t.arrays()["data"].size for t in found.values()) == sorted(sizes.values())
+        except FormatError as error:
+            assert "forged.safetensors: " in str(error)
+            refused += 1
+        assert tracemalloc.get_traced_memory()[1] - before < 2e6
+    tracemalloc.stop()
+    assert 500 < refused < 1000
+
+
 @pytest.mark.parametrize("error", [OSError("no space left"), KeyboardInterrupt()])
 def test_an_interrupted_save_leaves_the_old_file_or_none(tmp_path, tensors, monkeypatch, error):
     path = tmp_path / "model.safetensors"
