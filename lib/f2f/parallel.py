@@ -14,7 +14,8 @@ task ``threads=`` (an option of `f2f.compress`) spreads its planes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import joblib
@@ -153,13 +154,22 @@ def _run(
     return results
 
 
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Errors about the tensor of that name say so."""
+    try:
+        yield
+    except FormatError as error:
+        raise FormatError(f"tensor {name!r}: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"tensor {name!r}: {error}") from error
+
+
 def _compress(
     name: str, array: np.ndarray, mask: np.ndarray | None, options: dict[str, Any]
 ) -> tuple[str, CompressedTensor, int]:
-    try:
+    with _named(name):
         return name, compress(array, mask, **options), array.nbytes
-    except ValueError as error:
-        raise ValueError(f"tensor {name!r}: {error}") from error
 
 
 def _store(name: str, array: np.ndarray) -> tuple[str, CompressedTensor, int]:
@@ -174,9 +184,5 @@ def _store(name: str, array: np.ndarray) -> tuple[str, CompressedTensor, int]:
 def _decompress(
     name: str, tensor: CompressedTensor, mask: np.ndarray | None
 ) -> tuple[str, np.ndarray, int]:
-    try:
+    with _named(name):
         return name, decompress_numpy(tensor, mask), tensor.nbytes
-    except FormatError as error:
-        raise FormatError(f"tensor {name!r}: {error}") from error
-    except ValueError as error:
-        raise ValueError(f"tensor {name!r}: {error}") from error
