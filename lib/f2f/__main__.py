@@ -271,7 +271,7 @@ def _inspect(arguments: argparse.Namespace) -> int:
     size = sum(file.stat().st_size for file in files)
     common = size - plain - round(total["stored"] / 8)
     print(f"\n{size} bytes on disk, {plain} of them in tensors stored as they are (dense) and")
-    print(f"{common} in what tensors have in common (header, names).")
+    print(f"{common} beside the tensors (file header, names).")
     print("bits/w: bits a weight with mask, corrections and record; floor: the entropy bound with")
     print("the mask; ratio: bits/w to floor; then the bits a weight of other formats.")
     return 0

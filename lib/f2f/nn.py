@@ -80,7 +80,8 @@ def load_state_dict(
 ) -> dict[str, Tensor]:
     """The state dict of a file, a folder of shards, or of what `compress_state_dict` returned.
 
-    Bit for bit. Give it to the module's own `load_state_dict`. A file's names come sorted.
+    Bit for bit. Give it to the module's own `load_state_dict`. A file's names come sorted, as they
+    were, a prefix such as ``module.`` included.
 
     Raises
     ------

@@ -302,3 +302,15 @@ def test_arrays_of_no_numbers_leave_no_file(folder, capsys):
     code, _, err = run(capsys, "compress", "in.npz", "packed.safetensors")
     assert code == 2 and "array 'names' must hold numbers" in err
     assert not os.path.exists("packed.safetensors")
+
+
+def test_inspect_says_where_every_byte_of_the_file_is(folder, capsys):
+    tensors = {name: f2f.compress(array) for name, array in weights().items()}
+    f2f.save("m.safetensors", tensors)
+    out = " ".join(run(capsys, "inspect", "m.safetensors")[1].split())
+    found = re.search(r"(\d+) bytes on disk, (\d+) of them in .* \(dense\) and (\d+) beside", out)
+    size, dense, beside = map(int, found.groups())
+    assert size == Path("m.safetensors").stat().st_size
+    kinds = {kind: sum(t.nbytes for t in tensors.values() if t.kind == kind)
+             for kind in ("dense", "encoded")}  # fmt: skip
+    assert dense == kinds["dense"] and size == dense + kinds["encoded"] + beside
