@@ -30,7 +30,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from f2f.base.intrinsics import aligned_zeros, borrowed, popcount, trailing_zeros
+from f2f.base.intrinsics import I1, I64, aligned_zeros, borrowed, popcount, trailing_zeros
 from f2f.base.jit import njit
 from f2f.encoder.words import rotate_left
 
@@ -117,9 +117,7 @@ class Log(NamedTuple):
     retired: np.ndarray
 
 
-_I64 = ir.IntType(64)
-_LANES = 8
-_VECTOR = ir.VectorType(_I64, _LANES)
+_VECTOR = ir.VectorType(I64, WORDS)
 
 
 def _over_equations(
@@ -133,54 +131,42 @@ def _over_equations(
     equations, mask = arguments
     data = context.make_array(signature.args[0])(context, builder, equations).data
 
-    def vectors(number: Any) -> list[Any]:
-        first = builder.mul(number, ir.Constant(_I64, WORDS))
-        places = (builder.add(first, ir.Constant(_I64, i)) for i in range(0, WORDS, _LANES))
-        return [builder.bitcast(builder.gep(data, [p]), _VECTOR.as_pointer()) for p in places]
+    def place(number: Any) -> Any:
+        first = builder.gep(data, [builder.mul(number, I64(WORDS))])
+        return builder.bitcast(first, _VECTOR.as_pointer())
 
-    home = vectors(ir.Constant(_I64, ACCUMULATOR))
-    start = [builder.load(place, align=8) for place in home]
+    home, none = place(I64(ACCUMULATOR)), place(I64(NONE))
+    start = builder.load(home, align=8)
     before = builder.block
     loop = builder.append_basic_block("equations")
     after = builder.append_basic_block("done")
-    zero, one = ir.Constant(_I64, 0), ir.Constant(_I64, 1)
-    builder.cbranch(builder.icmp_unsigned("!=", mask, zero), loop, after)
+    builder.cbranch(builder.icmp_unsigned("!=", mask, I64(0)), loop, after)
 
     builder.position_at_end(loop)
-    left = builder.phi(_I64)
+    left, total = builder.phi(I64), builder.phi(_VECTOR)
     left.add_incoming(mask, before)
-    sums = [builder.phi(_VECTOR) for _ in home]
-    for total, initial in zip(sums, start, strict=True):
-        total.add_incoming(initial, before)
-    new, rest = sums, left
+    total.add_incoming(start, before)
+    new, rest = total, left
     for _ in range(AT_ONCE):
-        places = vectors(builder.cttz(rest, ir.Constant(ir.IntType(1), 0)))
-        rest = builder.and_(rest, builder.sub(rest, one))
-        values = [
-            builder.xor(total, builder.load(place, align=8))
-            for total, place in zip(new, places, strict=True)
-        ]
+        at = place(builder.cttz(rest, I1(0)))  # 64, NONE, if there are no more
+        rest = builder.and_(rest, builder.sub(rest, I64(1)))
+        value = builder.xor(new, builder.load(at, align=8))
         if spread:
-            for value, place in zip(values, places, strict=True):
-                builder.store(value, place, align=8)
+            builder.store(value, at, align=8)
         else:
-            new = values
-    for total, value in zip(sums, new, strict=True):
-        total.add_incoming(value, loop)
+            new = value
+    total.add_incoming(new, loop)
     left.add_incoming(rest, loop)
-    builder.cbranch(builder.icmp_unsigned("!=", rest, zero), loop, after)
+    builder.cbranch(builder.icmp_unsigned("!=", rest, I64(0)), loop, after)
 
     builder.position_at_end(after)
     if spread:
-        for place in vectors(ir.Constant(_I64, NONE)):
-            builder.store(ir.Constant(_VECTOR, [0] * _LANES), place, align=8)
+        builder.store(ir.Constant(_VECTOR, [0] * WORDS), none, align=8)
     else:
-        results = [builder.phi(_VECTOR) for _ in home]
-        for result, initial, value in zip(results, start, new, strict=True):
-            result.add_incoming(initial, before)
-            result.add_incoming(value, loop)
-        for result, place in zip(results, home, strict=True):
-            builder.store(result, place, align=8)
+        result = builder.phi(_VECTOR)
+        result.add_incoming(start, before)
+        result.add_incoming(new, loop)
+        builder.store(result, home, align=8)
     return context.get_dummy_value()
 
 
