@@ -9,7 +9,7 @@ machine, and over a Dask cluster:
         model = compress_model(tensors, progress=True)
 
 Both give the same bytes. A tensor is one task, so more workers than tensors gain nothing; inside a
-task ``threads=`` (an option of `f2f.compress`) spreads its planes.
+task ``threads=`` (an option of `f2f.compress`) spreads planes and mask.
 """
 
 from __future__ import annotations
