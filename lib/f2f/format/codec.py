@@ -36,11 +36,11 @@ from f2f.format.mask import CODECS, encode_mask
 from f2f.format.orders import MAX_WEIGHTS, ORDERS, Order, matrix_shape, positions_of
 from f2f.format.tensor import (
     DTYPES,
-    FLOATS,
     GROUP_PLANES,
     MASK_N_S,
     MAX_N_S,
     N_IN,
+    SIGNED_ZEROS,
     CompressedTensor,
 )
 
@@ -75,8 +75,9 @@ def compress(  # noqa: PLR0913  (options of a user's function, by keyword only)
     Parameters
     ----------
     array : numpy.ndarray or torch.Tensor
-        Any shape and strides. int8, uint8, int16, float16, bfloat16 and float32 are encoded; any
-        other dtype is stored as it is.
+        Any shape and strides. int8, uint8, int16, float16, bfloat16, float32 and float8 (e4m3fn,
+        e5m2 and their fnuz forms; of `ml_dtypes` in NumPy) are encoded; any other dtype is stored
+        as it is.
     mask : array of bool, or of 0 and 1 in any dtype, optional
         The array's shape, True = unpruned. None takes the weights whose bits are all zero (+0.0,
         not -0.0) as pruned.
@@ -137,7 +138,7 @@ def compress(  # noqa: PLR0913  (options of a user's function, by keyword only)
     bits = values.reshape(-1).view(f"u{DTYPES.get(dtype, 1)}")
     if mask is None:
         care_mask = bits != 0
-        if dtype in FLOATS:
+        if dtype in SIGNED_ZEROS:
             care_mask &= _kept_zeros(bits, negative_zero)
     else:
         care_mask = _as_mask(mask, shape)

@@ -24,8 +24,12 @@ from f2f.format.mask import MaskCode
 from f2f.format.orders import MAX_WEIGHTS, ORDERS, Order, matrix_shape
 from f2f.format.record import CHECKSUM, record_bytes
 
-DTYPES = {"int8": 1, "uint8": 1, "int16": 2, "float16": 2, "bfloat16": 2, "float32": 4}
-FLOATS = ("float16", "bfloat16", "float32")  # with a sign bit, which 0 may have
+FLOAT8 = ("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz")
+DTYPES = {"int8": 1, "uint8": 1, "int16": 2, "float16": 2, "bfloat16": 2, "float32": 4} | (
+    dict.fromkeys(FLOAT8, 1)
+)
+# With a sign bit that 0 may have; in the FNUZ floats a sign bit alone is NaN.
+SIGNED_ZEROS = ("float16", "bfloat16", "float32", "float8_e4m3fn", "float8_e5m2")
 MAX_ELEMENTS = 1 << 59  # of any array, axes of length 0 counted as 1: NumPy counts its bytes
 N_IN = 8
 MAX_N_S = 7

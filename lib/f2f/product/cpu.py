@@ -46,7 +46,7 @@ from f2f.format.stages import (
     read_planes,
 )
 from f2f.format.tensor import CompressedTensor
-from f2f.product.cpu_sparse import CODES, CONTRACT, Share, add_sparse, make_terms
+from f2f.product.cpu_sparse import CONTRACT, Share, add_sparse, make_terms
 
 DENSE_COLUMNS = 3  # more columns of the dense operand than this go the sparse way
 SIDE_BY_SIDE = 4  # segments that the dense way walks together
@@ -289,7 +289,7 @@ def _sparse_jobs(
         share = _sparse_shares(op, threads)[number]
         share = share._replace(start=copied(share.start))
         chunk, care = make_chunk(op.encoded, max(len(op.encoded.groups), 1)), make_care()
-        terms = make_terms(CODES[dtype], care, x.dtype)
+        terms = make_terms(dtype, care, x.dtype)
         add_sparse(op.encoded, op.walk, share, chunk, care, terms, permuted, results[number])
 
     return [partial(job, number) for number in range(threads)], results

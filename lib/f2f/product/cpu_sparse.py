@@ -11,13 +11,15 @@ import numpy as np
 
 from f2f.base.intrinsics import borrowed
 from f2f.base.jit import njit
+from f2f.base.tensors import numpy_dtype
 from f2f.format.places import Places, find_places
 from f2f.format.stages import CHUNK, Care, Start, care_words
+from f2f.format.tensor import FLOAT8
 
 # Multiply and add may contract to one instruction: one rounding less, and integers stay exact.
 CONTRACT = {"contract"}
 
-INT8, UINT8, INT16, FLOAT16, BFLOAT16, FLOAT32 = range(6)
+INT8, UINT8, INT16, FLOAT16, BFLOAT16, FLOAT32, TABLE = range(7)
 CODES = {
     "int8": INT8,
     "uint8": UINT8,
@@ -25,7 +27,7 @@ CODES = {
     "float16": FLOAT16,
     "bfloat16": BFLOAT16,
     "float32": FLOAT32,
-}
+} | dict.fromkeys(FLOAT8, TABLE)
 
 
 class Share(NamedTuple):
@@ -57,18 +59,25 @@ class Terms(NamedTuple):
         The weights as numbers, in the dtype of the sums.
     places : Places
         Where they lie.
+    table : ndarray of float32, shape (256,) or (0,)
+        Of code TABLE: the number that each byte stands for.
     """
 
     code: int
     floats: np.ndarray
     weights: np.ndarray
     places: Places
+    table: np.ndarray
 
 
-def make_terms(code: int, care: Care, sums: np.dtype) -> Terms:
+def make_terms(dtype: str, care: Care, sums: np.dtype) -> Terms:
     """Buffers for weights of a dtype of CODES, beside those of `care`."""
     places = Places(np.empty(CHUNK, dtype=np.int64), np.empty(CHUNK, dtype=np.int64))
-    return Terms(code, care.words.view(np.float32), np.empty(CHUNK, dtype=sums), places)
+    code = CODES[dtype]
+    every = np.arange(256 if code == TABLE else 0, dtype=np.uint8)
+    table = every.view(numpy_dtype(dtype) if code == TABLE else np.uint8).astype(np.float32)
+    floats = care.words.view(np.float32)
+    return Terms(code, floats, np.empty(CHUNK, dtype=sums), places, table)
 
 
 @njit
@@ -118,6 +127,9 @@ def _to_numbers(terms, bits, care):
     elif code == INT16:
         for c in range(care):
             weights[c] = np.int16(bits[c])
+    elif code == TABLE:
+        for c in range(care):
+            weights[c] = terms.table[bits[c]]
     else:
         if code == FLOAT16:
             for c in range(care):

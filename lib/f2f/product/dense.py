@@ -10,7 +10,7 @@ import numpy as np
 from f2f.base.tensors import is_numeric, numpy_dtype, to_numpy
 from f2f.format.codec import decompress_numpy
 from f2f.format.orders import matrix_shape
-from f2f.format.tensor import CompressedTensor
+from f2f.format.tensor import FLOAT8, CompressedTensor
 
 
 def host_array(name: str, values: Any) -> np.ndarray:
@@ -67,12 +67,12 @@ def sum_dtype(weights: str, x: np.dtype, name: str = "x") -> np.dtype:
     if x.kind in "iu" and x != np.uint64:
         integers = weights.startswith(("int", "uint"))
         return np.dtype(np.int64 if integers else np.float32)
-    if x in (np.float16, np.float32, ml_dtypes.bfloat16):
+    if x in (np.float16, np.float32, ml_dtypes.bfloat16) or x.name in FLOAT8:
         return np.dtype(np.float32)
     raise ValueError(f"{name} must hold integers of up to 63 bits or real floats, got {x}")
 
 
 def dense_matrix(tensor: CompressedTensor) -> np.ndarray:
-    """The decompressed tensor as a NumPy matrix (rows, cols); bfloat16 comes as float32."""
+    """The decompressed tensor as a NumPy matrix (rows, cols), dtypes of `ml_dtypes` as float32."""
     array = decompress_numpy(tensor).reshape(matrix_shape(tensor.shape))
-    return array.astype(np.float32) if array.dtype == ml_dtypes.bfloat16 else array
+    return array.astype(np.float32) if hasattr(ml_dtypes, array.dtype.name) else array

@@ -26,7 +26,7 @@ from f2f.base.jit import njit
 from f2f.format.basis import linear_map
 from f2f.format.codec import stored_mask
 from f2f.format.orders import Order
-from f2f.format.tensor import DTYPES, GROUP_PLANES, CompressedTensor
+from f2f.format.tensor import DTYPES, FLOAT8, GROUP_PLANES, CompressedTensor
 
 GROUPS_PER_BLOCK = 128  # groups that a thread block takes at a time, at most
 VECTORS = 16  # input vectors in the 128 bits of a tensor-core operand
@@ -168,10 +168,12 @@ def build_layout(tensor: CompressedTensor, mask: np.ndarray | None = None) -> De
     Raises
     ------
     ValueError
-        For a tensor of kind "dense" or of 2**31 weights or more.
+        For a tensor of kind "dense", of float8, or of 2**31 weights or more.
     """
     if tensor.kind != "encoded":
         raise ValueError(f"tensor must be of kind 'encoded', got {tensor.kind!r}")
+    if tensor.dtype in FLOAT8:
+        raise ValueError(f"tensor must not be of {tensor.dtype} on a GPU; the CPU takes it")
     if tensor.n > MAX_WEIGHTS:
         raise ValueError(f"tensor must have at most {MAX_WEIGHTS} weights, got {tensor.n}")
     positions = np.flatnonzero(stored_mask(tensor, mask))

@@ -7,9 +7,9 @@ parallel; here they come one after another, for reading and for tests.
 
 from __future__ import annotations
 
-import ml_dtypes
 import numpy as np
 
+from f2f.base.tensors import numpy_dtype
 from f2f.format.orders import matrix_shape
 from f2f.format.tensor import DTYPES, GROUP_PLANES, CompressedTensor
 
@@ -39,7 +39,7 @@ def product(tensor: CompressedTensor, x: np.ndarray, threads: int | None = None)
         places = first + np.flatnonzero(mask[first : first + tensor.n_out])
         words = block_words(tensor, block, places, rank)
         rank += len(places)
-        weights = words.view(_dtype(tensor.dtype)).astype(x.dtype)
+        weights = words.view(numpy_dtype(tensor.dtype)).astype(x.dtype)
         row, column = np.divmod(tensor.walk.index(places), cols)
         np.add.at(y, row, weights[:, None] * x[column])
     return y
@@ -78,7 +78,3 @@ def block_words(tensor: CompressedTensor, block: int, places: np.ndarray, rank: 
         wrong = corrections.decode_range(rank, rank + len(places)) - rank
         words[wrong] ^= word(tensor.basis[plane])
     return words
-
-
-def _dtype(name: str) -> np.dtype:
-    return np.dtype(ml_dtypes.bfloat16 if name == "bfloat16" else name)

@@ -1,8 +1,8 @@
 """The plain path: what every fast one must equal, position by position, from the stored parts."""
 
-import ml_dtypes
 import numpy as np
 
+from f2f.base.tensors import numpy_dtype
 from f2f.format.tensor import DTYPES, GROUP_PLANES, CompressedTensor
 
 
@@ -15,7 +15,7 @@ def weights(shape, dtype, density, seed=0):
     elif dtype == "uint8":
         array = rng.integers(0, 256, shape, dtype=np.uint8)
     else:
-        array = normal.astype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
+        array = normal.astype(numpy_dtype(dtype))
     array[rng.random(shape) >= density] = 0
     return array
 

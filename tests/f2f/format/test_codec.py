@@ -3,7 +3,6 @@
 import json
 import warnings
 
-import ml_dtypes
 import numpy as np
 import pytest
 import torch
@@ -12,10 +11,11 @@ from hypothesis import strategies as st
 
 import f2f
 from f2f.base.errors import FormatError
+from f2f.base.tensors import numpy_dtype
 from f2f.format.codec import _encode, _Options
 from f2f.format.orders import ORDERS, Order, matrix_shape
 from f2f.format.record import CHECKSUM, record_bytes
-from f2f.format.tensor import DTYPES, CompressedTensor
+from f2f.format.tensor import DTYPES, FLOAT8, SIGNED_ZEROS, CompressedTensor
 
 SHAPES = [(), (0,), (1,), (5,), (1, 33), (7, 96), (11, 55), (3, 3, 3, 64), (40, 0), (128, 40)]
 SPECIAL = {
@@ -25,11 +25,7 @@ SPECIAL = {
     "int16": [0x8000, 0x7FFF, 0xFFFF, 0x0001],
     "int8": [0x80, 0x7F, 0xFF, 0x01],
     "uint8": [0x80, 0x7F, 0xFF, 0x01],
-}
-
-
-def numpy_dtype(name):
-    return np.dtype(ml_dtypes.bfloat16) if name == "bfloat16" else np.dtype(name)
+} | {name: [0x80, 0x7F, 0xFF, 0x7C, 0xFC, 0x01] for name in FLOAT8}
 
 
 def bit_view(array):
@@ -272,7 +268,42 @@ def test_more_weights_than_an_order_counts_are_stored_as_they_are(monkeypatch):
     assert f2f.compress(array[:99]).kind == "encoded"
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+@pytest.mark.parametrize("dtype", FLOAT8)
+def test_every_byte_of_a_float8_comes_back(dtype, library, tmp_path):
+    """Dense and sparse; all but +0.0 are weights, the NaN and -0.0 patterns too."""
+    rng = np.random.default_rng(0)
+    words = np.resize(np.arange(256, dtype=np.uint8), (64, 96))
+    for density, kind in ((1.0, "dense"), (0.1, "encoded")):
+        words[rng.random(words.shape) >= density] = 0
+        array = words.view(numpy_dtype(dtype))
+        given = array if library == "numpy" else torch.from_numpy(words).view(getattr(torch, dtype))
+        tensor = f2f.compress(given, negative_zero="keep")
+        assert (tensor.kind, tensor.dtype, tensor.library) == (kind, dtype, library)
+        assert kind == "dense" or tensor.k == np.count_nonzero(words)
+        f2f.save(tmp_path / "m.safetensors", {"w": tensor})
+        for stored in (tensor, f2f.load(tmp_path / "m.safetensors")["w"]):
+            back = f2f.decompress(stored)
+            assert type(back) is type(given) and back.dtype == given.dtype
+            bits = back.view(torch.uint8).numpy() if library == "torch" else back.view(np.uint8)
+            assert np.array_equal(bits, words)
+
+
+@pytest.mark.parametrize("dtype", ["float8_e4m3fnuz", "float8_e5m2fnuz"])
+def test_a_sign_bit_alone_is_no_zero_where_it_is_nan(dtype):
+    words = np.zeros((64, 64), np.uint8)
+    words[::7] = 0x80
+    array = words.view(numpy_dtype(dtype))
+    assert np.isnan(array.astype(np.float32)[0, 0])
+    for negative_zero in (None, "prune"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            tensor = f2f.compress(array, negative_zero=negative_zero)
+        assert tensor.k == np.count_nonzero(words)
+        assert np.array_equal(f2f.decompress(tensor).view(np.uint8), words)
+
+
+@pytest.mark.parametrize("dtype", SIGNED_ZEROS)
 def test_negative_zeros_of_a_product_with_a_mask(dtype):
     rng = np.random.default_rng(0)
     weight = rng.standard_normal((64, 64)).astype(numpy_dtype(dtype))

@@ -370,6 +370,9 @@ def test_bad_arguments_are_named():
         gpu.plan(gpu_layout.build_layout(tensor), 1, np.dtype("f4"), False, "fast")
     with pytest.raises(ValueError, match="tensor must be of kind 'encoded', got 'dense'"):
         gpu_layout.build_layout(f2f.compress(np.ones(3, dtype=np.float64)))
+    float8 = f2f.compress(np.eye(64, dtype=ml_dtypes.float8_e5m2), beam=1)
+    with pytest.raises(ValueError, match="tensor must not be of float8_e5m2 on a GPU"):
+        gpu_layout.build_layout(float8)
 
 
 def test_sums_of_integers_cannot_overflow():

@@ -5,16 +5,16 @@ import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from f2f import FormatError, compress, decompress, spmm, spmv
+from f2f.base.tensors import numpy_dtype
 from f2f.format.mask import encode_mask
 from f2f.format.orders import ORDERS
-from f2f.format.tensor import DTYPES, CompressedTensor
+from f2f.format.tensor import DTYPES, FLOAT8, CompressedTensor
 from f2f.product.dense import dense_matrix
 
 BACKENDS = ("numpy", "numba")
@@ -28,7 +28,7 @@ def weights(shape: tuple[int, ...], dtype: str, density: float, seed: int = 0) -
     elif dtype == "uint8":
         array = rng.integers(0, 256, shape, dtype=np.uint8)
     else:
-        array = normal.astype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
+        array = normal.astype(numpy_dtype(dtype))
     array[rng.random(shape) >= density] = 0
     return array
 
@@ -125,6 +125,21 @@ def test_specials_of_float16_and_signed_zero():
     eye = np.eye(256, dtype=np.float32)
     for backend in BACKENDS:
         assert np.array_equal(spmm(tensor, eye, backend=backend), finite.astype(np.float32))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dtype", FLOAT8)
+def test_every_float8_is_the_number_it_stands_for(dtype, backend):
+    """Row i of a diagonal matrix holds byte i; infinity and NaN reach their own row alone."""
+    array = np.diag(np.arange(256, dtype=np.uint8)).view(numpy_dtype(dtype))
+    tensor = compress(array, beam=1)
+    assert tensor.kind == "encoded"
+    numbers = np.arange(256, dtype=np.uint8).view(array.dtype).astype(np.float64)
+    assert np.isnan(numbers[128 if dtype.endswith("fnuz") else 127])
+    for x in (np.full(256, 0.75), np.full(256, 3), np.full(256, 0.5).astype(array.dtype)):
+        y = spmv(tensor, x, backend=backend)
+        assert y.dtype == (np.float64 if x.dtype == np.float64 else np.float32)
+        assert np.array_equal(y, numbers * x[0].astype(float), equal_nan=True)
 
 
 @pytest.mark.parametrize("dtype", ["int8", "float32"])
