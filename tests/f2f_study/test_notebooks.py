@@ -48,7 +48,7 @@ def check_transformer(folder):
         found = rows(folder, name)
         whole = found[(found["layer"] == "total") & (found["n_s"] == found["n_s"].max())]
         e[name] = whole.groupby("method")["efficiency_percent"].mean()
-    assert e["paper_setting.csv"]["l0"] < e["paper_setting.csv"]["random"] - 5
+    assert e["paper_setting.csv"]["l0"] < e["paper_setting.csv"]["random"] - 2
     assert abs(e["package_setting.csv"]["l0"] - e["package_setting.csv"]["random"]) < 0.2
 
 
@@ -64,7 +64,7 @@ def check_resnet(folder):
 
 
 def check_models(folder):
-    """Lossless; better than the paper's setting for every method; L0 spreads more than random."""
+    """Lossless; better than the paper's setting; other methods spread more than random."""
     package, paper = rows(folder, "package_setting.csv"), rows(folder, "paper_setting.csv")
     assert package["lossless"].all()
     best = package[package["layer"] == "total"].set_index(["method", "dtype"])
@@ -73,7 +73,9 @@ def check_models(folder):
         assert best.efficiency_percent[row.method, row.dtype] > row.efficiency_percent
     spread = rows(folder, "n_u_spread.csv")
     total = spread[spread["layer"] == "total"].set_index("method")
-    assert total.variation["l0"] > 1.3 * total.variation["random"]
+    others = total.variation.drop("random")
+    assert len(others) and (others > 1.3 * total.variation["random"]).all()
+    assert rows(folder, "standin_setting.csv")["lossless"].all()
     assert rows(folder, "quality.csv")["same_outputs"].all()
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from scipy.stats import binom
 
 from f2f.base import validate
-from f2f.base.entropy import binary_entropy
+from f2f.base.entropy import binary_entropy, floor_bits
 from f2f.decoder import Decoder
 from f2f.decoder.folded import FOLD_GATES
 
@@ -115,6 +115,37 @@ def memory_reduction(stored_bits: float, original_bits: float) -> float:
     return 100 * (1 - stored_bits / original_bits)
 
 
+def order0_bits(values: np.ndarray, n: int) -> float:
+    """Least bits of n weights for a code that knows how often each exponent or integer occurs.
+
+    The mask at its entropy, and every unpruned value at the order-0 entropy of what is compressible
+    in it: sign and exponent of a float, whose mantissa bits are fair coins; all of an integer. The
+    table of frequencies is not counted.
+
+    Parameters
+    ----------
+    values : ndarray of float32 or int8, shape (k,)
+        The unpruned weights.
+    n : int
+        All weights.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> order0_bits(np.array([1, 1.5, -1, -1.5], np.float32), 4)  # signs, and 23 bits of mantissa
+    96.0
+    """
+    n_w = 8 * values.itemsize
+    mantissa = np.finfo(values.dtype).nmant if values.dtype.kind == "f" else 0
+    words = values.view(f"u{values.itemsize}") >> mantissa
+    shares = np.unique(words, return_counts=True)[1] / max(values.size, 1)
+    entropy = float(-(shares * np.log2(shares)).sum())
+    return floor_bits(n, values.size, n_w) - values.size * (n_w - mantissa - entropy)
+
+
 def memory_reduction_bound(sparsity: float, n_w: int, with_mask: bool = True) -> float:
     """Greatest memory reduction in %: 100·(S - H(S)/n_w), or 100·S without the mask.
 
@@ -185,12 +216,15 @@ class Spread(NamedTuple):
 
     Attributes
     ----------
+    mean : float
+        nan if there is no block.
     variation : float
         Coefficient of variation; nan if nothing is unpruned.
     binomial : float
         What independent pruning at this density gives.
     """
 
+    mean: float
     variation: float
     binomial: float
 
@@ -215,22 +249,12 @@ def unpruned_per_block(care_mask: np.ndarray, n_out: int) -> np.ndarray:
     return care_mask[: blocks * n_out].reshape(blocks, n_out).sum(1, dtype=np.int64)
 
 
-def spread(care_mask: np.ndarray, n_out: int) -> Spread:
-    """Spread of n_u over the whole blocks of a mask; arguments as `unpruned_per_block`.
-
-    Raises
-    ------
-    ValueError
-        There is not one whole block.
-    """
-    n_u = unpruned_per_block(care_mask, n_out)
-    if not n_u.size:
-        raise ValueError(
-            f"care_mask must have at least n_out={n_out} elements, got {len(care_mask)}"
-        )
-    mean = float(n_u.mean())
-    variation = float(n_u.std()) / mean if mean else math.nan
-    return Spread(variation, binomial_variation(1 - mean / n_out, n_out))
+def spread(n_u: np.ndarray, n_out: int) -> Spread:
+    """Spread of n_u (blocks,), of `unpruned_per_block`, over blocks of n_out positions."""
+    mean = float(n_u.mean()) if n_u.size else math.nan
+    variation = float(n_u.std()) / mean if mean > 0 else math.nan
+    sparsity = 1 - mean / n_out
+    return Spread(mean, variation, binomial_variation(sparsity, n_out) if n_u.size else math.nan)
 
 
 def binomial_variation(sparsity: float, n_out: int) -> float:

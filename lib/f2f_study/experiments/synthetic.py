@@ -111,7 +111,7 @@ def measure(  # noqa: PLR0913  the columns of a study, all by name
     plane = encode_plane(bits, care_mask, Decoder(n_in, n_out, n_s, seed), "viterbi")
     n, wrong = len(care_mask), len(plane.errors)
     payload, correction = n_in * len(plane.inputs), accounting.paper_bits(n, wrong)
-    drawn = accounting.spread(care_mask, n_out)
+    drawn = accounting.spread(accounting.unpruned_per_block(care_mask, n_out), n_out)
     return {
         "n_in": n_in,
         "n_s": n_s,
@@ -294,7 +294,8 @@ def measure_layer(
     walk = Order(order, rows_of_tensor, layer.mask.size // max(rows_of_tensor, 1))
     words = walk.take(np.where(layer.mask, layer.weights, 0).reshape(-1).view(np.uint8))
     care_mask = walk.take(layer.mask.reshape(-1).astype(np.uint8))
-    drawn, n = accounting.spread(care_mask, decoder.n_out), len(words)
+    n_u, n = accounting.unpruned_per_block(care_mask, decoder.n_out), len(words)
+    drawn = accounting.spread(n_u, decoder.n_out)
     planes = [encode_plane(words >> p & 1, care_mask, decoder, "viterbi") for p in range(8)]
     decoded = np.zeros(n, dtype=np.uint8)
     for p, plane in enumerate(planes):

@@ -55,24 +55,37 @@ def test_analytic_and_stored_reduction_agree_for_real_planes():
     assert stored == pytest.approx(paper, abs=0.3)
 
 
+def spread_of(care_mask, n_out):
+    return accounting.spread(accounting.unpruned_per_block(care_mask, n_out), n_out)
+
+
+def test_order0_bits_count_exponents_and_integers():
+    rng = np.random.default_rng(0)
+    coins = rng.integers(0, 256, 100_000, np.uint8).view(np.int8)
+    assert accounting.order0_bits(coins, coins.size) == pytest.approx(8 * coins.size, rel=0.001)
+    values = rng.choice(np.array([0.5, 1.0, 2.0, -2.0], np.float32), 4096)
+    whole = accounting.order0_bits(values, 2 * values.size)
+    assert whole == pytest.approx(2 * values.size + values.size * (2 + 23), rel=0.001)
+    assert accounting.order0_bits(values[:0], 100) == 0
+
+
 def test_spread_of_independent_and_of_clustered_masks():
     rng = np.random.default_rng(1)
-    independent = accounting.spread(rng.random(80 * 20000) < 0.1, 80)
+    independent = spread_of(rng.random(80 * 20000) < 0.1, 80)
     assert independent.binomial == pytest.approx(math.sqrt(0.9 / 8), rel=0.02)
     assert independent.variation == pytest.approx(independent.binomial, rel=0.02)
-    clustered = accounting.spread(np.repeat(rng.random(80 * 2000) < 0.1, 10), 80)
+    clustered = spread_of(np.repeat(rng.random(80 * 2000) < 0.1, 10), 80)
     assert clustered.variation > 2.5 * clustered.binomial
-    exact = accounting.spread(np.tile([1, 0, 0, 0], 100), 8)
-    assert exact == (0, pytest.approx(math.sqrt(0.75 / (8 * 0.25))))
+    exact = spread_of(np.tile([1, 0, 0, 0], 100), 8)
+    assert exact == (2, 0, pytest.approx(math.sqrt(0.75 / (8 * 0.25))))
 
 
 def test_only_whole_blocks_are_counted():
     care = np.array([1, 1, 0, 1, 0, 0, 1, 1, 1], dtype=np.uint8)
     assert accounting.unpruned_per_block(care, 4).tolist() == [3, 2]
-    assert math.isnan(accounting.spread(care * 0, 4).variation)
+    assert math.isnan(spread_of(care * 0, 4).variation)
+    assert math.isnan(spread_of(care, 10).mean)
     assert math.isnan(accounting.binomial_variation(1, 4))
-    with pytest.raises(ValueError, match="care_mask must have at least n_out=10 elements, got 9"):
-        accounting.spread(care, 10)
 
 
 def test_gates_of_a_matrix():

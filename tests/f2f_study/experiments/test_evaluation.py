@@ -266,15 +266,16 @@ def test_the_summary_names_every_result_once():
     setting = evaluation.paper_setting(found, ["int8"], n_s=(0, 1))
     rows, _ = evaluation.package_setting(found, ["int8"], threads=1)
     quantities = evaluation.summary(spread, setting, rows, pd.DataFrame())
-    assert len({q.quantity for q in quantities}) == len(quantities) == 2 * (1 + 2 + 4)
+    assert len({q.quantity for q in quantities}) == len(quantities) == 2 * (1 + 2 + 5)
     values = {q.quantity: q.value for q in quantities}
     e = layer_of(rows[rows["method"] == "l0"], evaluation.TOTAL).efficiency_percent
     assert values["l0 0.8 int8: E"] == e
 
 
-def test_every_source_but_the_standins_has_a_folder_of_its_own(tmp_path):
+def test_every_source_but_the_surrogates_has_a_folder_of_its_own(tmp_path):
     folders = [
-        evaluation.run_folder(str(tmp_path), "04_x", source).name for source in ("standin", "dlmc")
+        evaluation.run_folder(str(tmp_path), "04_x", source).name
+        for source in ("surrogate", "dlmc")
     ]
     assert folders == ["04_x", "04_x_dlmc"]
 

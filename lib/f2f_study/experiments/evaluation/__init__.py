@@ -11,6 +11,7 @@ that makes it.
 from f2f_study.experiments.evaluation.models import DTYPES as DTYPES
 from f2f_study.experiments.evaluation.models import TOTAL as TOTAL
 from f2f_study.experiments.evaluation.models import described as described
+from f2f_study.experiments.evaluation.models import every_nth as every_nth
 from f2f_study.experiments.evaluation.models import layer_weights as layer_weights
 from f2f_study.experiments.evaluation.models import run_folder as run_folder
 from f2f_study.experiments.evaluation.models import summary as summary
@@ -34,3 +35,4 @@ from f2f_study.experiments.evaluation.spread import efficiency_by_spread as effi
 from f2f_study.experiments.evaluation.spread import kind_of_layer as kind_of_layer
 from f2f_study.experiments.evaluation.spread import n_u_histogram as n_u_histogram
 from f2f_study.experiments.evaluation.spread import n_u_spread as n_u_spread
+from f2f_study.experiments.evaluation.surrogates import surrogate_fidelity as surrogate_fidelity

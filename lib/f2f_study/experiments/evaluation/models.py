@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,8 +24,16 @@ MODEL = ["source", "network", "method", "sparsity"]
 
 
 def run_folder(run_dir: str, notebook: str, source: str) -> Path:
-    """The folder of a notebook's results; every source but the stand-ins has one of its own."""
-    return results.run_dir(run_dir, notebook if source == "standin" else f"{notebook}_{source}")
+    """The folder of a notebook's results; every source but the surrogates has one of its own."""
+    return results.run_dir(run_dir, notebook if source == "surrogate" else f"{notebook}_{source}")
+
+
+def every_nth(models: Sequence[PrunedModel], n: int) -> list[PrunedModel]:
+    """The models with one layer in n, the first among them."""
+    n = validate.integer("n", n, 1)
+    return [
+        dataclasses.replace(model, layers=dict(list(model.layers.items())[::n])) for model in models
+    ]
 
 
 def described(models: Sequence[PrunedModel]) -> pd.DataFrame:
@@ -208,6 +217,9 @@ def summary(
         found.append(Quantity(name + "E", row.efficiency_percent, "%", 0.1))
         found.append(Quantity(name + "stored bits per weight", row.bits_per_weight, "bit", 0.05))
         found.append(Quantity(name + "stored bits over the floor", row.ratio_to_floor, "1", 0.01))
+        found.append(
+            Quantity(name + "stored bits over the order-0 bound", row.ratio_to_order0, "1", 0.01)
+        )
         found.append(Quantity(name + "encoding", row.encode_s, "s", math.nan))
     for row in quality.itertuples():
         name = f"{row.method} {row.sparsity:g} {row.dtype}: quality, {row.metric}"

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from f2f.base.entropy import floor_bits
 from f2f.format.codec import compress, decompress
 from f2f.format.tensor import CompressedTensor
+from f2f_study.experiments.accounting import order0_bits
 from f2f_study.experiments.evaluation.models import (
     DTYPES,
     TOTAL,
@@ -76,7 +77,9 @@ def package_setting(
     -------
     rows : pandas.DataFrame
         The columns of `package_setting.csv` (runs/README.md): every stored bit by part, beside
-        `floor_bits`, the entropy of the mask and every unpruned bit taken as incompressible.
+        two bounds: `floor_bits`, the entropy of the mask and every unpruned bit taken as
+        incompressible, and `order0_bits` (see `accounting.order0_bits`), which for floats lies
+        below it.
         `lossless`: decoded and equal bit for bit.
     decoded : list of Decoded
         The models that are whole networks (they have `others`) and so can be judged.
@@ -96,7 +99,7 @@ def package_setting(
             rows.append(
                 identity(model)
                 | {"dtype": dtype, "layer": name}
-                | _counts(tensor, weights, layer.unpruned)
+                | _counts(tensor, weights, layer.mask)
                 | {
                     "beam": beam,
                     "lossless": tensors[name].tobytes() == weights.tobytes(),
@@ -137,9 +140,9 @@ def compressed(
     return tensor
 
 
-def _counts(tensor: CompressedTensor, weights: np.ndarray, unpruned: int) -> dict[str, Any]:
+def _counts(tensor: CompressedTensor, weights: np.ndarray, mask: np.ndarray) -> dict[str, Any]:
     """What a compressed tensor consists of; the payload holds raw planes too."""
-    bits = tensor.stored_bits()
+    bits, unpruned = tensor.stored_bits(), int(np.count_nonzero(mask))
     return {
         "order": tensor.order,
         "n_s": tensor.n_s,
@@ -156,6 +159,7 @@ def _counts(tensor: CompressedTensor, weights: np.ndarray, unpruned: int) -> dic
         "header_bits": bits["header"],
         "stored_bits": 8 * tensor.nbytes,
         "floor_bits": floor_bits(weights.size, unpruned, 8 * weights.itemsize),
+        "order0_bits": order0_bits(weights[mask], weights.size),
     }
 
 
@@ -167,6 +171,7 @@ def _derived(counts: pd.DataFrame) -> pd.DataFrame:
         efficiency_percent=100 - percent(counts["wrong_bits"], counts["care_bits"]),
         bits_per_weight=stored / counts["weights"],
         ratio_to_floor=stored / counts["floor_bits"],
+        ratio_to_order0=stored / counts["order0_bits"],
         coded_ratio_to_floor=(stored - counts["header_bits"]) / counts["floor_bits"],
         memory_reduction_percent=100 - percent(stored, original),
         memory_reduction_without_mask_percent=100 - percent(stored - counts["mask_bits"], original),
@@ -176,6 +181,7 @@ def _derived(counts: pd.DataFrame) -> pd.DataFrame:
 _SUMMED = [
     *("weights", "unpruned", "encoded_planes", "care_bits", "wrong_bits", "original_bits"),
     *("payload_bits", "correction_bits", "mask_bits", "header_bits", "stored_bits", "floor_bits"),
+    "order0_bits",
     *("encode_s", "decode_s"),
 ]
 _JOINED = {"lossless": "all"} | dict.fromkeys(_SUMMED, "sum")
@@ -184,7 +190,7 @@ _COLUMNS = [
     *("source", "network", "method", "sparsity", "dtype", "layer", "order", "n_s", "n_out"),
     *("beam", "weights", "unpruned", "encoded_planes", "care_bits", "wrong_bits"),
     *("efficiency_percent", "original_bits", "payload_bits", "correction_bits", "mask_bits"),
-    *("header_bits", "stored_bits", "floor_bits", "bits_per_weight", "ratio_to_floor"),
-    *("coded_ratio_to_floor", "memory_reduction_percent"),
+    *("header_bits", "stored_bits", "floor_bits", "order0_bits", "bits_per_weight"),
+    *("ratio_to_floor", "ratio_to_order0", "coded_ratio_to_floor", "memory_reduction_percent"),
     *("memory_reduction_without_mask_percent", "lossless", "encode_s", "decode_s"),
 ]

@@ -14,11 +14,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binom
 
-from f2f_study.experiments.accounting import (
-    binomial_variation,
-    block_length,
-    unpruned_per_block,
-)
+from f2f_study.experiments import accounting
+from f2f_study.experiments.accounting import block_length, unpruned_per_block
 from f2f_study.experiments.evaluation.models import MODEL, TOTAL, identity
 from f2f_study.experiments.evaluation.paper import N_IN
 from f2f_study.networks.layers import Layer, PrunedModel
@@ -37,8 +34,8 @@ def n_u_spread(models: Sequence[PrunedModel]) -> pd.DataFrame:
     -------
     pandas.DataFrame
         The columns of `n_u_spread.csv` (runs/README.md). `variation` is the standard deviation of
-        n_u over its mean, `variation_binomial` that of independent pruning at the layer's own
-        sparsity (total: the model's). `excess_percent`: unpruned weights beyond the first n_in = 8
+        n_u over its mean, `variation_binomial` that of independent pruning at the same
+        density. `excess_percent`: unpruned weights beyond the first n_in = 8
         of their block, more than a block's own input vector can serve, of all of them.
     """
     rows = []
@@ -51,7 +48,7 @@ def n_u_spread(models: Sequence[PrunedModel]) -> pd.DataFrame:
             rows.append(
                 identity(model)
                 | {"layer": name, "weights": part.size, "unpruned": part.unpruned}
-                | _spread(blocks[name], 1 - part.unpruned / part.size, n_out)
+                | _spread(blocks[name], n_out)
             )
     return pd.DataFrame(rows)
 
@@ -64,15 +61,16 @@ def _blocks(model: PrunedModel, n_out: int) -> dict[str, np.ndarray]:
     }
 
 
-def _spread(n_u: np.ndarray, sparsity: float, n_out: int) -> dict[str, float]:
-    """Mean and spread of n_u (blocks,); 0 where nothing is unpruned."""
-    mean = float(n_u.mean()) if n_u.size else 0.0
+def _spread(n_u: np.ndarray, n_out: int) -> dict[str, float]:
+    """Mean and spread of n_u (blocks,), and what is beyond n_in of it."""
+    found = accounting.spread(n_u, n_out)
+    excess = 100 * float(np.maximum(n_u - N_IN, 0).sum()) / max(int(n_u.sum()), 1)
     return {
         "n_out": n_out,
-        "mean_n_u": mean,
-        "variation": float(n_u.std()) / mean if mean else 0.0,
-        "variation_binomial": binomial_variation(sparsity, n_out) if sparsity < 1 else 0.0,
-        "excess_percent": 100 * float(np.maximum(n_u - N_IN, 0).sum()) / max(int(n_u.sum()), 1),
+        "mean_n_u": found.mean,
+        "variation": found.variation,
+        "variation_binomial": found.binomial,
+        "excess_percent": excess,
     }
 
 
