@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -22,6 +24,7 @@ __all__ = [
 ]
 
 _PARTS = ["payload", "correction", "mask", "header"]
+_ORDER0: dict[str, Any] = {"linewidth": 1.1, "linestyle": (0, (2, 1))}
 
 
 @draws("n_u_histogram.csv", "method sparsity n_out n_u share_percent share_binomial_percent")
@@ -88,7 +91,10 @@ def efficiency_by_layer(rows: pd.DataFrame, width: float) -> Figure:
     "floor_bits",
 )
 def bits_by_part(rows: pd.DataFrame, width: float) -> Figure:
-    """Stored bits per weight by part, whole models, beside the entropy floor."""
+    """Stored bits per weight by part, whole models, beside the bounds.
+
+    The floor is that of incompressible values, dashed the order-0 bound of exponents or integers.
+    """
     whole = _total(rows)
     methods = palette.names("method", whole.method)
     whole = whole.assign(place=whole.method.map(methods.index)).sort_values(["sparsity", "place"])
@@ -104,6 +110,9 @@ def bits_by_part(rows: pd.DataFrame, width: float) -> Figure:
             left += size
         floor = here.floor_bits / here.weights
         axes.vlines(floor, places - 0.45, places + 0.45, color="black", linewidth=1.4)
+        if "order0_bits" in here:
+            bound = here.order0_bits / here.weights
+            axes.vlines(bound, places - 0.45, places + 0.45, color="black", **_ORDER0)
         words = [
             f"{look('method', row.method).label}, {row.sparsity:g}" for row in here.itertuples()
         ]
@@ -112,8 +121,10 @@ def bits_by_part(rows: pd.DataFrame, width: float) -> Figure:
         axes.grid(axis="y", visible=False)
         axes.set(title=dtype, xlabel="stored bits per weight")
     panels[0].set_ylabel("pruning method, $S$")
-    floor_line = Line2D([], [], color="black", linewidth=1.4, label="floor")
-    return style.legend(figure, [*palette.handles("part", _PARTS, "bar"), floor_line])
+    bounds = [Line2D([], [], color="black", linewidth=1.4, label="floor")]
+    if "order0_bits" in whole:
+        bounds.append(Line2D([], [], color="black", label="order-0 bound", **_ORDER0))
+    return style.legend(figure, [*palette.handles("part", _PARTS, "bar"), *bounds])
 
 
 @draws("efficiency_by_spread.csv", "method sparsity excess_percent paper_percent package_percent")
