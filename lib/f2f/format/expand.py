@@ -164,13 +164,13 @@ def _read_words(encoded, start, which, lo, count, chunk, out, at):
     if out.itemsize == 1 and len(encoded.groups) == 1:
         begin = read_alone(encoded, 0, encoded.affine, lo, count, chunk, 0)
         decoded = chunk.decoded.reshape(chunk.decoded.size)
-        clear_pruned(decoded, begin, chunk.words, count, out.view(np.uint8), at)
+        clear_pruned(decoded, begin, chunk.words, 0, count, out.view(np.uint8), at)
     else:
         begin = 0
         for g in range(len(encoded.groups)):
             begin = read_alone(encoded, g, IDENTITY, lo, count, chunk, g)
         join_bytes(chunk.decoded, begin, encoded.maps, encoded.offset, out, at, count)
-        clear_pruned(out, at, chunk.words, count, out, at)
+        clear_pruned(out, at, chunk.words, 0, count, out, at)
     flip_wrong(encoded.corrections, start, which, care, count, chunk, out, at)
 
 

@@ -47,16 +47,16 @@ class Operands:
         Bytes of a weight.
     kept : tuple
         What `encoded` holds the address of.
-    starts : dict
-        Where the threads of a product start, by how they share the work; a value is put in when
-        it is complete.
+    products : dict
+        What products of the tensor keep for those after them (`f2f.product.cpu`); a value is put in
+        when it is complete.
     """
 
     encoded: Encoded
     walk: Walk
     itemsize: int
     kept: tuple[np.ndarray, ...] = field(repr=False)
-    starts: dict[tuple[Any, ...], Any] = field(default_factory=dict, repr=False)
+    products: dict[tuple[str, int], Any] = field(default_factory=dict, repr=False)
 
     @property
     def n(self) -> int:

@@ -411,41 +411,50 @@ def read_planes(encoded, group, affine, lo, count, chunk, row):
         window.end += blocks * n_out
 
 
-def _by_mask(context: Any, builder: Any, kind: Any, words: Any, count: Any, step: Any) -> None:
-    """step(byte offset, mask) for groups of 32 elements: all ones where a bit of words is set."""
+def _by_mask(context: Any, builder: Any, kind: Any, bits: Any, count: Any, step: Any) -> None:
+    """step(byte offset, mask) for groups of 32 elements: all ones where a bit is set.
+
+    bits: a pointer to bytes, and the number of the first bit. The byte behind a group is read.
+    """
+    words, bit = bits
     lanes = ir.VectorType(ir.IntType(kind.bitwidth), 32)
+    first, shift = builder.lshr(bit, I64(3)), builder.and_(bit, I64(7))
     groups = builder.udiv(builder.add(count, I64(31)), I64(32))
     with cgutils.for_range(builder, groups) as loop:
-        bits = load(builder, I32, builder.gep(words, [builder.mul(loop.index, I64(4))]))
+        at = builder.add(first, builder.mul(loop.index, I64(4)))
+        word = load(builder, I64, builder.gep(words, [at]))
+        bits = builder.trunc(builder.lshr(word, shift), I32)
         mask = builder.sext(builder.bitcast(bits, ir.VectorType(ir.IntType(1), 32)), lanes)
         step(builder.mul(loop.index, I64(4 * kind.bitwidth)), mask)
 
 
 @intrinsic
-def clear_pruned(typingctx, source, source_at, words, count, target, target_at):
+def clear_pruned(typingctx, source, source_at, words, bit, count, target, target_at):
     """Stage 3: target[target_at:] = source[source_at:], zero where pruned, for `count` elements.
 
     source, target: contiguous, of the same unsigned type, or the same array; words: the mask,
-    uint64. Whole groups of 32 elements are read and written.
+    uint64, from bit `bit` on. Whole groups of 32 elements are read and written, and the mask's
+    byte behind a group.
     """
     if source.dtype != target.dtype or not source.layout == target.layout == "C":
         return None
 
     def codegen(context, builder, signature, arguments):
-        source, source_at, words, count, target, target_at = arguments
+        source, source_at, words, bit, count, target, target_at = arguments
         kinds = signature.args
         start = element_pointer(context, builder, kinds[0], source, source_at)
-        to = element_pointer(context, builder, kinds[4], target, target_at)
+        to = element_pointer(context, builder, kinds[5], target, target_at)
         masks = byte_pointer(context, builder, kinds[2], words, I64(0))
 
         def keep(along: Any, mask: Any) -> None:
             value = load(builder, mask.type, builder.gep(start, [along]))
             store(builder, builder.and_(value, mask), builder.gep(to, [along]))
 
-        _by_mask(context, builder, kinds[0].dtype, masks, count, keep)
+        _by_mask(context, builder, kinds[0].dtype, (masks, bit), count, keep)
         return context.get_dummy_value()
 
-    return types.void(source, types.intp, words, types.intp, target, types.intp), codegen
+    at, bits = types.intp, types.intp
+    return types.void(source, at, words, bits, types.intp, target, at), codegen
 
 
 @intrinsic
@@ -469,7 +478,7 @@ def flip_places(typingctx, target, at, words, count, flip):
             value = load(builder, mask.type, place)
             store(builder, builder.xor(value, builder.and_(mask, flips)), place)
 
-        _by_mask(context, builder, kinds[0].dtype, masks, count, change)
+        _by_mask(context, builder, kinds[0].dtype, (masks, I64(0)), count, change)
         return context.get_dummy_value()
 
     return types.void(target, types.intp, words, types.intp, flip), codegen

@@ -63,7 +63,7 @@ def spmv(
     that use it and no others.
 
     "numba" keeps a bit a weight and a copy of the corrections as long as the tensor lives, see
-    `f2f.format.operands`.
+    `f2f.format.operands`; of one-byte weights also 5 bytes for each wrong bit.
 
     Examples
     --------

@@ -25,8 +25,8 @@ def packed(mask):
 
 
 @njit
-def clear_pruned(source, source_at, words, count, target, target_at):
-    stages.clear_pruned(source, source_at, words, count, target, target_at)
+def clear_pruned(source, source_at, words, bit, count, target, target_at):
+    stages.clear_pruned(source, source_at, words, bit, count, target, target_at)
 
 
 def empty_chunk(rows=1, n_out=80):
@@ -78,18 +78,19 @@ def test_planes_of_chunks(n_out, dtype, monkeypatch):
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32])
 @pytest.mark.parametrize("count", [1, 31, 32, 100, 1000])
-def test_pruned_elements_are_cleared(dtype, count):
+@pytest.mark.parametrize("bit", [0, 8, 77])
+def test_pruned_elements_are_cleared(dtype, count, bit):
     rng = np.random.default_rng(count)
     mask = rng.random(count) < 0.3
     source = rng.integers(1, 200, count + 100).astype(dtype)
     target = np.full(count + 100, 7, dtype=dtype)
-    words = packed(np.concatenate([mask, np.zeros(64, dtype=bool)]))
-    clear_pruned(source, 5, words, count, target, 3)
+    words = packed(np.concatenate([np.ones(bit, dtype=bool), mask, np.zeros(64, dtype=bool)]))
+    clear_pruned(source, 5, words, bit, count, target, 3)
     want = np.where(mask, source[5 : 5 + count], 0)
     assert np.array_equal(target[3 : 3 + count], want)
     behind = 3 + -(-count // 32) * 32  # whole groups are written
     assert (target[:3] == 7).all() and (target[behind:] == 7).all()
-    clear_pruned(source, 5, words, count, source, 5)
+    clear_pruned(source, 5, words, bit, count, source, 5)
     assert np.array_equal(source[5 : 5 + count], want)
 
 

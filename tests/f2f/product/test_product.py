@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from f2f import FormatError, compress, decompress, spmm, spmv
 from f2f.base.tensors import numpy_dtype
 from f2f.format.mask import encode_mask
+from f2f.format.operands import operands
 from f2f.format.orders import ORDERS
 from f2f.format.tensor import DTYPES, FLOAT8, CompressedTensor
+from f2f.product.cpu_dense import find_wrong
 from f2f.product.dense import dense_matrix
 
 BACKENDS = ("numpy", "numba")
@@ -76,6 +78,20 @@ def test_dense_and_sparse_ways_agree(order):
     assert_product(tensor, x, together)
     for columns in (1, 2, 3):
         assert np.array_equal(spmm(tensor, x[:, :columns]), together[:, :columns])
+
+
+@pytest.mark.parametrize("n_out", [40, 400])
+def test_wrong_bits_by_position(n_out):
+    """Flipped where they say, the decoded words are the weights."""
+    tensor = compress(weights((300, 260), "int8", 0.1), order="row", n_out=n_out, beam=1)
+    wrong = find_wrong(tensor, operands(tensor))
+    words = tensor.decoder.decode(tensor.payload[0], tensor.n)
+    table = operands(tensor).encoded.tables[0] ^ tensor.offset
+    found = table[words].astype(np.uint8)
+    np.bitwise_xor.at(found, wrong.positions[:-1], wrong.flips)
+    found[~tensor.mask.decode().astype(bool)] = 0
+    assert (np.diff(wrong.positions) >= 0).all() and wrong.positions[-1] >= tensor.n
+    assert np.array_equal(found.view(np.int8), decompress(tensor).reshape(-1))
 
 
 @settings(max_examples=40, deadline=None)
