@@ -15,6 +15,7 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.optimize import brentq
 from scipy.stats import binom
 
 from f2f.base import validate
@@ -292,6 +293,22 @@ def nearest_of_random_words(n_u: int, words: int) -> float:
     (True, 0.37)
     """
     return float((binom.sf(np.arange(n_u + 1), n_u, 0.5) ** words).sum())
+
+
+def least_wrong_share(bits_per_care_bit: float) -> float:
+    """Least share of wrong care bits at a rate: the rate-distortion bound of fair coins.
+
+    No code of R < 1 bits a care bit gets more right than 1 - D with 1 - H(D) = R, D ≤ 1/2.
+
+    Examples
+    --------
+    >>> round(least_wrong_share(0.5), 3), least_wrong_share(1.2)
+    (0.11, 0.0)
+    """
+    if bits_per_care_bit >= 1:
+        return 0.0
+    wanted = 1 - max(float(bits_per_care_bit), 0.0)
+    return float(brentq(lambda d: binary_entropy(d) - wanted, 0, 0.5))
 
 
 def xor_gates(decoder: Decoder) -> np.ndarray:

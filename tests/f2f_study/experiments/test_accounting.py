@@ -88,6 +88,16 @@ def test_only_whole_blocks_are_counted():
     assert math.isnan(accounting.binomial_variation(1, 4))
 
 
+def test_no_code_beats_the_rate_distortion_bound():
+    assert accounting.least_wrong_share(0) == pytest.approx(0.5, abs=1e-4)
+    for rate in (0.25, 0.6, 0.95):
+        d = accounting.least_wrong_share(rate)
+        assert 1 + d * math.log2(d) + (1 - d) * math.log2(1 - d) == pytest.approx(rate)
+    # Three care bits a block of one input bit: the nearer of two words lies beyond the bound.
+    found = accounting.nearest_of_random_words(3, 2) / 3
+    assert accounting.least_wrong_share(1 / 3) < found
+
+
 def test_gates_of_a_matrix():
     decoder = Decoder.from_matrix([[1, 1, 0, 1], [0, 0, 0, 0], [0, 1, 0, 0]], n_in=2)
     assert accounting.xor_gates(decoder).tolist() == [2, 0, 0]
