@@ -14,7 +14,7 @@ GPU   := $(if $(filter none,$(CUDA)),,requirements-gpu-cuda$(CUDA).txt)
 REQS  := requirements.txt requirements-dev.txt $(GPU)
 
 .DEFAULT_GOAL := help
-.PHONY: help env test lint reproduce figures compare readme bench lab docs
+.PHONY: help env test lint reproduce reference figures compare readme bench lab docs
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ lint: env  ## check style, format, types and the direction of imports
 
 reproduce: env  ## run all notebooks into runs/<run-id>/ (PROFILE=default|paper, JOBS=n, ARGS='--notebook 02')
 	$(PY) -m f2f_study.run --profile $(PROFILE) --jobs $(JOBS) $(ARGS)
+
+reference: env  ## make runs/reference from nothing, or what is stale of it (DATA=folder, see data/README.md)
+	$(if $(DATA),F2F_DATA=$(DATA)) $(PY) -m f2f_study.run.reference $(ARGS)
 
 figures: env  ## redraw all figures of a run from its CSV (RUN=runs/<run-id>, default: the newest)
 	$(PY) -m f2f_study.run --figures-only $(RUN)

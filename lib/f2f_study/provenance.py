@@ -1,8 +1,9 @@
-"""How a result came about: commit, versions, hardware, parameters (`provenance.json`)."""
+"""How a result came about: code, versions, hardware, parameters (`provenance.json`)."""
 
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import os
 import platform
@@ -13,6 +14,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+import f2f
 from f2f.base.atomic import atomic_write
 from f2f_study.results import repository_root
 
@@ -29,9 +33,12 @@ PACKAGES = (
     "safetensors",
 )
 
+# What the fingerprint compresses, beside the exact encoder.
+FINGERPRINT_DTYPES = ("int8", "float16", "bfloat16", "float32")
+
 
 def gather(**parameters: Any) -> dict[str, Any]:
-    """What a result depends on: commit, versions, hardware, time, and the given parameters.
+    """What a result depends on: commit, fingerprint, versions, hardware, and the given parameters.
 
     Parameters
     ----------
@@ -40,6 +47,7 @@ def gather(**parameters: Any) -> dict[str, Any]:
     """
     return {
         "commit": commit(),
+        "fingerprint": fingerprint(),
         "python": platform.python_version(),
         "versions": {package: _version(package) for package in PACKAGES},
         "hardware": hardware(),
@@ -78,9 +86,9 @@ def read(folder: Path) -> dict[str, Any]:
 
 
 def commit() -> str:
-    """The commit of the checkout, "+changes" behind it when files that git follows differ.
+    """The commit of the checkout; "unknown" outside one.
 
-    "unknown" outside a checkout.
+    "+changes" follows it where files differ that git follows, those of runs apart.
     """
 
     def git(*words: str) -> str:
@@ -89,9 +97,38 @@ def commit() -> str:
 
     try:
         head = git("rev-parse", "HEAD")
-        return head + ("+changes" if git("status", "--porcelain", "-uno") else "")
+        return head + (
+            "+changes" if git("status", "--porcelain", "-uno", "--", ".", ":!runs") else ""
+        )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
+
+
+@functools.cache
+def fingerprint() -> dict[str, str]:
+    """Hashes of what a few small fixed tensors compress to: equal where the code codes alike.
+
+    Returns
+    -------
+    dict of str to str
+        For each of `FINGERPRINT_DTYPES`, compressed with the defaults, and for "exact", int8 by
+        Algorithm 3: the first 16 hex digits of the SHA-256 of every stored array.
+    """
+    rng = np.random.default_rng(0)
+    words = rng.integers(-127, 128, (48, 64)).astype(np.int8)
+    words[rng.random(words.shape) < 0.8] = 0
+    numbers = np.where(words, rng.standard_normal(words.shape), 0)
+    found = {}
+    for name in FINGERPRINT_DTYPES:
+        found[name] = _hash(f2f.compress(words if name == "int8" else numbers.astype(name)))
+    return found | {"exact": _hash(f2f.compress(words, n_s=1, method="viterbi", order="row"))}
+
+
+def _hash(tensor: f2f.CompressedTensor) -> str:
+    digest = hashlib.sha256()
+    for name, array in sorted(tensor.arrays().items()):
+        digest.update(f"{name} {array.dtype} {array.shape}".encode() + array.tobytes())
+    return digest.hexdigest()[:16]
 
 
 @functools.cache

@@ -31,7 +31,7 @@ _HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "++++", "oooo", "----", "|||
 
 _SLOTS = len(_COLOURS) * len(_MARKERS) * len(_DASHES)
 # Slots from here on belong to names that are not listed.
-_UNLISTED = 16
+_UNLISTED = 20
 
 GREY = "#555555"
 """Of bounds, models and baselines: what is compared with, not what was measured."""
@@ -61,7 +61,10 @@ _LISTED: dict[str, dict[Any, Any]] = {
         "encoded_cascade": (5, "encoded, cascade mask"),
         "encoded_parity": (8, "encoded, by parities"),
         "encoded_golden": (10, "encoded, golden order"),
-        "f2f beam 16": (0, "f2f, beam 16"),
+        "f2f": 0,
+        "zipnn": (19, "dense through ZipNN"),
+        "bitmap_zipnn": (10, "bitmap + values by ZipNN"),
+        "ans_values": (9, "mask and values by rANS"),
     },
     "encoder": {"beam": 0, "viterbi": (7, "exact optimum")},
     "dtype": {"int8": 0, "bfloat16": 1, "float16": 2, "float32": 3},

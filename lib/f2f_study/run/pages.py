@@ -30,6 +30,7 @@ NOTEBOOKS = {
     "05_resnet50_imagenet": ("ResNet-50 (ImageNet), FP32 and signed INT8", "`data/`"),
     "06_spmv": ("Algorithms 1 and 2, normalized execution times", "nothing"),
     "07_overview": ("all results of a run on one page", "the other notebooks' CSV"),
+    "09_formats": ("what one would store instead of CSR: size, time to code and read", "`data/`"),
     "08_hardware": ("the decoder as hardware: XOR gates, registers, depth, and E", "nothing"),
 }
 

@@ -26,7 +26,7 @@ import yaml
 
 from f2f_study import results
 
-PROFILES = ("default", "tiny", "paper")
+PROFILES = ("default", "tiny", "paper", "dlmc", "file")
 
 
 class Parameter(NamedTuple):

@@ -12,8 +12,8 @@ from f2f_study.figures.palette import look
 KINDS = sorted(palette._LISTED)
 # Formats that meet in one figure.
 MEETING = {
-    "stored": ["dense", "zstd", "csr", "scipy csr npz", "delta_csr", "bitmap", "ans_bitmap",
-               "f2f beam 16"],
+    "stored": ["dense", "zstd", "zipnn", "csr", "scipy csr npz", "delta_csr", "bitmap",
+               "bitmap_zipnn", "ans_bitmap", "ans_values", "f2f"],
     "cpu": ["dense_fp32", "csr_torch", "csr_scipy", "csr_numba", "delta_csr", "bitmap", "encoded",
             "encoded_cascade"],
     "gpu": ["dense_fp32", "dense_fp16", "csr_fp32", "delta_csr", "bitmap", "encoded",
@@ -58,7 +58,7 @@ def test_looks_that_were_printed_do_not_change():
     """A checksum of the name, not Python's `hash`, which changes from run to run."""
     new = look("format", "a new one")
     assert new[1:] == look("method", "a new one")[1:]
-    assert (new.label, new.colour, new.marker) == ("a new one", "#56B4E9", "<")
+    assert (new.label, new.colour, new.marker) == ("a new one", "#56B4E9", "^")
 
 
 def test_a_number_looks_alike_in_every_type():

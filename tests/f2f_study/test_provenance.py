@@ -1,0 +1,23 @@
+import subprocess
+import sys
+
+import pytest
+
+import f2f
+from f2f_study import provenance
+
+
+def test_the_fingerprint_is_the_same_in_another_process():
+    here = provenance.fingerprint()
+    assert set(here) == {*provenance.FINGERPRINT_DTYPES, "exact"} and len(set(here.values())) == 5
+    code = "from f2f_study import provenance; print(provenance.fingerprint())"
+    there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert there.stdout.strip() == str(here)
+
+
+@pytest.mark.parametrize("changed", [{"beam": 2}, {"order": "golden"}, {"mask_codec": "bitmap"}])
+def test_another_way_to_code_has_another_fingerprint(monkeypatch, changed):
+    compress = f2f.compress
+    monkeypatch.setattr(f2f, "compress", lambda array, **given: compress(array, **given | changed))
+    other, here = provenance.fingerprint.__wrapped__(), provenance.fingerprint()
+    assert all(other[name] != here[name] for name in provenance.FINGERPRINT_DTYPES)
