@@ -4,8 +4,8 @@ Figures know CSV files only: neither the library nor what measured. Importing th
 seaborn (the extra `study`).
 """
 
-from f2f_study.figures.benchmarks import *
 from f2f_study.figures.beyond import *
+from f2f_study.figures.formats import *
 from f2f_study.figures.hardware import *
 from f2f_study.figures.models import *
 from f2f_study.figures.overview import *

@@ -20,7 +20,6 @@ __all__ = [
     "beyond_lengths",
     "beyond_lookahead",
     "beyond_orders",
-    "orders",
 ]
 
 _WORDS = {
@@ -178,22 +177,13 @@ _ORDERS = "source network method sparsity layer order weights care_bits wrong_bi
 
 @draws("beyond_orders.csv", _ORDERS)
 def beyond_orders(rows: pd.DataFrame, width: float) -> Figure:
-    """Wrong care bits of models and of their worst layer of over 10,000 weights, by order."""
-    return _orders(rows, width, least_weights=10_000)
+    """Wrong care bits of models and of their worst layer of over 10,000 weights, by order.
 
-
-@draws("orders.csv", _ORDERS + " rate")
-def orders(rows: pd.DataFrame, width: float) -> Figure:
-    """The same at the balanced n_out, of layers of over 50,000 weights."""
-    balanced = style.some(rows[rows.rate == "balanced"], "rate balanced")
-    return _orders(balanced, width, least_weights=50_000)
-
-
-def _orders(rows: pd.DataFrame, width: float, least_weights: int) -> Figure:
-    """A panel per network: methods across, a line from the model to its worst layer per order."""
+    A panel per network: methods across, a line from the model to its worst layer per order.
+    """
     rows = rows.assign(wrong=style.wrong_percent(rows))
     keys = ["network", "method", "order"]
-    large = rows[(rows.layer != "total") & (rows.weights > least_weights)]
+    large = rows[(rows.layer != "total") & (rows.weights > 10_000)]
     found = pd.DataFrame(
         {
             "model": rows[rows.layer == "total"].set_index(keys).wrong,

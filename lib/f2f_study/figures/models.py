@@ -88,7 +88,7 @@ def efficiency_by_layer(rows: pd.DataFrame, width: float) -> Figure:
 @draws(
     "package_setting.csv",
     "layer method sparsity dtype weights payload_bits correction_bits mask_bits header_bits "
-    "floor_bits",
+    "floor_bits order0_bits",
 )
 def bits_by_part(rows: pd.DataFrame, width: float) -> Figure:
     """Stored bits per weight by part, whole models, beside the bounds.
@@ -110,9 +110,8 @@ def bits_by_part(rows: pd.DataFrame, width: float) -> Figure:
             left += size
         floor = here.floor_bits / here.weights
         axes.vlines(floor, places - 0.45, places + 0.45, color="black", linewidth=1.4)
-        if "order0_bits" in here:
-            bound = here.order0_bits / here.weights
-            axes.vlines(bound, places - 0.45, places + 0.45, color="black", **_ORDER0)
+        bound = here.order0_bits / here.weights
+        axes.vlines(bound, places - 0.45, places + 0.45, color="black", **_ORDER0)
         words = [
             f"{look('method', row.method).label}, {row.sparsity:g}" for row in here.itertuples()
         ]
@@ -121,9 +120,10 @@ def bits_by_part(rows: pd.DataFrame, width: float) -> Figure:
         axes.grid(axis="y", visible=False)
         axes.set(title=dtype, xlabel="stored bits per weight")
     panels[0].set_ylabel("pruning method, $S$")
-    bounds = [Line2D([], [], color="black", linewidth=1.4, label="floor")]
-    if "order0_bits" in whole:
-        bounds.append(Line2D([], [], color="black", label="order-0 bound", **_ORDER0))
+    bounds = [
+        Line2D([], [], color="black", linewidth=1.4, label="bound, incompressible values"),
+        Line2D([], [], color="black", label="order-0 bound", **_ORDER0),
+    ]
     return style.legend(figure, [*palette.handles("part", _PARTS, "bar"), *bounds])
 
 

@@ -66,6 +66,8 @@ THEME: dict[str, Any] = {
     "lines.linewidth": 1.1,
     "hatch.linewidth": 0.5,
     "svg.hashsalt": "f2f",
+    # TrueType, whole: journals refuse Type 3 fonts.
+    "pdf.fonttype": 42,
 }
 
 RANGE: dict[str, Any] = {
@@ -109,9 +111,10 @@ def draws(
     -------
     callable
         Decorates a function of rows and width. What it makes is called as
-        ``figure(csv_path, out_stem=None, width=width)``, where `out_stem` is the path to write
-        less suffix (None: beside the CSV file). It raises `ValueError` that names the file, and
-        the columns in question, where the file lacks what the figure shows.
+        ``figure(csv_path, out_stem=None, width=width, formats=("png", "svg"))``, where `out_stem`
+        is the path to write less suffix (None: beside the CSV file) and `formats` are those of
+        `save`. It raises `ValueError` that names the file, and the columns in question, where the
+        file lacks what the figure shows.
     """
 
     def register(draw: Callable[[pd.DataFrame, float], Figure]) -> Drawn:
@@ -120,6 +123,7 @@ def draws(
             csv_path: str | PathLike[str],
             out_stem: str | PathLike[str] | None = None,
             width: float = width,
+            formats: Sequence[str] = ("png", "svg"),
         ) -> Figure:
             stem = Path(out_stem or Path(csv_path).parent / draw.__name__)
             open_before = set(plt.get_fignums())
@@ -127,9 +131,7 @@ def draws(
                 rows = _read(Path(csv_path), columns.split())
                 with plt.style.context(THEME, after_reset=True):
                     figure = draw(rows, width)
-                    stem.parent.mkdir(parents=True, exist_ok=True)
-                    figure.savefig(f"{stem}.png")
-                    figure.savefig(f"{stem}.svg", metadata={"Date": None})
+                    save(figure, stem, formats)
             except ValueError as error:
                 raise ValueError(f"{csv_path}: {error}") from error
             finally:
@@ -142,6 +144,18 @@ def draws(
         return drawn
 
     return register
+
+
+def save(figure: Figure, stem: Path, formats: Sequence[str]) -> None:
+    """Write `stem` with the suffixes "png", "svg" or "pdf"; equal figures give equal files."""
+    undated: dict[str, dict[str, Any]] = {
+        "png": {},
+        "svg": {"Date": None},
+        "pdf": {"CreationDate": None},
+    }
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    for suffix in formats:
+        figure.savefig(f"{stem}.{suffix}", metadata=undated.get(suffix))
 
 
 def _read(path: Path, columns: list[str]) -> pd.DataFrame:

@@ -15,39 +15,35 @@ from pathlib import Path
 import pandas as pd
 
 from f2f_study import provenance, results
+from f2f_study.run import claims
 
 _MARKED = re.compile(r"(<!-- table:(\w+) -->\n).*?(<!-- /table -->)", re.S)
 
 PAGES = ("README.md", "docs/architecture.md", "docs/results.md")
 
-# What of the paper a notebook is about, and what it reads.
+# What of the paper a notebook is about.
 NOTEBOOKS = {
-    "00_train_standins": ("the small models that stand in for the paper's, trained", "nothing"),
-    "01_walkthrough": ("the code itself: one tiny block by hand", "nothing"),
-    "02_synthetic": ("synthetic data: E and memory reduction over S, n_in, n_out, n_s", "nothing"),
-    "03_beyond_algorithm3": ("beyond Algorithm 3: wide windows, beam, orders, rate", "nothing"),
-    "04_transformer_wmt14": ("sparse Transformer (WMT14 en-de), four pruning methods", "`data/`"),
-    "05_resnet50_imagenet": ("ResNet-50 (ImageNet), FP32 and signed INT8", "`data/`"),
-    "06_spmv": ("Algorithms 1 and 2, normalized execution times", "nothing"),
-    "07_overview": ("all results of a run on one page", "the other notebooks' CSV"),
-    "09_formats": ("what one would store instead of CSR: size, time to code and read", "`data/`"),
-    "08_hardware": ("the decoder as hardware: XOR gates, registers, depth, and E", "nothing"),
+    "00_train_standins": "the small models that stand in for the paper's, trained",
+    "01_walkthrough": "the code itself: one tiny block by hand",
+    "02_synthetic": "synthetic data: E and memory reduction over S, n_in, n_out, n_s",
+    "03_beyond_algorithm3": "beyond Algorithm 3: wide windows, beam, orders, rate",
+    "04_transformer_wmt14": "sparse Transformer (WMT14 en-de), four pruning methods",
+    "05_resnet50_imagenet": "ResNet-50 (ImageNet), FP32 and signed INT8",
+    "06_spmv": "Algorithms 1 and 2, normalized execution times",
+    "07_overview": "all results of a run on one page",
+    "08_hardware": "the decoder as hardware: XOR gates, registers, depth, and E",
+    "09_formats": "what one would store instead of CSR: size, time to code and read",
 }
 
-# What of a format can be read without the rest; any block of ours.
-ACCESS = {
-    "entropy floor": "",
-    "dense": "any weight",
-    "zstd": "all",
+# The formats of the short table, and what of each can be read without the rest.
+PEERS = {
+    "f2f": "any block",
+    "ans_values": "nothing: one symbol after another",
+    "bitmap_zipnn": "nothing",
+    "zipnn": "nothing",
     "csr": "any row",
-    "scipy csr npz": "all",
-    "delta_csr": "any row",
-    "bitmap": "after a count of the mask",
-    "bitmap_zipnn": "all",
-    "zipnn": "all",
-    "ans_bitmap": "all",
-    "ans_values": "all",
 }
+_BOUNDS = {"floor": "bound, incompressible values", "order0": "bound, values of order 0"}
 
 
 def table(frame: pd.DataFrame, align: str = "") -> str:
@@ -58,15 +54,14 @@ def table(frame: pd.DataFrame, align: str = "") -> str:
 
 
 def notebook_table(reference: Path) -> str:
-    """Number, what of the paper, inputs, outputs, minutes of every notebook of the reference."""
+    """Name, what of the paper, minutes of every notebook of the reference."""
     facts = provenance.read(reference)["notebooks"]
     rows = []
     for stem in sorted(NOTEBOOKS.keys() & facts.keys()):
-        files = ", ".join(f"`{path.name}`" for path in sorted((reference / stem).glob("*.csv")))
         minutes = f"{facts[stem]['seconds'] / 60:.1f}"
-        rows.append((f"[{stem}](notebooks/{stem}.ipynb)", *NOTEBOOKS[stem], files, minutes))
-    names = ["notebook", "what of the paper", "reads", "writes", "minutes"]
-    return table(pd.DataFrame(rows, columns=names), "llllr")
+        rows.append((f"[{stem}](notebooks/{stem}.ipynb)", NOTEBOOKS[stem], minutes))
+    names = ["notebook", "what of the paper", "minutes"]
+    return table(pd.DataFrame(rows, columns=names), "llr")
 
 
 def summary_table(reference: Path) -> str:
@@ -79,47 +74,65 @@ def summary_table(reference: Path) -> str:
 
 def conditions(reference: Path) -> str:
     """Where and with what the reference was made: hardware and versions, one line each."""
-    facts = provenance.read(reference)["notebooks"].values()
+    runs = [provenance.read(path.parent) for path in reference.rglob("provenance.json")]
+    facts = [entry for run in runs for entry in run["notebooks"].values()]
     hardware = sorted({entry["hardware"] for entry in facts})
     versions = sorted({f"Python {e['python']}, numba {e['versions']['numba']}" for e in facts})
     return f"Measured on {'; '.join(hardware)}; {'; '.join(versions)}.\n"
 
 
+def formats_samples(reference: Path) -> pd.DataFrame:
+    """Medians of notebook 09, of the ResNet-50 file where it was there: by case and format."""
+    paths = [reference / "file" / "09_formats", reference / "09_formats"]
+    (path, *_) = [path / "formats.csv" for path in paths if path.exists()]
+    case = ["tensors", "dtype", "sparsity"]
+    samples = results.read_csv(path)
+    return samples.groupby([*case, "format"], sort=False).median(numeric_only=True)
+
+
 def formats_table(reference: Path) -> str:
-    """Every format on the same tensors: size, times, and what can be read by itself."""
-    samples = results.read_csv(reference / "benchmarks" / "formats" / "formats.csv")
-    samples = samples[samples["tensors"] == samples["tensors"].iloc[-1]]
+    """Every format on the same tensors, smallest first, between the two bounds."""
     text = ""
-    for dtype, sparsity in (("int8", 0.9), ("float32", 0.9)):
-        part = samples[(samples["dtype"] == dtype) & (samples["sparsity"] == sparsity)]
-        first = part.iloc[0]
-        floor = first["floor_bits_per_weight"]
-        medians = part.groupby("format").median(numeric_only=True)
-        medians = medians.sort_values("size_bits_per_weight")
-        medians = pd.concat(
-            [pd.DataFrame({"size_bits_per_weight": {"entropy floor": floor}}), medians]
-        )
-        size = medians["size_bits_per_weight"]
+    medians = formats_samples(reference)
+    for (tensors, dtype, sparsity), part in medians.groupby(level=[0, 1, 2], sort=False):
+        part = part.droplevel([0, 1, 2]).sort_values("size_bits_per_weight")
+        bounds = {
+            name: {"size_bits_per_weight": part[f"{bound}_bits_per_weight"].iloc[0]}
+            for bound, name in _BOUNDS.items()
+        }
+        part = pd.concat([pd.DataFrame.from_dict(bounds, orient="index"), part])
+        size = part["size_bits_per_weight"]
         shown = {"format": size.index, "bits/weight": size.map("{:.3f}".format)}
-        shown["/ floor"] = (size / floor).map("{:.3f}".format)
-        for what, step in (("encode", "compress"), ("decode", "decompress"), ("load", "load")):
-            shown[f"{what} ns"] = medians[f"{step}_ns_per_weight"].map(_rounded)
-        shown["reads"] = [ACCESS.get(str(name), "any block") for name in size.index]
-        text += (
-            f"{first['tensors']}, {first['weights'] / 1e6:.1f} M weights, {dtype.upper()}, "
-            f"S = {sparsity}:\n\n{table(pd.DataFrame(shown), 'lrrrrrl')}\n"
-        )
-    return text + (
-        "Times are processor time per weight of the tensor, medians. The floor is the entropy of\n"
-        "the mask plus every bit of an unpruned value, as if values were incompressible; bits of\n"
-        "FP32 weights are not, so sizes may lie below it.\n"
+        for what in ("compress", "decompress", "load"):
+            shown[f"{what} ns"] = part[f"{what}_ns_per_weight"].map(_rounded)
+        text += f"{tensors}, {dtype.upper()}, S = {sparsity:g}:\n\n"
+        text += table(pd.DataFrame(shown), "lrrrr") + "\n"
+    return text + "Processor time per weight of the tensor, medians, one thread.\n"
+
+
+def peers_table(reference: Path) -> str:
+    """Five formats in the cases that people have."""
+    medians = formats_samples(reference)
+    tensors = medians.index.get_level_values("tensors")[-1]
+    cases = {("bfloat16", 0.0): "BF16", ("bfloat16", 0.5): "BF16, S = 0.5", ("int8", 0.9): ""}
+    cases[("int8", 0.9)] = "INT8, S = 0.9"
+    shown: dict[str, list[str]] = {"bits per weight": list(PEERS)}
+    for (dtype, sparsity), words in cases.items():
+        of_case = medians.xs((tensors, dtype, sparsity), level=("tensors", "dtype", "sparsity"))
+        shown[words] = [f"{of_case['size_bits_per_weight'][name]:.2f}" for name in PEERS]
+    for what in ("compress", "decompress"):
+        shown[f"{what}, ns"] = [_rounded(of_case[f"{what}_ns_per_weight"][name]) for name in PEERS]
+    shown["can be read by itself"] = list(PEERS.values())
+    return f"{tensors[0].upper()}{tensors[1:]}; times of the last case.\n\n" + table(
+        pd.DataFrame(shown), "lrrrrrl"
     )
 
 
 def products_table(reference: Path) -> str:
-    """Products of one large matrix and a vector in every format, measured together."""
-    samples = results.read_csv(reference / "benchmarks" / "spmv" / "spmv.csv")
-    samples = samples[samples["sparsity"] > 0]
+    """Products of the largest matrix and a vector in every format, measured together."""
+    samples = results.read_csv(reference / "06_spmv" / "spmv_cpu.csv")
+    chosen = (samples["rows"] == samples["rows"].max()) & (samples["sparsity"] == 0.9)
+    samples = samples[chosen & (samples["columns"] == 1)]
     first = samples.iloc[0]
     formats = samples.groupby("format", sort=False)
     facts, times = formats.first(), formats["time_us"]
@@ -149,48 +162,40 @@ def _rounded(value: float) -> str:
 
 
 def models_table(reference: Path) -> str:
-    """Whole models at S = 0.9: the paper's setting beside this package's."""
-    parts = []
-    for path in sorted(reference.rglob("package_setting.csv")):
-        package, paper = (
-            results.read_csv(path.with_name(name)).query("layer == 'total' and sparsity == 0.9")
-            for name in ("package_setting.csv", "paper_setting.csv")
-        )
-        paper = paper[(paper["n_s"] == paper["n_s"].max()) & paper["inverting"]]
-        keys = ["source", "network", "method", "dtype"]
-        parts.append(package.merge(paper, on=keys, suffixes=("", "_paper")))
-    both = pd.concat(parts)
+    """Whole models: the paper's setting beside this package's."""
+    both = claims.whole_models(reference)
     shown = {
         "model": both["network"] + ", " + both["source"],
-        "pruning": both["method"],
+        "pruning": both["method"] + both["sparsity"].map(" {:g}".format),
         "dtype": both["dtype"],
         "weights": (both["weights"] / 1e6).map("{:.2f} M".format),
         "E, paper's setting": both["efficiency_percent_paper"].map("{:.2f}".format),
         "E": both["efficiency_percent"].map("{:.2f}".format),
         "bits/weight": both["bits_per_weight"].map("{:.3f}".format),
         "/ floor": both["ratio_to_floor"].map("{:.3f}".format),
+        "/ order 0": both["ratio_to_order0"].map("{:.3f}".format),
         "encode M/s": (both["weights"] / both["encode_s"] / 1e6).map(_rounded),
         "decode M/s": (both["weights"] / both["decode_s"] / 1e6).map(_rounded),
     }
-    return table(pd.DataFrame(shown), "lllrrrrrrr")
+    return table(pd.DataFrame(shown), "lllrrrrrrrr")
 
 
-def scale_table(reference: Path) -> str:
-    """Speed over workers, and the estimate for large models."""
-    folder = reference / "benchmarks" / "scale"
-    rows = []
-    samples = results.read_csv(folder / "scale.csv")
-    for (backend, jobs), part in samples.groupby(["backend", "jobs"], sort=False):
-        speeds = [
-            f"{_rounded((part['weights'] / part[name]).median() / 1e6)} M weights/s"
-            for name in ("compress_s", "decompress_s")
-        ]
-        rows.append((f"{backend}, {jobs} workers", *speeds, ""))
-    for row in results.read_csv(folder / "estimates.csv").itertuples():
-        hours = [f"{h:.2g} h" for h in (row.compress_hours, row.decompress_hours)]
-        name = f"estimate: {row.model} weights on {row.cores} cores"
-        rows.append((name, *hours, f"{row.size_gigabytes:.3g} GB"))
-    return table(pd.DataFrame(rows, columns=["", "compress", "decompress", "stored"]), "lrrr")
+def headline(reference: Path) -> str:
+    """What one model takes, in a sentence."""
+    rows = results.read_csv(reference / "05_resnet50_imagenet" / "package_setting.csv")
+    rows = rows.query("layer == 'total' and method == 'magnitude' and sparsity == 0.9")
+    (row,) = rows[rows["dtype"] == "int8"].itertuples()
+    return (
+        f"ResNet-50 at S = 0.9 in INT8, {row.weights / 1e6:.1f} million weights: "
+        f"**{row.bits_per_weight:.2f} bits a weight**, mask included, where 8 were, and\n"
+        f"{row.order0_bits / row.weights:.2f} is the bound for coding mask and values without "
+        "memory. Every bit of every unpruned weight comes back.\n"
+    )
+
+
+def claims_table(reference: Path) -> str:
+    """What the paper claims beside what came out here (`f2f_study.run.claims`)."""
+    return table(claims.found(reference))
 
 
 def module_table(reference: Path) -> str:
@@ -212,7 +217,9 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "formats": formats_table,
     "models": models_table,
     "products": products_table,
-    "scale": scale_table,
+    "peers": peers_table,
+    "claims": claims_table,
+    "headline": headline,
 }
 
 

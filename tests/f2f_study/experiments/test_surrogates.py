@@ -20,7 +20,7 @@ def assert_alike(rows):
 
 @pytest.mark.parametrize("network", sources.NETWORKS)
 def test_every_published_model_was_compared(network):
-    rows = results.read_csv(REFERENCE / FOLDERS[network] / "surrogate_fidelity.csv")
+    rows = results.read_csv(REFERENCE / "dlmc" / FOLDERS[network] / "surrogate_fidelity.csv")
     whole = evaluation.totals(rows)
     pairs = list(zip(whole["method"], whole["sparsity"], strict=True))
     assert sorted(pairs) == sorted(sources.available("surrogate", network))

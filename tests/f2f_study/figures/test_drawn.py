@@ -129,7 +129,8 @@ def test_a_format_looks_alike_whatever_else_is_drawn(tmp_path, drop):
         np.testing.assert_allclose(found[0], [[2048, time / 10], [4096, time / 10]])
     sizes = [
         {"tensors": "t", "dtype": "int8", "sparsity": s, "format": name, "repeat": 0,
-         "size_bits_per_weight": 3 * s, "floor_bits_per_weight": 2}
+         "size_bits_per_weight": 3 * s, "floor_bits_per_weight": 3,
+         "order0_bits_per_weight": 2}
         for name in ("bitmap", "zstd")
         for s in (0.5, 0.9)
     ]  # fmt: skip
@@ -142,7 +143,7 @@ def test_bars_add_up_to_the_stored_bits(tmp_path):
     rows = [
         {"layer": "total", "method": method, "sparsity": 0.9, "dtype": "int8", "weights": 100,
          "payload_bits": 100, "correction_bits": 20, "mask_bits": 30 + i, "header_bits": 4,
-         "floor_bits": 130, "care_bits": 80, "wrong_bits": i}
+         "floor_bits": 130, "order0_bits": 120, "care_bits": 80, "wrong_bits": i}
         for i, method in enumerate(METHODS)
     ]  # fmt: skip
     (axes,) = figures.bits_by_part(write(tmp_path, "package_setting", rows)).axes
@@ -153,8 +154,8 @@ def test_bars_add_up_to_the_stored_bits(tmp_path):
             look("part", part).hatch for part in ("payload", "correction", "mask", "header")
         ]
         assert label.get_text() == f"{look('method', METHODS[i]).label}, 0.9"
-    floors = axes.collections[0].get_segments()
-    np.testing.assert_allclose([segment[:, 0] for segment in floors], 1.3)
+    for bound, at in zip(axes.collections, (1.3, 1.2), strict=True):
+        np.testing.assert_allclose([segment[:, 0] for segment in bound.get_segments()], at)
 
 
 def test_a_layer_without_a_wrong_bit_has_a_place_on_the_logarithmic_axis(tmp_path):
@@ -235,10 +236,10 @@ def test_deviations_are_cut_at_3_and_counted(tmp_path):
     assert "No quantity" in figure.axes[0].texts[0].get_text()
 
 
-def order_rows(rate):
+def order_rows():
     return [
         {"source": "dlmc", "network": network, "method": method, "sparsity": 0.9, "layer": layer,
-         "order": order, "weights": weights, "care_bits": 1000, "wrong_bits": wrong, "rate": rate}
+         "order": order, "weights": weights, "care_bits": 1000, "wrong_bits": wrong}
         for network, method in (("resnet", "random"), ("transformer", "random"),
                                 ("transformer", "l0"))
         for order in ("row", "diagonal")
@@ -248,31 +249,13 @@ def order_rows(rate):
 
 
 def test_orders_show_the_model_and_its_worst_large_layer(tmp_path):
-    figure = figures.orders(write(tmp_path, "orders", order_rows("balanced")))
+    figure = figures.beyond_orders(write(tmp_path, "beyond_orders", order_rows()))
     resnet, transformer = figure.axes
     assert [label.get_text() for label in transformer.get_xticklabels()] == ["random", "L0"]
     assert [label.get_text() for label in resnet.get_xticklabels()] == ["random"]
     model, worst = lines(transformer, look("order", "diagonal").colour)
     np.testing.assert_allclose(model[:, 1], 1.0)
     np.testing.assert_allclose(worst[:, 1], 3.0)
-    path = write(tmp_path, "orders", order_rows("fewest bits"))
-    with pytest.raises(ValueError, match="rate balanced, got none"):
-        figures.orders(path)
-
-
-def test_speedups_are_over_the_fewest_workers_of_the_same_back_end(tmp_path):
-    rows = [
-        {"backend": backend, "jobs": jobs, "compress_s": base / jobs, "decompress_s": base}
-        for backend, base in (("processes", 8.0), ("dask", 6.0))
-        for jobs in (1, 2, 4)
-        for _ in range(2)
-    ]
-    (axes,) = figures.scaling(write(tmp_path, "scale", rows)).axes
-    for backend in ("processes", "dask"):
-        (line,) = lines(axes, look("work", f"compress, {backend}").colour)
-        np.testing.assert_allclose(line, [[1, 1], [2, 2], [4, 4]])
-        (line,) = lines(axes, look("work", f"decompress, {backend}").colour)
-        np.testing.assert_allclose(line[:, 1], 1)
 
 
 def test_products_on_a_gpu_are_normalized_by_the_dense_one_of_the_same_columns(tmp_path):

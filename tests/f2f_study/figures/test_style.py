@@ -19,10 +19,10 @@ WINDOW = (
 )
 # Named by the column whose names the legend of the figure must hold.
 LEGENDS = {
-    "bits_by_part": None, "deviations": None, "standin_quality": None, "scaling": None,
+    "bits_by_part": None, "deviations": None, "standin_quality": None,
     "beyond_dependence": None, "synthetic_n_u": None, "synthetic_mask": None, "trellis": None,
     "real_layer": None, "beyond_encoders": "n_s", "beyond_gates": "kind", "beyond_lengths": "n_s",
-    "beyond_lookahead": "beam", "beyond_orders": "order", "orders": "order",
+    "beyond_lookahead": "beam", "beyond_orders": "order",
     "efficiency_by_layer": "method", "efficiency_by_spread": "method", "n_u_histogram": "method",
     "paper_efficiency": "method", "format_sizes": "format", "spmv_bytes": "format",
     "spmv_normalized": "format", "spmv_roofline": "format", "spmv_sizes": "format",

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from f2f_study import results
-from f2f_study.run import pages
+from f2f_study.run import claims, pages
 from f2f_study.run.parameters import find_notebooks
 
 ROOT = results.repository_root()
@@ -25,11 +25,22 @@ def test_every_notebook_has_its_row():
     assert set(pages.NOTEBOOKS) == {path.stem for path in find_notebooks()}
 
 
-def test_the_quick_start_runs(tmp_path, monkeypatch):
+def test_the_quick_start_runs_and_prints_what_is_shown(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    (code,) = re.findall(r"```python\n(import numpy.*?)```", PAGE, re.S)
-    assert code.rstrip().splitlines()[-1].startswith("assert ")
-    exec(compile(code, "README.md", "exec"), {})
+    found = re.search(r"```python\n(import numpy.*?)```\n\n```text\n(.*?)```", PAGE, re.S)
+    exec(compile(found[1], "README.md", "exec"), {})
+    printed, shown = capsys.readouterr().out.splitlines(), found[2].splitlines()
+    assert printed[:-1] == shown[:-1]  # the last line is a time
+    assert printed[-1].split()[:2] == shown[-1].split()[:2] == ["encoded", "in"]
+
+
+def test_the_recipe_for_a_pruned_model_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (code,) = re.findall(r"```python\n(import torch.*?)```", PAGE, re.S)
+    space = {}
+    exec(compile(code, "README.md", "exec"), space)
+    assert 8 * (tmp_path / "net.f2f.safetensors").stat().st_size < 0.5 * 32 * 256 * 256
+    assert (space["net"][0].weight == 0).float().mean() == pytest.approx(0.9, abs=1e-4)
 
 
 @pytest.mark.parametrize("page", EVERY, ids=lambda path: str(path.relative_to(ROOT)))
@@ -53,3 +64,13 @@ def test_a_table_is_replaced_and_the_rest_is_kept(monkeypatch):
 def test_an_unknown_table_is_refused():
     with pytest.raises(ValueError, match="table must be one of .*, got 'none'"):
         pages.fill("<!-- table:none -->\n<!-- /table -->", Path("unused"))
+
+
+def test_claims_and_peers_name_what_the_reference_has():
+    found = claims.found(ROOT / "runs" / "reference")
+    assert len(found) == 5 and list(found.columns) == list(claims.COLUMNS)
+    assert not (found == "").any(axis=None)
+    for link in found["where"]:
+        assert (ROOT / re.search(r"\((.*)\)", link)[1]).is_file()
+    table = pages.peers_table(ROOT / "runs" / "reference")
+    assert all(f"| {name} |" in table for name in pages.PEERS)

@@ -77,7 +77,9 @@ def test_an_unknown_notebook_or_profile_is_refused(notebook, capsys):
     assert main(["--notebook", "07"]) == 2
     assert "notebook must be one of 01_one, got '07'" in capsys.readouterr().err
     path = notebook("01_one")
-    with pytest.raises(ValueError, match="profile must be one of default, tiny, paper, dlmc, file, got 'big'"):
+    with pytest.raises(
+        ValueError, match="profile must be one of default, tiny, paper, dlmc, file, got 'big'"
+    ):
         parameters.profile_parameters(path, "big")
     path.unlink()
     assert main(["--notebook", "01"]) == 2
