@@ -197,7 +197,8 @@ def long_plane(n: int = 200_000_000) -> dict[str, int]:
 
 def peak_memory() -> int:
     """Of this process, in bytes; the `ru_maxrss` of a child begins with that of its parent."""
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    status = dict(line.split(":", 1) for line in lines)
     return 1024 * int(status["VmHWM"].split()[0])
 
 

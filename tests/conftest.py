@@ -7,6 +7,9 @@ import os
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# What a command prints does not depend on whether its kernels are compiled already.
+os.environ.setdefault("F2F_QUIET", "1")
+
 from hypothesis import settings
 
 # The first call of a kernel compiles it, so no deadline; continuous integration draws the same

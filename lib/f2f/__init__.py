@@ -5,13 +5,17 @@ XOR-gate decoder regenerates it; see the README for the idea and `docs/architect
 things live.
 """
 
-from f2f.base.errors import FormatError
-from f2f.decoder import Decoder
-from f2f.format.codec import compress, decompress
-from f2f.format.container import load, open_file, save
-from f2f.format.plane import EncodedPlane, decode_plane, encode_plane
-from f2f.format.tensor import CompressedTensor
-from f2f.product import spmm, spmv
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from f2f.base.errors import FormatError
+    from f2f.decoder import Decoder
+    from f2f.format.codec import compress, decompress
+    from f2f.format.container import load, open_file, save
+    from f2f.format.plane import EncodedPlane, decode_plane, encode_plane
+    from f2f.format.tensor import CompressedTensor
+    from f2f.product import spmm, spmv
 
 __version__ = "0.1.0"
 
@@ -30,3 +34,26 @@ __all__ = [
     "spmm",
     "spmv",
 ]
+
+# Names are imported when they are first used: the command line answers without loading numba.
+_MODULES = {
+    "f2f.base.errors": ("FormatError",),
+    "f2f.decoder": ("Decoder",),
+    "f2f.format.codec": ("compress", "decompress"),
+    "f2f.format.container": ("load", "open_file", "save"),
+    "f2f.format.plane": ("EncodedPlane", "decode_plane", "encode_plane"),
+    "f2f.format.tensor": ("CompressedTensor",),
+    "f2f.product": ("spmm", "spmv"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _MODULES.items():
+        if name in names:
+            globals()[name] = getattr(import_module(module), name)
+            return globals()[name]
+    raise AttributeError(f"module 'f2f' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

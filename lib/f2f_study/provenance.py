@@ -137,7 +137,7 @@ def hardware() -> str:
     name = platform.processor() or platform.machine()
     vectors: list[str] = []
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         pairs = [line.split(":", 1) for line in lines if ":" in line]
         facts = {key.strip(): value.strip() for key, value in pairs}
         name = facts.get("model name", name)

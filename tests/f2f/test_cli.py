@@ -15,7 +15,7 @@ import torch
 
 import f2f
 from f2f import parallel
-from f2f.__main__ import main
+from f2f.__main__ import COMMANDS, main
 from f2f.base.errors import FormatError
 from f2f.parallel import decompress_model
 from f2f.tensorfile import read_tensors, write_tensors
@@ -314,3 +314,55 @@ def test_inspect_says_where_every_byte_of_the_file_is(folder, capsys):
     kinds = {kind: sum(t.nbytes for t in tensors.values() if t.kind == kind)
              for kind in ("dense", "encoded")}  # fmt: skip
     assert dense == kinds["dense"] and size == dense + kinds["encoded"] + beside
+
+
+STEERING = "a\x1b[2J\x1b]0;title\x07\nb"
+
+
+def test_names_cannot_steer_a_terminal(folder, capsys):
+    """Tensor names with terminal sequences and line ends are shown escaped, wherever they are."""
+    weight = np.arange(64, dtype=np.int8).reshape(8, 8)
+    write_tensors("named.safetensors", {STEERING: weight, "c": weight + 1})
+    write_tensors("other.safetensors", {"c": weight})
+    assert main(["compress", "named.safetensors", "small.safetensors"]) == 0
+    assert main(["inspect", "small.safetensors"]) == 0
+    assert main(["verify", "small.safetensors", "--against", "other.safetensors"]) == 1
+    assert main(["verilog", "small.safetensors", "d", "--out", "out"]) == 2
+    assert main(["compress", f"{STEERING}.safetensors", "out.safetensors"]) == 2
+    said = "".join(capsys.readouterr())
+    assert said.count(r"a\x1b[2J") == 4
+    assert all(c.isprintable() or c == "\n" for c in said)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_any_encoding_of_the_output_will_do(folder, encoding):
+    name = "Gewicht \N{CJK UNIFIED IDEOGRAPH-91CD}"
+    write_tensors("model.safetensors", {name: np.eye(64, dtype=np.int8)})
+    program = (
+        "import sys; from f2f.__main__ import main\n"
+        "for words in sys.argv[1:]:\n"
+        "    try: status = main(words.split())\n"
+        "    except SystemExit as end: status = end.code\n"
+        "    assert status == 0, (words, status)"
+    )
+    commands = [f"{name} --help" for name in COMMANDS]
+    commands += ["compress model.safetensors small.safetensors", "inspect small.safetensors"]
+    commands += ["verify small.safetensors --against model.safetensors"]
+    environment = os.environ | {"PYTHONIOENCODING": encoding, "LC_ALL": "C", "PYTHONUTF8": "0"}
+    ran = subprocess.run(
+        [sys.executable, "-c", program, *commands], env=environment, capture_output=True
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert rb"Gewicht \u91cd" in ran.stdout
+
+
+def test_help_loads_no_kernels():
+    """So that it answers at once."""
+    program = (
+        "import sys; from f2f.__main__ import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: sys.exit('numba' in sys.modules or 'numpy' in sys.modules)"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", program], stdout=subprocess.DEVNULL).returncode == 0
+    )

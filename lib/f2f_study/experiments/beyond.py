@@ -176,7 +176,7 @@ def golden_optima() -> pd.DataFrame:
     """
     file = results.repository_root() / "tests" / "golden" / "encoder-optimum.json"
     rows = []
-    for case in json.loads(file.read_text()):
+    for case in json.loads(file.read_text(encoding="utf-8")):
         matrix = np.array([list(map(int, row)) for row in case["matrix"]])
         decoder = Decoder.from_matrix(matrix, case["n_in"])
         bits = np.array(list(case["target"]), dtype=np.uint8)

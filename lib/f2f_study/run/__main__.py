@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from f2f.base.console import accept_any_text
 from f2f_study import provenance, results
 from f2f_study.run import grid, launch
 from f2f_study.run.folders import shown
@@ -31,6 +32,7 @@ from f2f_study.run.parameters import PROFILES, Job, find_notebooks, missing_for
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
+    accept_any_text()
     given = _arguments().parse_args(arguments)
     root = results.repository_root()
     target = root / (given.run_dir or "runs")

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from f2f.base.console import accept_any_text
 from f2f_study import provenance, results
 
 
@@ -133,6 +134,7 @@ def conditions(run: Path, reference: Path) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns 0 if the run agrees, 1 if it differs, 2 on a wrong argument."""
+    accept_any_text()
     parser = argparse.ArgumentParser(prog="python -m f2f_study.run.compare", description=__doc__)
     parser.add_argument("run", type=Path, help="folder of the run")
     parser.add_argument("--reference", type=Path, default=Path("runs/reference"))

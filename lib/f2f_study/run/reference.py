@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from f2f.base.console import accept_any_text
 from f2f_study import provenance, results
 from f2f_study.run import launch
 from f2f_study.run.folders import shown
@@ -69,6 +70,7 @@ PARTS = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns 0, or 1 if a notebook failed."""
+    accept_any_text()
     parser = argparse.ArgumentParser(
         prog="python -m f2f_study.run.reference",
         description=__doc__,

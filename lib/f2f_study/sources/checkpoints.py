@@ -40,7 +40,7 @@ def table() -> list[dict[str, str]]:
         raise ModelUnavailable(
             f"data/{path.name} was not found: work in a checkout of the repository, which holds it"
         )
-    with open(path, newline="") as file:
+    with open(path, encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 

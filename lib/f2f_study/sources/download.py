@@ -131,13 +131,14 @@ class _Resumable:
         done = self.part.stat().st_size if self.part.exists() and self.tag.exists() else 0
         headers = {"User-Agent": "f2f"}
         if done:
-            headers |= {"Range": f"bytes={done}-", "If-Range": self.tag.read_text()}
+            tag = self.tag.read_text(encoding="utf-8")
+            headers |= {"Range": f"bytes={done}-", "If-Range": tag}
         request = urllib.request.Request(url, headers=headers)
         with urllib.request.urlopen(request, timeout=60) as answer:
             resumed = getattr(answer, "status", None) == 206
             tag = answer.headers.get("ETag") or answer.headers.get("Last-Modified")
             if tag and not tag.startswith("W/"):
-                self.tag.write_text(tag)
+                self.tag.write_text(tag, encoding="utf-8")
             else:
                 self.tag.unlink(missing_ok=True)
             start = done if resumed else 0

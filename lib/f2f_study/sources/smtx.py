@@ -34,7 +34,7 @@ def read_smtx(path: str | os.PathLike[str]) -> np.ndarray:
         Not a valid pattern; the message names the file.
     """
     try:
-        lines = Path(path).read_text().split("\n")
+        lines = Path(path).read_text(encoding="utf-8").split("\n")
         rows, cols, nnz = (int(word) for word in lines[0].split(","))
         offsets = np.array(lines[1].split(), dtype=np.int64)
         columns = np.array(lines[2].split() if len(lines) > 2 else [], dtype=np.int64)
