@@ -4,7 +4,7 @@ import sys
 import pytest
 
 import f2f
-from f2f_study import provenance
+from f2f_study import provenance, results
 
 
 def test_the_fingerprint_is_the_same_in_another_process():
@@ -21,3 +21,12 @@ def test_another_way_to_code_has_another_fingerprint(monkeypatch, changed):
     monkeypatch.setattr(f2f, "compress", lambda array, **given: compress(array, **given | changed))
     other, here = provenance.fingerprint.__wrapped__(), provenance.fingerprint()
     assert all(other[name] != here[name] for name in provenance.FINGERPRINT_DTYPES)
+
+
+def test_the_reference_was_made_by_code_that_codes_alike():
+    """Otherwise: make reference."""
+    paths = sorted((results.repository_root() / "runs" / "reference").rglob("provenance.json"))
+    assert len(paths) == 3  # the default notebooks, and below them those of two kinds of data
+    for path in paths:
+        for name, facts in provenance.read(path.parent)["notebooks"].items():
+            assert facts["fingerprint"] == provenance.fingerprint(), f"{path}: {name}"

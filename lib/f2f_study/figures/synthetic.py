@@ -5,6 +5,7 @@ Lines are medians over the drawn matrices and planes, bars reach from the least 
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -219,6 +220,7 @@ def real_layer(rows: pd.DataFrame, width: float) -> Figure:
         plt.setp(bars, **palette.look("order", order).bar())
         handle.set_label(f"{order} order, variation of $n_u$ {variation[order]:.2f}")
     axes.grid(axis="x", visible=False)
-    title = f"{rows.layer.iloc[0]}\n{style.setting(rows, 'sparsity n_out n_s')}"
+    layer = textwrap.fill(rows.layer.iloc[0].replace("_", " "), 45)
+    title = f"{layer}\n{style.setting(rows, 'sparsity n_out n_s')}"
     axes.set(xlabel="bit plane (7: sign)", ylabel=WRONG, title=title)
     return style.legend(figure, handles)

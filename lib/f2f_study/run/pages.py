@@ -186,7 +186,7 @@ def headline(reference: Path) -> str:
     rows = rows.query("layer == 'total' and method == 'magnitude' and sparsity == 0.9")
     (row,) = rows[rows["dtype"] == "int8"].itertuples()
     return (
-        f"ResNet-50 at S = 0.9 in INT8, {row.weights / 1e6:.1f} million weights: "
+        f"ResNet-50 in INT8, {row.weights / 1e6:.1f} million weights, pruned to S = 0.9: "
         f"**{row.bits_per_weight:.2f} bits a weight**, mask included, where 8 were, and\n"
         f"{row.order0_bits / row.weights:.2f} is the bound for coding mask and values without "
         "memory. Every bit of every unpruned weight comes back.\n"
