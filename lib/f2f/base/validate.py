@@ -41,4 +41,6 @@ def bits(name: str, array: Any, length: int | None = None) -> np.ndarray:
         raise ValueError(f"{name} must hold only 0 and 1, got values up to {values.max()}")
     if length is not None and len(values) != length:
         raise ValueError(f"{name} must have {length} elements, got {len(values)}")
+    if values.dtype == bool:
+        return np.ascontiguousarray(values).view(np.uint8)
     return np.ascontiguousarray(values, dtype=np.uint8)

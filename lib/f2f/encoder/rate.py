@@ -85,13 +85,42 @@ def correction_cost(share: float) -> float:
     return share * (low + 1) + 0.5**low
 
 
-def error_rate(care_prefix: np.ndarray, n_out: int, n_in: int, n_s: int, beam: int) -> float:
+class CareCounts:
+    """How many care bits lie before any position, in two bits of memory a position.
+
+    Parameters
+    ----------
+    care_mask : ndarray of bool or of 0 and 1, (n,)
+
+    Attributes
+    ----------
+    n, k : int
+        Positions, and care bits in all.
+    """
+
+    def __init__(self, care_mask: np.ndarray) -> None:
+        self.n = len(care_mask)
+        packed = np.zeros(self.n // 64 * 8 + 8, dtype=np.uint8)
+        packed[: -(-self.n // 8)] = np.packbits(care_mask, bitorder="little")
+        self._words = packed.view("<u8")
+        self._before = np.zeros(len(self._words) + 1, dtype=np.int64)
+        np.cumsum(np.bitwise_count(self._words), out=self._before[1:], dtype=np.int64)
+        self.k = int(self._before[-1])
+
+    def before(self, positions: np.ndarray) -> np.ndarray:
+        """Care bits before each position, 0…n: int64."""
+        word, bit = positions >> 6, (positions & 63).astype(np.uint64)
+        below = self._words[word] & ((np.uint64(1) << bit) - np.uint64(1))
+        return self._before[word] + np.bitwise_count(below)
+
+
+def error_rate(care: CareCounts, n_out: int, n_in: int, n_s: int, beam: int) -> float:
     """Modelled share of wrong care bits, 1 - E.
 
     Parameters
     ----------
-    care_prefix : ndarray of int32 or int64, (n+1,)
-        The number of care bits before each position.
+    care : CareCounts
+        Of the mask in encoding order.
     n_out, n_in, n_s : int
         Sizes of the decoder.
     beam : int
@@ -102,14 +131,14 @@ def error_rate(care_prefix: np.ndarray, n_out: int, n_in: int, n_s: int, beam: i
     float
         0…0.5.
     """
-    n = len(care_prefix) - 1
     stretch = n_out * (n_s + 1)
-    mean = care_prefix[-1] / n * n_out
-    if n >= 4 * stretch:
-        counts = np.diff(care_prefix[: n // stretch * stretch + 1 : stretch])
+    share = care.k / care.n
+    mean = share * n_out
+    if care.n >= 4 * stretch:
+        counts = np.diff(care.before(np.arange(care.n // stretch + 1) * stretch))
         variance = float(np.var(counts)) / (n_s + 1)
     else:
-        variance = mean * (1 - care_prefix[-1] / n)
+        variance = mean * (1 - share)
     window = (n_s + 1) * n_in
     dependent = overflow(mean, variance, n_in, window)
     return min(0.5, kappa(beam, window) * dependent / mean) if mean else 0.0
@@ -155,10 +184,8 @@ def choose_n_out(
     >>> 75 <= n_out <= 82, bool(10_000 < stored_bits < 10_700)
     (True, True)
     """
-    n = len(care_mask)
-    prefix = np.zeros(n + 1, dtype=np.int32 if n < 2**31 else np.int64)
-    np.cumsum(care_mask, dtype=prefix.dtype, out=prefix[1:])
-    k = int(prefix[-1])
+    care = CareCounts(care_mask)
+    n, k = care.n, care.k
     balanced = n_in * n / k
     low = max(1, min(int(0.85 * balanced), MAX_N_OUT))
     # kappa is a fit near balance; overloaded, the encoder is worse than it says.
@@ -168,7 +195,7 @@ def choose_n_out(
     def stored_bits(n_out: int) -> float:
         payload = n_in * (-(-n // n_out) + n_s)
         places = universe or k
-        wrong = k * error_rate(prefix, n_out, n_in, n_s, beam)
+        wrong = k * error_rate(care, n_out, n_in, n_s, beam)
         return payload + places * correction_cost(wrong / places)
 
     if n_out is None:

@@ -355,10 +355,12 @@ def _cascade(
             max(1, min(n, MAX_STREAM_N_OUT)),
         )
         last = len(plan) == 1 or number == MAX_STREAMS - 1
-        if last and number:
-            left, kept = _shuffled(left), _shuffled(kept)
         n_out = plan[0]
-        if last:
+        if last:  # every array takes a byte a place: none is kept longer than it serves
+            del unwanted
+            if number:
+                left = _shuffled(left)
+                kept = _shuffled(kept)
             n_out = plan[-1]
             if left.any():
                 best, _ = choose_n_out(left, n_in, n_s, beam, universe=n)
@@ -370,10 +372,13 @@ def _cascade(
             encode = partial(_encode_last, left, kept, decoder, beam)
         else:
             encode = partial(_encode_thinning, kept, unwanted, decoder, beam)
+            del unwanted
+        del kept
         stream = _in_parts(encode, n, decoder, parts, pool)
+        del encode
         streams.append(stream)
         n_outs.append(n_out)
-        left &= decoder.decode(stream, n).astype(bool)
+        left &= decoder.decode(stream, n).view(bool)
     if len(streams) > 1:
         left = _in_order(left)
     corrections = EliasFano.encode(np.flatnonzero(left != wanted), n)
@@ -422,9 +427,15 @@ def _shuffled(places: np.ndarray) -> np.ndarray:
     """Places in the order of a shuffled stream (see the module)."""
     words = len(places) // 64
     walk = golden_stride(words) * np.arange(words) % max(words, 1)
-    return np.concatenate(
-        [places[: 64 * words].reshape(-1, 64)[walk].ravel(), places[64 * words :]]
+    shuffled = places.copy()
+    np.take(
+        places[: 64 * words].reshape(-1, 64),
+        walk,
+        axis=0,
+        out=shuffled[: 64 * words].reshape(-1, 64),
+        mode="clip",  # of indices that need none: otherwise NumPy makes a copy
     )
+    return shuffled
 
 
 def _in_order(shuffled: np.ndarray) -> np.ndarray:

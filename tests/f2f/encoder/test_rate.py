@@ -8,7 +8,7 @@ import pytest
 import f2f
 from f2f.decoder import Decoder
 from f2f.encoder.beam import encode_beam
-from f2f.encoder.rate import choose_n_out, correction_cost, error_rate, overflow
+from f2f.encoder.rate import CareCounts, choose_n_out, correction_cost, error_rate, overflow
 from f2f.format.corrections import elias_fano_bits
 
 
@@ -29,6 +29,14 @@ def test_correction_cost_is_that_of_elias_fano(share):
     assert universe * correction_cost(share) == pytest.approx(bits, rel=0.02)
 
 
+@pytest.mark.parametrize("n", [0, 1, 63, 64, 65, 1000])
+def test_care_bits_are_counted_before_every_position(n):
+    care = np.random.default_rng(n).random(n) < 0.4
+    counts = CareCounts(care)
+    assert (counts.n, counts.k) == (n, care.sum())
+    assert counts.before(np.arange(n + 1)).tolist() == [0, *np.cumsum(care)]
+
+
 @pytest.mark.parametrize(("sparsity", "n_out"), [(0.9, 79), (0.9, 81), (0.7, 27), (0.5, 16)])
 @pytest.mark.parametrize("n_s", [2, 7])
 def test_error_rate_is_near_the_measured_one(sparsity, n_out, n_s):
@@ -40,8 +48,7 @@ def test_error_rate_is_near_the_measured_one(sparsity, n_out, n_s):
     decoder = Decoder(n_out=n_out, n_s=n_s)
     inputs = encode_beam(positions, target, n, decoder, 1, 16)[:, 0]
     measured = np.mean(decoder.decode(inputs, n)[positions] != target)
-    prefix = np.concatenate([[0], np.cumsum(care)])
-    assert error_rate(prefix, n_out, 8, n_s, 16) == pytest.approx(measured, rel=0.35)
+    assert error_rate(CareCounts(care), n_out, 8, n_s, 16) == pytest.approx(measured, rel=0.35)
 
 
 def test_chosen_n_out_is_near_the_best_by_exhaustive_encoding():

@@ -1,6 +1,7 @@
 """Whole tensors come back bit for bit, whatever their dtype, shape, sparsity and settings."""
 
 import json
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -342,3 +343,16 @@ def test_torch_tensors_that_are_views_of_a_kind():
         f2f.compress(torch.empty(3, device="meta"))
     with pytest.raises(ValueError, match="must be dense"):
         f2f.compress(torch.eye(3).to_sparse())
+
+
+def test_compressing_takes_few_bytes_a_weight():
+    """Beside the array; those of kernels' own buffers are not seen here, and are of fixed size."""
+    rng = np.random.default_rng(0)
+    array = rng.integers(1, 128, (2048, 2048), dtype=np.int8)
+    array[rng.random(array.shape, dtype=np.float32) < 0.9] = 0
+    f2f.compress(array[:64], beam=1)
+    tracemalloc.start()
+    tensor = f2f.compress(array, beam=1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert tensor.mask.codec == "cascade" and peak < 8 * array.size

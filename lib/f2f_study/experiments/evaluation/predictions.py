@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from f2f.encoder.rate import error_rate
+from f2f.encoder.rate import CareCounts, error_rate
 from f2f.format.orders import Order, matrix_shape
 from f2f_study.experiments.accounting import nearest_of_random_words
 from f2f_study.experiments.evaluation.models import MODEL, TOTAL, totals
@@ -88,8 +88,7 @@ def package_prediction(models: Sequence[PrunedModel], package: pd.DataFrame) -> 
 def _error_rate(mask: np.ndarray, row: Any) -> float:
     """Modelled share of wrong care bits of a layer, for the order, n_out and beam of its row."""
     care_mask = Order(row.order, *matrix_shape(mask.shape)).take(mask.reshape(-1))
-    prefix = np.concatenate([[0], np.cumsum(care_mask, dtype=np.int64)])
-    return error_rate(prefix, row.n_out, N_IN, row.n_s, row.beam)
+    return error_rate(CareCounts(care_mask), row.n_out, N_IN, row.n_s, row.beam)
 
 
 def stored_over_floor(package: pd.DataFrame) -> pd.Series:
