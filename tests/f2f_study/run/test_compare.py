@@ -1,5 +1,8 @@
 import json
 import math
+import os
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
@@ -127,3 +130,13 @@ def test_within_treats_nan_as_equal_to_nan_only():
     nan = float("nan")
     assert within(nan, nan, 0.1) and not within(1.0, nan, 0.1) and not within(nan, 1.0, 0.1)
     assert within(0.1 + 0.2, 0.3, 0.0)
+
+
+def test_a_terminal_of_ascii(runs):
+    """What such a terminal lacks (±) is escaped; the exit status is that of the comparison."""
+    run, reference = runs
+    results.write_summary(run / "02", summary(e=99.40))
+    command = [sys.executable, "-m", "f2f_study.run.compare", run, "--reference", reference]
+    plain = {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "LC_ALL": "C"}
+    done = subprocess.run(command, capture_output=True, env=os.environ | plain)
+    assert done.returncode == 1 and rb"99.46 \xb1 0.05 %" in done.stdout
