@@ -5,9 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from f2f.base import validate
 from f2f.decoder import Decoder
 from f2f.encoder.exact import Trellis
 from f2f_study.results import Quantity
+
+
+def plane_bits(weights: np.ndarray, plane: int) -> np.ndarray:
+    """A bit plane of INT8 weights: 0/1 uint8 (n,), bit `plane` of each, 0…7, in their order.
+
+    >>> plane_bits(np.array([[1, -2]], np.int8), 1)
+    array([0, 1], dtype=uint8)
+    """
+    plane = validate.integer("plane", plane, 0, 7)
+    return weights.reshape(-1).view(np.uint8) >> plane & 1
 
 
 def steps(trellis: Trellis, decoder: Decoder) -> pd.DataFrame:

@@ -26,6 +26,7 @@ import yaml
 
 from f2f_study import results
 
+_SEED = "an int of at least 0"
 PROFILES = ("default", "tiny", "paper", "dlmc", "file")
 
 
@@ -173,10 +174,13 @@ def _kind(default: Any) -> str:
 def _fitting(notebook: Path, name: str, kind: str, value: Any) -> Any:
     """The value as one of `kind`, or a ValueError that says what to write."""
     try:
-        return _fitted(kind, value)
+        fitted = _fitted(kind, value)
+        if not (name.endswith("seed") and fitted < 0):
+            return fitted
+        kind = _SEED
     except (TypeError, ValueError, OverflowError, RecursionError, yaml.YAMLError):
         pass
-    known = kind in ("bool", "int", "float", "str") or kind.startswith("list")
+    known = kind in ("bool", "int", "float", "str", _SEED) or kind.startswith("list")
     hint = ""
     if kind.startswith("list") and isinstance(value, str | int | float):
         parts = str(value).strip("[] ").split(",")

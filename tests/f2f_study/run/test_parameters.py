@@ -9,6 +9,7 @@ from f2f_study.run.__main__ import main
     [
         ("sed=3", "parameter of 01_one must be one of run_dir, seed, rate, exact, levels, got"),
         ("seed=1.5", "seed of 01_one must be int, got '1.5'"),
+        ("seed=-1", "seed of 01_one must be an int of at least 0, got '-1'"),
         ("seed=[1", "seed of 01_one must be int, got '[1'"),
         ("rate=fast", "rate of 01_one must be float, got 'fast'"),
         ("rate=.nan", "rate of 01_one must be float, got '.nan'"),
