@@ -189,8 +189,8 @@ def headline(reference: Path) -> str:
         f"ResNet-50 in INT8, {row.weights / 1e6:.1f} million weights, pruned to S = 0.9: "
         f"**{row.bits_per_weight:.2f} bits a weight**, mask included, where 8 were, and\n"
         f"{row.order0_bits / row.weights:.2f} is the bound for coding mask and values without "
-        "memory (mask drawn from the\ncounts of the published one, values drawn). Every bit of every "
-        "unpruned weight comes back.\n"
+        "memory (mask drawn from the\ncounts of the published one, values drawn). "
+        "Every bit of every unpruned weight comes back.\n"
     )
 
 
