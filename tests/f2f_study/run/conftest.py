@@ -17,8 +17,8 @@ ACTION = """
 from f2f_study import results
 folder = results.run_dir(run_dir, "NAME")
 value = float(seed) + rate + sum(levels)
-if seed < 0:
-    raise RuntimeError("negative seed")
+if seed == 13:
+    raise RuntimeError("unlucky seed")
 results.write_summary(folder, [results.Quantity("value", value, "1", 0.0)])
 """
 
