@@ -49,7 +49,7 @@ def assert_same_state(a, b):
 DTYPES = [
     torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64, torch.bool, torch.float16,
     torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.float8_e4m3fn,
-    torch.float8_e5m2, torch.uint16,
+    torch.float8_e5m2, torch.float8_e4m3fnuz, torch.float8_e5m2fnuz, torch.uint16,
 ]  # fmt: skip
 
 

@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from f2f.base.tensors import numpy_dtype
+from f2f.format.tensor import FLOAT8
 from f2f_study.networks.quantize import SMALLEST_SCALE, quantize
 
 WEIGHTS = hnp.arrays(
@@ -99,8 +101,9 @@ def test_empty_tensors():
     assert quantize(np.zeros((3, 0), np.float32)).values.shape == (3, 0)
 
 
-def test_bfloat16_is_quantized_as_its_float32():
-    weights = np.random.default_rng(0).standard_normal((5, 6)).astype(ml_dtypes.bfloat16)
+@pytest.mark.parametrize("dtype", [ml_dtypes.bfloat16, *map(numpy_dtype, FLOAT8)])
+def test_short_floats_are_quantized_as_their_float32(dtype):
+    weights = np.random.default_rng(0).standard_normal((5, 6)).astype(dtype)
     found, wanted = quantize(weights), quantize(weights.astype(np.float32))
     assert np.array_equal(found.values, wanted.values)
     assert np.array_equal(found.scale, wanted.scale)

@@ -6,6 +6,8 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
+from f2f.base.tensors import numpy_dtype
+from f2f.format.tensor import FLOAT8
 from f2f_study import sources
 from f2f_study.networks import masks
 from f2f_study.sources import dense
@@ -128,7 +130,7 @@ def test_masks_beside_weights_are_applied(tmp_path, way):
     assert model.layers["1.weight"].mask.all() and set(model.others) == {"0.bias", "1.bias"}
 
 
-@pytest.mark.parametrize("dtype", [ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn, np.float16])
+@pytest.mark.parametrize("dtype", [ml_dtypes.bfloat16, *map(numpy_dtype, FLOAT8), np.float16])
 def test_short_floats_become_float32_layers(dtype):
     weights = np.random.default_rng(0).standard_normal((20, 30)).astype(dtype)
     facts = ("file", "resnet", "magnitude", 0.9, "trained")
