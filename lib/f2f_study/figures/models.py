@@ -146,8 +146,12 @@ def efficiency_by_spread(rows: pd.DataFrame, width: float) -> Figure:
             point = look("method", method).point(filled=False)
             axes.plot(part.excess_percent, part.package, **point)
         if (wrong == 0).any(axis=None):
-            style.reference(axes, edge, "none wrong")
+            style.reference(axes, edge)
+            below = {"transform": axes.get_yaxis_transform(), "ha": "right", "va": "top"}
+            axes.text(0.99, edge / 1.5, "none wrong", fontsize=7, **below)
         style.log_scale(axes)
+        if (wrong == 0).any(axis=None):
+            axes.set_ylim(bottom=edge / 5)
     grid.set_titles("$S$ = {col_name:g}").set_xlabels("care bits beyond $N_{in}$ per block (%)")
     handles = palette.handles("method", rows.method, "point")
     settings = style.filled_and_open("paper's setting", "this package's")
