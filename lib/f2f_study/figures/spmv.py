@@ -5,6 +5,8 @@ Lines are medians over the repeats, bands reach from the lower to the upper quar
 
 from __future__ import annotations
 
+import textwrap
+
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
@@ -71,7 +73,7 @@ def _normalized(rows: pd.DataFrame, width: float, where: str) -> Figure:
         axes.set(title=title, xlabel=_SPARSITY if x == "sparsity" else x, ylabel="")
     panels[0].set_ylabel(_RATIO)
     size = at["rows"].iloc[0]
-    figure.suptitle(f"{size} × {size}\n{where}")
+    figure.suptitle(f"{size} × {size}\n{textwrap.fill(where, int(15 * width))}")
     return style.legend(figure, palette.handles("format", at["format"]))
 
 

@@ -120,7 +120,7 @@ def synthetic_rate(rows: pd.DataFrame, width: float) -> Figure:
             style.reference(axes, first.bound_percent, "bound by entropy")
         axes.set_title(f"$S$ = {sparsity:g}" if upper else "")
         axes.set_ylabel(label if axes in grid.axes[:, 0] else "")
-    grid.set_xlabels("block length $N_{out}$ (bits)")
+    grid.set_xlabels("block length $N_{out}$")
     return style.legend(grid.figure, palette.handles("n_s", rows.n_s))
 
 
