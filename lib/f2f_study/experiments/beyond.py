@@ -29,7 +29,7 @@ from f2f.format.corrections import EliasFano
 from f2f.format.orders import Order, matrix_shape, positions_of
 from f2f_study import results, sources
 from f2f_study.experiments import accounting
-from f2f_study.experiments.cases import choose_source, combinations, measure_all
+from f2f_study.experiments.cases import combinations, measure_all
 from f2f_study.networks.layers import PrunedModel
 from f2f_study.results import Quantity
 
@@ -339,13 +339,12 @@ def excess_percent(lengths: pd.DataFrame) -> pd.Series:
 def open_masks(
     source: str, networks: Sequence[str], methods: Sequence[str], sparsity: float, download: bool
 ) -> list[PrunedModel]:
-    """Models whose masks are encoded; arguments as `choose_source` and `sources.open_models`."""
+    """Models whose masks are encoded; arguments as of `sources.open_models`."""
+    options = {"values": "none"} if source == "dlmc" else {}
     models = []
     for network in networks:
-        chosen = choose_source(source, network, sparsity)
-        options = {"values": "none"} if chosen == "dlmc" else {}
         models += sources.open_models(
-            chosen, network, methods, [sparsity], download=download, **options
+            source, network, methods, [sparsity], download=download, **options
         )
     return models
 

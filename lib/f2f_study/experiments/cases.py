@@ -14,8 +14,6 @@ from typing import Any
 
 import pandas as pd
 
-from f2f_study import sources
-
 
 def combinations(**axes: Any) -> list[dict[str, Any]]:
     """Every combination of the arguments that are lists, tuples or ranges.
@@ -58,27 +56,3 @@ def measure_all(
     """
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return pd.DataFrame(list(pool.map(lambda case: measure(**case), cases)))
-
-
-def choose_source(source: str, network: str, sparsity: float) -> str:
-    """Where a study takes its masks from.
-
-    Parameters
-    ----------
-    source : str
-        One of `f2f_study.sources.SOURCES`, or "auto": the published masks ("dlmc") if this machine
-        has some of the network at that sparsity, else the committed stand-in.
-    network : str
-        One of `f2f_study.sources.NETWORKS`.
-    sparsity : float
-        Nominal share of pruned weights.
-
-    Returns
-    -------
-    str
-        One of `f2f_study.sources.SOURCES`.
-    """
-    if source != "auto":
-        return source
-    published = {sparsity for _, sparsity in sources.available("dlmc", network)}
-    return "dlmc" if sparsity in published else "standin"

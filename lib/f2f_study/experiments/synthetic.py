@@ -22,7 +22,6 @@ from f2f.format.orders import Order, positions_of
 from f2f.format.plane import decode_plane, encode_plane
 from f2f_study import sources
 from f2f_study.experiments import accounting
-from f2f_study.experiments.cases import choose_source
 from f2f_study.networks.quantize import quantize
 from f2f_study.results import Quantity
 
@@ -252,20 +251,17 @@ def open_layer(source: str, method: str, path: str = "", sparsity: float = 0.9) 
 
     Parameters
     ----------
-    source : str
-        As in `cases.choose_source`.
-    method, path
+    source, method, path
         As in `f2f_study.sources.open_model`.
     sparsity : float
         Nominal, of the model.
     """
-    chosen = choose_source(source, "transformer", sparsity)
-    model = sources.open_model(chosen, "transformer", method, sparsity, path=path)
+    model = sources.open_model(source, "transformer", method, sparsity, path=path)
     small = {name: layer for name, layer in model.layers.items() if layer.size <= MAX_LAYER}
     name = max(small, key=lambda name: small[name].unpruned)
     weights = small[name].weights
     if weights is None:
-        raise ValueError(f"source must have values, got masks only from {chosen!r}")
+        raise ValueError(f"source must have values, got masks only from {source!r}")
     if weights.dtype != np.int8:
         weights = quantize(weights).values
     return RealLayer(name, model.values, weights, small[name].mask)
