@@ -17,9 +17,10 @@ def test_the_fingerprint_is_the_same_in_another_process():
 
 @pytest.mark.parametrize("changed", [{"beam": 2}, {"order": "golden"}, {"mask_codec": "bitmap"}])
 def test_another_way_to_code_has_another_fingerprint(monkeypatch, changed):
+    here = provenance.fingerprint()  # kept from then on, so before compress is changed
     compress = f2f.compress
     monkeypatch.setattr(f2f, "compress", lambda array, **given: compress(array, **given | changed))
-    other, here = provenance.fingerprint.__wrapped__(), provenance.fingerprint()
+    other = provenance.fingerprint.__wrapped__()
     assert all(other[name] != here[name] for name in provenance.FINGERPRINT_DTYPES)
 
 
