@@ -19,7 +19,7 @@ from f2f_study.run import claims
 
 _MARKED = re.compile(r"(<!-- table:(\w+) -->\n).*?(<!-- /table -->)", re.S)
 
-PAGES = ("README.md", "docs/architecture.md", "docs/results.md")
+PAGES = ("README.md", "docs/architecture.md", "docs/guide.md", "docs/results.md")
 
 # What of the paper a notebook is about.
 NOTEBOOKS = {
@@ -35,13 +35,13 @@ NOTEBOOKS = {
     "09_formats": "what one would store instead of CSR: size, time to code and read",
 }
 
-# The formats of the short table, and what of each can be read without the rest.
+# The formats of the short table: what each is, and what of it can be read without the rest.
 PEERS = {
-    "f2f": "any block",
-    "ans_values": "nothing: one symbol after another",
-    "bitmap_zipnn": "nothing",
-    "zipnn": "nothing",
-    "csr": "any row",
+    "f2f": ("f2f", "any block"),
+    "ans_values": ("ANS of mask and values", "nothing: one symbol after another"),
+    "bitmap_zipnn": ("bitmap, ZipNN of values", "nothing"),
+    "zipnn": ("ZipNN of all weights", "nothing"),
+    "csr": ("CSR", "any row"),
 }
 _BOUNDS = {"floor": "bound, incompressible values", "order0": "bound, values of order 0"}
 
@@ -59,7 +59,7 @@ def notebook_table(reference: Path) -> str:
     rows = []
     for stem in sorted(NOTEBOOKS.keys() & facts.keys()):
         minutes = f"{facts[stem]['seconds'] / 60:.1f}"
-        rows.append((f"[{stem}](notebooks/{stem}.ipynb)", NOTEBOOKS[stem], minutes))
+        rows.append((f"[{stem}](../notebooks/{stem}.ipynb)", NOTEBOOKS[stem], minutes))
     names = ["notebook", "what of the paper", "minutes"]
     return table(pd.DataFrame(rows, columns=names), "llr")
 
@@ -114,18 +114,19 @@ def peers_table(reference: Path) -> str:
     """Five formats in the cases that people have."""
     medians = formats_samples(reference)
     tensors = medians.index.get_level_values("tensors")[-1]
-    cases = {("bfloat16", 0.0): "BF16", ("bfloat16", 0.5): "BF16, S = 0.5", ("int8", 0.9): ""}
+    cases = {("bfloat16", 0.0): "BF16", ("bfloat16", 0.5): "BF16, S = 0.5"}
     cases[("int8", 0.9)] = "INT8, S = 0.9"
-    shown: dict[str, list[str]] = {"bits per weight": list(PEERS)}
+    shown: dict[str, list[str]] = {"bits per weight": [name for name, _ in PEERS.values()]}
     for (dtype, sparsity), words in cases.items():
         of_case = medians.xs((tensors, dtype, sparsity), level=("tensors", "dtype", "sparsity"))
         shown[words] = [f"{of_case['size_bits_per_weight'][name]:.2f}" for name in PEERS]
     for what in ("compress", "decompress"):
         shown[f"{what}, ns"] = [_rounded(of_case[f"{what}_ns_per_weight"][name]) for name in PEERS]
-    shown["can be read by itself"] = list(PEERS.values())
-    return f"{tensors[0].upper()}{tensors[1:]}; times of the last case.\n\n" + table(
-        pd.DataFrame(shown), "lrrrrrl"
-    )
+    shown["can be read by itself"] = [alone for _, alone in PEERS.values()]
+    return (
+        f"The same tensors in every format ({tensors}); times in ns per weight, of the last case, "
+        "one thread.\n\n"
+    ) + table(pd.DataFrame(shown), "lrrrrrl")
 
 
 def products_table(reference: Path) -> str:
@@ -185,12 +186,14 @@ def headline(reference: Path) -> str:
     rows = results.read_csv(reference / "05_resnet50_imagenet" / "package_setting.csv")
     rows = rows.query("source == 'surrogate' and layer == 'total' and dtype == 'int8'")
     (row,) = rows.query("method == 'magnitude' and sparsity == 0.9").itertuples()
+    bound = row.order0_bits / row.weights
     return (
-        f"ResNet-50 in INT8, {row.weights / 1e6:.1f} million weights, pruned to S = 0.9: "
-        f"**{row.bits_per_weight:.2f} bits a weight**, mask included, where 8 were, and\n"
-        f"{row.order0_bits / row.weights:.2f} is the bound for coding mask and values without "
-        "memory (mask drawn from the\ncounts of the published one, values drawn). "
+        f"**{row.bits_per_weight:.2f} bits a weight** for ResNet-50 in INT8 "
+        f"({row.weights / 1e6:.1f} million weights, S = {row.sparsity:g}), mask included.\n"
+        f"The bound for coding mask and values without memory is {bound:.2f}. "
         "Every bit of every unpruned weight comes back.\n"
+        "(The mask is drawn from the row and column counts of the published one, the values are "
+        "drawn.)\n"
     )
 
 
