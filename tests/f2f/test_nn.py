@@ -72,6 +72,31 @@ def test_bfloat16_is_the_type_of_ml_dtypes():
     assert to_numpy(torch.ones(2, dtype=torch.bfloat16)).dtype == ml_dtypes.bfloat16
 
 
+def test_a_torch_tensor_shares_the_memory_of_an_array_that_may_be_written_to():
+    array = np.arange(6, dtype=np.int16).reshape(2, 3)
+    to_torch(array)[1, 2] = 77
+    assert array[1, 2] == 77
+    readonly = array.copy()
+    readonly.setflags(write=False)
+    for other in (readonly, array.T, array.astype(">i2"), array[:, ::2]):
+        before = other.copy()
+        tensor = to_torch(other)
+        assert tensor.is_contiguous() and tensor.tolist() == before.tolist()
+        tensor += 1
+        assert (other == before).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.complex64])
+def test_what_is_decompressed_can_be_changed(dtype):
+    """The memory of a tensor that is stored as it is stays the compressed one's."""
+    tensor = torch.eye(40, dtype=dtype)
+    packed = f2f.compress(tensor)
+    f2f.decompress(packed).zero_()
+    state = load_state_dict({"w": packed})
+    state["w"].zero_()
+    assert bits(f2f.decompress(packed)) == bits(tensor)
+
+
 def test_decompress_gives_torch_tensors():
     state = {"weight": prune(nn.Linear(64, 32)).weight, "bias": torch.ones(32)}
     compressed = compress_state_dict(state)

@@ -64,7 +64,9 @@ def to_numpy(tensor: Tensor) -> np.ndarray:
 
 
 def to_torch(array: np.ndarray) -> Tensor:
-    """A torch tensor with a copy of an array's bits, contiguous.
+    """A contiguous torch tensor of an array's bits, in the array's memory where that may be.
+
+    A copy is made of an array that is read-only, not contiguous or of the other byte order.
 
     Raises
     ------
@@ -76,18 +78,18 @@ def to_torch(array: np.ndarray) -> Tensor:
     dtype = getattr(torch, array.dtype.name, None)
     if not isinstance(dtype, torch.dtype):
         raise ValueError(f"array must have a dtype that torch knows, got {array.dtype}")
-    little = np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
+    little = np.require(array, array.dtype.newbyteorder("<"), ["C", "W"])
     return torch_from_bits(little.reshape(-1).view(np.uint8), array.dtype.name, array.shape)
 
 
 def torch_from_bits(data: np.ndarray, dtype: str, shape: tuple[int, ...]) -> Tensor:
-    """A torch tensor of a dtype of torch, with a copy of its bytes: uint8 (bytes,)."""
+    """A torch tensor of a dtype of torch in the memory of its bytes: uint8 (bytes,), writable."""
     import torch
 
     kind = getattr(torch, dtype)
     if not data.size:  # of which torch makes no buffer
         return torch.empty(shape, dtype=kind)
-    return torch.frombuffer(np.array(data), dtype=kind).reshape(shape)
+    return torch.frombuffer(data, dtype=kind).reshape(shape)
 
 
 def identity(tensor: Tensor) -> tuple[Any, ...]:

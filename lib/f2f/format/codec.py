@@ -371,7 +371,7 @@ def decompress(tensor: CompressedTensor, mask: np.ndarray | None = None) -> Tens
         The stored mask has not as many unpruned places as the tensor.
     """
     if tensor.library == "torch" and tensor.kind == "dense":
-        return tensors.torch_from_bits(tensor.raw, tensor.dtype, tensor.shape)
+        return tensors.torch_from_bits(tensor.raw.copy(), tensor.dtype, tensor.shape)
     array = decompress_numpy(tensor, mask)
     return tensors.to_torch(array) if tensor.library == "torch" else array
 
