@@ -11,14 +11,18 @@ variance sigma^2 a block, the overflow of such a queue of capacity W is
 
 sigma^2 is measured on the mask in its encoding order, over stretches as long as the window, so
 that what a poor order costs is seen too. kappa falls with the beam and the window.
+
+Coded bytes follow from what is chosen here, so all is computed from what IEEE 754 rounds alike
+everywhere: the four operations, square roots, and `f2f.base.elementary`.
 """
 
 from __future__ import annotations
 
-import math
+from math import sqrt
 
 import numpy as np
 
+from f2f.base.elementary import LN2, expm1, scale
 from f2f.decoder import MAX_N_OUT
 
 NEARLY = 0.002  # what a smaller n_out may cost
@@ -39,15 +43,18 @@ def kappa(beam: int, window: int) -> float:
     float
         0…0.5.
     """
-    return min(0.5, 0.08 + 4.4 * beam**-0.0625 / window)
+    root = sqrt(sqrt(sqrt(sqrt(beam))))
+    return min(0.5, 0.08 + 4.4 / root / window)
 
 
-def overflow(mean: float, variance: float, n_in: int, window: int) -> float:
+def overflow(
+    mean: np.ndarray | float, variance: np.ndarray | float, n_in: int, window: int
+) -> np.ndarray:
     """Expected dependent equations a block, by the queue of the module's text.
 
     Parameters
     ----------
-    mean, variance : float
+    mean, variance : ndarray of float64
         Of n_u, the care bits of a block.
     n_in : int
     window : int
@@ -55,34 +62,33 @@ def overflow(mean: float, variance: float, n_in: int, window: int) -> float:
 
     Returns
     -------
-    float
+    ndarray of float64
     """
-    mu = mean - n_in
+    mu = np.asarray(mean - n_in)
     capacity = max(window - n_in / 2, 1.0)  # half a block of unknowns has retired on average
-    if variance <= 0:
-        return max(mu, 0.0)
-    exponent = -2 * mu * capacity / variance
-    if abs(exponent) < 1e-6:
-        return variance / (2 * capacity)
-    return mu / -math.expm1(exponent) if exponent < 700 else 0.0
+    exponent = np.clip(-2 * mu * capacity / np.maximum(variance, 1e-290), -700, 700)
+    balanced = abs(exponent) < 1e-6
+    return np.where(
+        balanced, variance / (2 * capacity), mu / -expm1(np.where(balanced, 1, exponent))
+    )
 
 
-def correction_cost(share: float) -> float:
+def correction_cost(share: np.ndarray | float) -> np.ndarray:
     """Bits per position of an Elias-Fano list of a share of all positions.
 
     Parameters
     ----------
-    share : float
+    share : ndarray of float64
         0…1. The list is that of `f2f.format.corrections`.
 
     Returns
     -------
-    float
+    ndarray of float64
     """
-    if share <= 0:
-        return 0.0
-    low = max(0, round(math.log2(math.log(2) / share)))
-    return share * (low + 1) + 0.5**low
+    share = np.asarray(share)
+    _, low = scale(LN2 / np.maximum(share, 1e-290))
+    low = np.maximum(low, 0)
+    return share * (low + 1) + np.ldexp(1.0, -low)
 
 
 class CareCounts:
@@ -136,11 +142,12 @@ def error_rate(care: CareCounts, n_out: int, n_in: int, n_s: int, beam: int) -> 
     mean = share * n_out
     if care.n >= 4 * stretch:
         counts = np.diff(care.before(np.arange(care.n // stretch + 1) * stretch))
-        variance = float(np.var(counts)) / (n_s + 1)
+        squares, total = int(counts @ counts), int(counts.sum())
+        variance = (len(counts) * squares - total**2) / len(counts) ** 2 / (n_s + 1)
     else:
         variance = mean * (1 - share)
     window = (n_s + 1) * n_in
-    dependent = overflow(mean, variance, n_in, window)
+    dependent = float(overflow(mean, variance, n_in, window))
     return min(0.5, kappa(beam, window) * dependent / mean) if mean else 0.0
 
 
@@ -196,7 +203,7 @@ def choose_n_out(
         payload = n_in * (-(-n // n_out) + n_s)
         places = universe or k
         wrong = k * error_rate(care, n_out, n_in, n_s, beam)
-        return payload + places * correction_cost(wrong / places)
+        return payload + places * float(correction_cost(wrong / places))
 
     if n_out is None:
         bits = {candidate: stored_bits(candidate) for candidate in candidates.tolist()}

@@ -51,7 +51,8 @@ class Basis:
 def exception_cost(q: np.ndarray) -> np.ndarray:
     """Bits per care bit of a constant plane with a share q of exceptions (0 where q = 0)."""
     low = np.arange(32)[:, None]
-    return np.where(q > 0, (np.ravel(q) * (low + 1) + 0.5**low).min(0).reshape(np.shape(q)), 0.0)
+    cost = (np.ravel(q) * (low + 1) + np.ldexp(1.0, -low)).min(0)
+    return np.where(q > 0, cost.reshape(np.shape(q)), 0.0)
 
 
 def choose_basis(words: np.ndarray, encoded_cost: float = ENCODED_COST) -> Basis:

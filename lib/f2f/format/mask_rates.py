@@ -8,7 +8,8 @@ and ends it (the last stream, with all of them as care bits) or thins q. Both ar
   depend on the beam alone: within 0.02 for 0.05 <= p <= 0.25 (fitted by benchmarks/mask.py).
 * Wrong care bits follow `f2f.encoder.rate`, with independent places.
 
-The best sequence of whole n_out is found by a dynamic programme over a grid of q.
+The best sequence of whole n_out is found by a dynamic programme over a grid of q; it is the same on
+every processor (`f2f.base.elementary`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from f2f.base.elementary import LN2, interpolate, log
 from f2f.encoder.rate import correction_cost, kappa, overflow
 
 # (beam, a, b)
@@ -55,23 +57,22 @@ def _plan(
 ) -> tuple[tuple[int, ...], float]:
     window = n_in * (n_s + 1)
     if p <= 0 or q <= 0:
-        return _last(p + q, n_in, window, beam, max_n_out)
-    grid = q * np.exp(-_STEP * np.arange(_STEPS))
-    last = [_last(p + survivors, n_in, window, beam, max_n_out) for survivors in grid.tolist()]
-    cost = np.array([bits for _, bits in last])
+        last, cost = _last(np.array([p + q]), n_in, window, beam, max_n_out)
+        return (int(last[0]),), float(cost[0])
+    grid = q * _GRID
+    last, cost = _last(p + grid, n_in, window, beam, max_n_out)
     # Thinning: rates over p, up to twice it or what the first stage could use.
     lowest = min(max(1, int(n_in / (2 * p + 0.3 * q))), max_n_out)
     highest = max(lowest, min(int(n_in / p), max_n_out))
     n_outs = np.unique(np.linspace(lowest, highest, _CANDIDATES).astype(np.int64))
     n_outs = n_outs[n_in / n_outs > p]
     if not len(n_outs):
-        return last[0]
-    errors = [_error_bits(p, int(n_out), n_in, window, 0.5) for n_out in n_outs]
+        return (int(last[0]),), float(cost[0])
     rates = n_in / n_outs
     bound = (rates - p) * thinning_law(beam, 1 - p / rates)
     # d by stage and rate, and how many grid steps that is.
-    fall = -np.log(_inverse_entropy(1 - bound[None, :] / grid[:, None])) / _STEP
-    paid = rates + np.array(errors)
+    fall = -log(_inverse_entropy(1 - bound[None, :] / grid[:, None])) / _STEP
+    paid = rates + _error_bits(np.array(p), n_outs, n_in, window, 0.5)
     follow = np.full(_STEPS, -1)
     for i in range(_STEPS - 2, -1, -1):
         to = np.minimum(i + fall[i], _STEPS - 1.0)
@@ -86,44 +87,44 @@ def _plan(
     while follow[i] >= 0:
         stages.append(int(n_outs[follow[i]]))
         i = min(round(i + fall[i, follow[i]]), _STEPS - 1)
-    return (*stages, *last[i][0]), float(cost[0])
+    return (*stages, int(last[i])), float(cost[0])
 
 
 def thinning_law(beam: int, spare_share: Any) -> Any:
     """T/x of a shaped stream: the share of its spare rate x that thins, by spare_share u > 0."""
-    beams, *columns = zip(*_THINNING, strict=True)
-    a, b = (float(np.interp(np.log(beam), np.log(beams), column)) for column in columns)
+    beams, *columns = np.array(_THINNING).T
+    a, b = (float(interpolate(log(beam), log(beams), column)) for column in columns)
     return 1 / (a + b / spare_share)
 
 
 def _last(
-    care: float, n_in: int, window: int, beam: int, max_n_out: int
-) -> tuple[tuple[int, ...], float]:
-    """n_out of a last stream with this share of care bits, and its bits per place."""
-    if care <= 0:
-        return (max_n_out,), n_in / max_n_out
-    balanced = n_in / care
-    low = max(1, min(int(0.9 * balanced), max_n_out))
-    high = min(int(1.08 * balanced) + 1, max_n_out)
-    step = max(1, (high - low) // 16)
-    best = min(
-        (n_in / n_out + _error_bits(care, n_out, n_in, window, kappa(beam, window)), n_out)
-        for n_out in range(low, max(high, low) + 1, step)
-    )
-    return (best[1],), best[0]
+    care: np.ndarray, n_in: int, window: int, beam: int, max_n_out: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """n_out of last streams with these shares of care bits, and their bits per place."""
+    balanced = n_in / np.maximum(care, n_in / 2 / max_n_out)
+    low = np.clip((0.9 * balanced).astype(np.int64), 1, max_n_out)
+    high = np.clip((1.08 * balanced).astype(np.int64) + 1, low, max_n_out)
+    step = np.maximum(1, (high - low) // 16)
+    n_outs = np.minimum(low + step * np.arange(32)[:, None], high - (high - low) % step)
+    bits = n_in / n_outs + _error_bits(care, n_outs, n_in, window, kappa(beam, window))
+    best = bits.argmin(0), np.arange(len(care))
+    return n_outs[best], bits[best]
 
 
-def _error_bits(care: float, n_out: int, n_in: int, window: int, share: float) -> float:
+def _error_bits(
+    care: np.ndarray, n_out: np.ndarray, n_in: int, window: int, share: float
+) -> np.ndarray:
     """Correction bits per place if that share of the dependent equations ends as errors."""
     mean = care * n_out
     dependent = overflow(mean, mean * (1 - care), n_in, window)
-    return correction_cost(min(0.5 * care, share * dependent / n_out))
+    return correction_cost(np.minimum(0.5 * care, share * dependent / n_out))
 
 
+_GRID = np.cumprod(np.full(_STEPS, 0.9607894391523232)) / 0.9607894391523232  # exp(-_STEP * i)
 _D = np.linspace(0, 0.5, 4097)[1:] ** 2 * 2  # finer near 0
-_H = -_D * np.log2(_D) - (1 - _D) * np.log2(np.maximum(1 - _D, 0.5))
+_H = -(_D * log(_D) + (1 - _D) * log(1 - _D)) / LN2
 
 
 def _inverse_entropy(h: np.ndarray) -> np.ndarray:
     """d in (0, 1/2] with binary entropy h; the least of the table for h near and below zero."""
-    return np.interp(h, _H, _D)
+    return interpolate(h, _H, _D)

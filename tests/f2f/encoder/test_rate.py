@@ -19,7 +19,7 @@ def test_overflow_of_the_queue_in_its_limits():
     assert overflow(2.0, 2.0, 8, 64) < 1e-12  # far below capacity: nothing is lost
     assert overflow(20.0, 7.2, 8, 64) == pytest.approx(12.0, rel=1e-3)  # far above: all excess is
     assert overflow(8.0, 7.2, 8, 24) > balanced  # a shorter window loses more
-    assert overflow(9.0, 0.0, 8, 64) == 1.0
+    assert overflow(9.0, 0.0, 8, 64) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("share", [1e-4, 1e-3, 0.01, 0.1, 0.3])
