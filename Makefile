@@ -50,8 +50,8 @@ reference: env  ## make runs/reference from nothing, or what is stale of it (DAT
 figures: env  ## redraw all figures of a run from its CSV (RUN=runs/<run-id>, default: the newest)
 	$(PY) -m f2f_study.run --figures-only $(RUN)
 
-compare: env  ## compare a run with runs/reference (RUN=runs/<run-id>, default: the newest)
-	$(PY) -m f2f_study.run.compare $(RUN)
+compare: env  ## compare a run with runs/reference (RUN=runs/<run-id>, default: the newest; ARGS=another run)
+	$(PY) -m f2f_study.run.compare $(RUN) $(ARGS)
 
 readme: env  ## fill the tables of README.md and docs/ from runs/reference
 	$(PY) -m f2f_study.run.pages

@@ -66,6 +66,12 @@ def repository_root() -> Path:
     return here
 
 
+def data_dir() -> Path:
+    """The folder of downloaded files: ``$F2F_DATA``, else ``data/raw`` of the repository."""
+    named = os.environ.get("F2F_DATA")
+    return Path(named).expanduser() if named else repository_root() / "data" / "raw"
+
+
 def run_dir(run_dir: str | os.PathLike[str] = "runs/interactive", notebook: str = "") -> Path:
     """The folder `run_dir`/`notebook`, created if absent; a relative path is taken from the root.
 
@@ -150,10 +156,22 @@ def read_summary(folder: str | os.PathLike[str]) -> pd.DataFrame:
     return frame.fillna({"quantity": "", "unit": ""})
 
 
+def notebooks(run: Path) -> dict[str, Path]:
+    """The folders of a run that notebooks filled, by name, as "02_synthetic".
+
+    Their names begin with a number and they hold CSV files. Those of a run that lies in the run,
+    as in `runs/reference/dlmc`, follow: "dlmc/04_transformer_wmt14_dlmc".
+    """
+    below = sorted(path.parent for path in run.glob("*/provenance.json"))
+    folders = {path.parent for part in (run, *below) for path in part.glob("[0-9]*/*.csv")}
+    names = {folder.relative_to(run).as_posix(): folder for folder in folders}
+    return {name: names[name] for name in sorted(names, key=lambda name: ("/" in name, name))}
+
+
 def summaries(run: Path) -> pd.DataFrame:
-    """The quantities of all notebooks of a run: column `notebook`, then those of `Quantity`."""
-    folders = sorted(path.parent for path in run.glob("[0-9]*/summary.csv"))
-    parts = {folder.name: read_summary(folder) for folder in folders}
+    """The quantities of all `notebooks` of a run: column `notebook`, then those of `Quantity`."""
+    folders = notebooks(run).items()
+    parts = {name: read_summary(at) for name, at in folders if (at / "summary.csv").exists()}
     if not parts:
         nothing = pd.DataFrame(columns=["notebook", *SUMMARY])
         return nothing.astype({"value": float, "tolerance": float})

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from f2f_study import results
+from f2f_study import provenance, results
 
 ROWS = pd.DataFrame(
     {
@@ -67,9 +67,18 @@ def test_summaries_are_those_of_the_notebooks_of_a_run(tmp_path):
     for place in ("03_b", "02_a", "benchmarks", "02_a/deeper"):
         results.write_summary(tmp_path / place, quantities("E", place))
     found = results.summaries(tmp_path)
+    assert list(results.notebooks(tmp_path)) == ["02_a", "03_b"]
     assert list(found.columns) == ["notebook", *results.SUMMARY]
     assert found["notebook"].tolist() == ["02_a", "02_a", "03_b", "03_b"]
     assert found["quantity"].tolist() == ["E", "02_a", "E", "03_b"]
+
+
+def test_runs_below_a_run_follow_it(tmp_path):
+    for place in ("03_b", "dlmc/02_a", "draft/02_a"):
+        results.write_summary(tmp_path / place, quantities("E"))
+    provenance.write(tmp_path / "dlmc", {"notebooks": {}})
+    assert list(results.notebooks(tmp_path)) == ["03_b", "dlmc/02_a"]
+    assert results.summaries(tmp_path)["notebook"].tolist() == ["03_b", "dlmc/02_a"]
 
 
 def test_run_dir_is_relative_to_the_root_from_anywhere_inside(tmp_path, monkeypatch):

@@ -8,7 +8,6 @@ from f2f_study.figures.beyond import *
 from f2f_study.figures.formats import *
 from f2f_study.figures.hardware import *
 from f2f_study.figures.models import *
-from f2f_study.figures.overview import *
 from f2f_study.figures.spmv import *
 from f2f_study.figures.style import REGISTER as REGISTER
 from f2f_study.figures.style import redraw as redraw

@@ -76,7 +76,6 @@ _LISTED: dict[str, dict[Any, Any]] = {
     "part": {"payload": 0, "correction": 1, "mask": 2, "header": 3},
     "mask": {"without": (0, "without mask"), "bitmap": (1, "with a bitmap")},
     "inverted": {False: (0, "as it is"), True: (1, "inverted")},
-    "agrees": {True: (0, "accepted"), False: (5, "beyond tolerance")},
     "n_s": {n_s: n_s for n_s in range(8)},
     "n_in": {1: 0, 2: 1, 4: 2, 8: 3, 16: 4},
     # Those that are drawn together lie far apart.

@@ -1,15 +1,17 @@
-"""Compare a run with the reference run: `python -m f2f_study.run.compare runs/RUN`.
+"""Compare two runs: `python -m f2f_study.run.compare RUN [REFERENCE]`.
 
-Every `summary.csv` of the run is held against the one of the reference. A quantity differs when
-the two values are further apart than the tolerance that the reference states; a quantity without
-tolerance (a time) is not judged. Every other CSV file must be there with the same columns.
-Notebooks that the run did not execute are named but are no difference.
+Every `summary.csv` of the run is held against the one of the reference (`runs/reference`, or any
+other run), those of the runs below (`dlmc`, `file`) included. A quantity differs when the two
+values are further apart than the tolerance that the reference states; a quantity without tolerance
+(a time) is not judged. Every other CSV file must be there with the same columns. Notebooks that
+only one of them has executed are named but are no difference.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,10 +22,7 @@ import pandas as pd
 from f2f.base.console import accept_any_text
 from f2f_study import provenance, results
 
-
-def notebooks(run: Path) -> list[str]:
-    """Names of the notebooks (they begin with a number) that have CSV files in a run."""
-    return sorted({path.parent.name for path in run.glob("[0-9]*/*.csv")})
+OVERVIEW = "07_overview"  # compares, and so has nothing to be compared
 
 
 def quantities(run: Path, reference: Path) -> pd.DataFrame:
@@ -56,14 +55,23 @@ def quantities(run: Path, reference: Path) -> pd.DataFrame:
 
 def _beside(run: Path, reference: Path) -> pd.DataFrame:
     """The summaries of both, `_there` behind the columns of the reference, and `agrees`."""
-    keys = ["notebook", "quantity"]
+    keys, names = ["notebook", "quantity"], _notebooks(run)
     ours, theirs = (results.summaries(folder).set_index(keys) for folder in (run, reference))
-    theirs = theirs[theirs.index.get_level_values("notebook").isin(notebooks(run))]
+    ours, theirs = (
+        rows[rows.index.get_level_values("notebook").isin(names)] for rows in (ours, theirs)
+    )
     both = pd.concat([ours, theirs.add_suffix("_there")], axis=1).reset_index()
-    both = both.sort_values("notebook", kind="stable", ignore_index=True)
+    both = both.sort_values(
+        "notebook", kind="stable", ignore_index=True, key=lambda column: column.map(names.index)
+    )
     near = within(both["value_there"], both["value"], both["tolerance_there"])
     same_unit = (both["unit"] == both["unit_there"]) | both["unit_there"].isna()
     return both.assign(agrees=near & same_unit)
+
+
+def _notebooks(run: Path) -> list[str]:
+    """Names of the notebooks of a run that are compared."""
+    return [name for name in results.notebooks(run) if name != OVERVIEW]
 
 
 def differences(run: Path, reference: Path) -> pd.DataFrame:
@@ -83,18 +91,20 @@ def differences(run: Path, reference: Path) -> pd.DataFrame:
     for name, folder in (("run", run), ("reference", reference)):
         if not folder.is_dir():
             raise ValueError(f"{name} must be the folder of a run, got {str(folder)!r}")
-    shared = [stem for stem in notebooks(reference) if stem in notebooks(run)]
+    names = _notebooks(run)
+    shared = [name for name in _notebooks(reference) if name in names]
     if not shared:
-        raise ValueError(f"run must share a notebook with {reference}, got {notebooks(run)}")
+        raise ValueError(f"run must share a notebook with {reference}, got {names}")
     rows = []
-    for path in sorted(path for stem in shared for path in (reference / stem).glob("*.csv")):
-        other = run / path.parent.name / path.name
+    for path in (path for name in shared for path in sorted((reference / name).glob("*.csv"))):
+        place = path.relative_to(reference)
+        other, notebook = run / place, place.parent.as_posix()
         if not other.exists():
-            rows.append((path.parent.name, path.name, "file", "absent"))
+            rows.append((notebook, path.name, "file", "absent"))
             continue
         wanted, found = (", ".join(results.read_csv(p).columns) for p in (path, other))
         if wanted != found:
-            rows.append((path.parent.name, f"columns of {path.name}", wanted, found))
+            rows.append((notebook, f"columns of {path.name}", wanted, found))
     beside = _beside(run, reference)
     for row in beside[~beside["agrees"]].itertuples():
         wanted = results.shown(row.value_there, row.unit_there, row.tolerance_there)
@@ -116,20 +126,42 @@ def within(reference: Any, value: Any, tolerance: Any) -> Any:
 
 
 def conditions(run: Path, reference: Path) -> list[str]:
-    """Where profile, parameters, hardware or versions differ: the first reason of a difference."""
-    lines = []
-    ours, theirs = (provenance.read(folder)["notebooks"] for folder in (run, reference))
-    for stem in sorted(ours.keys() & theirs.keys()):
+    """Where profile, parameters, hardware or versions differ, and which notebooks only one has."""
+    where = defaultdict(list)
+    ours, theirs = _facts(run), _facts(reference)
+    for name in sorted(ours.keys() & theirs.keys()):
         for key in ("profile", "parameters", "hardware", "versions"):
-            here, there = ours[stem].get(key), theirs[stem].get(key)
+            here, there = ours[name].get(key), theirs[name].get(key)
             if isinstance(here, dict) and isinstance(there, dict):
                 changed = [k for k in sorted(here | there) if here.get(k) != there.get(k)]
                 here, there = (
                     ", ".join(f"{k}={facts.get(k)}" for k in changed) for facts in (here, there)
                 )
             if here != there:
-                lines.append(f"{stem}: {key} differ: {here} (reference: {there})")
+                where[f"{key}: {here} (reference: {there})"].append(name)
+    lines = [f"{difference} in {', '.join(names)}" for difference, names in where.items()]
+    here, there = _notebooks(run), _notebooks(reference)
+    for words, names, others in (
+        ("not in this run", there, here),
+        ("not in the reference", here, there),
+    ):
+        absent = [name for name in names if name not in others]
+        lines += [f"{words}: {', '.join(absent)}"] if absent else []
     return lines
+
+
+def _facts(run: Path) -> dict[str, Any]:
+    """The provenance of every notebook of a run and of the runs below it, by name."""
+    facts = dict(provenance.read(run)["notebooks"])
+    for path in sorted(run.glob("*/provenance.json")):
+        below = provenance.read(path.parent)["notebooks"]
+        facts |= {f"{path.parent.name}/{stem}": entry for stem, entry in below.items()}
+    return facts
+
+
+def counted(rows: int) -> str:
+    """The number of differences, in words."""
+    return f"{rows} difference{'' if rows == 1 else 's'} beyond tolerance" if rows else "agrees"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -137,7 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     accept_any_text()
     parser = argparse.ArgumentParser(prog="python -m f2f_study.run.compare", description=__doc__)
     parser.add_argument("run", type=Path, help="folder of the run")
-    parser.add_argument("--reference", type=Path, default=Path("runs/reference"))
+    parser.add_argument("reference", type=Path, nargs="?", default=Path("runs/reference"))
     given = parser.parse_args(arguments)
     root = results.repository_root()
     run, reference = root / given.run, root / given.reference
@@ -147,18 +179,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    absent = [stem for stem in notebooks(reference) if stem not in notebooks(run)]
-    if absent:
-        lines.append(f"not in this run: {', '.join(absent)}")
     for row in found.itertuples():
         lines.append(f"{row.notebook}: {row.what}")
         lines += [f"    reference {row.reference}", f"    this run  {row.found}"]
-    count = len(found)
-    lines.append(
-        f"{count} difference{'' if count == 1 else 's'} beyond tolerance" if count else "agrees"
-    )
-    print("\n".join(lines))
-    return 1 if count else 0
+    print("\n".join([*lines, counted(len(found))]))
+    return 1 if len(found) else 0
 
 
 if __name__ == "__main__":

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -86,20 +85,21 @@ def run(jobs: Sequence[Job], target: Path, profile: str, at_a_time: int = 1) -> 
     """Run the jobs into the run folder `target`, several at a time, and write provenance.
 
     Notebooks marked `after_others` in their metadata (the overview reads the results of the run)
-    start when the others have finished. The first failure stops the run.
+    start when the others have finished, and see what else the run holds already. The first failure
+    stops the run.
     """
     later = [job for job in jobs if _runs_last(job.notebook)]
     with atomic_folder(target) as folder:
         facts: dict[str, Any] = {"run": target.name, "profile": profile, "notebooks": {}}
-        borrowed = _borrow(target, folder, jobs) if later else []
         for group in ([job for job in jobs if job not in later], later):
+            links = _borrow(target, folder, jobs, facts) if group and group is later else []
             tasks = [(job, folder) for job in group]
             for (job, _), found in concurrently(execute, tasks, at_a_time):
                 facts["notebooks"][job.notebook.stem] = found | {"profile": profile}
                 provenance.write(folder, facts)
                 print(f"{job.notebook.stem:24s} {found['seconds']:8.1f} s", flush=True)
-        for path in borrowed:
-            shutil.rmtree(path)
+            for link in links:
+                link.unlink()
 
 
 def _runs_last(notebook: Path) -> bool:
@@ -107,11 +107,18 @@ def _runs_last(notebook: Path) -> bool:
     return bool(metadata.get("f2f", {}).get("after_others", False))
 
 
-def _borrow(target: Path, folder: Path, jobs: Sequence[Job]) -> list[Path]:
-    """Copy what the existing run has of notebooks that do not run now, for the overview to read."""
-    running = {job.notebook.stem for job in jobs}
-    found = [p.parent for p in target.glob("*/summary.csv") if p.parent.name not in running]
-    return [Path(shutil.copytree(path, folder / path.name)) for path in found]
+def _borrow(
+    target: Path, folder: Path, jobs: Sequence[Job], facts: Mapping[str, Any]
+) -> list[Path]:
+    """Show in `folder` what the existing run has of notebooks that do not run now, by links."""
+    kept = provenance.read(target)["notebooks"]
+    provenance.write(folder, {**facts, "notebooks": kept | facts["notebooks"]})
+    ours = {"provenance.json", *(job.notebook.stem for job in jobs)}
+    paths = [path for path in target.glob("*") if path.name.removesuffix(".ipynb") not in ours]
+    links = [folder / path.name for path in paths if not (folder / path.name).exists()]
+    for link in links:
+        link.symlink_to((target / link.name).resolve())
+    return links
 
 
 def concurrently(

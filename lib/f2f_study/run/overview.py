@@ -1,44 +1,58 @@
-"""What notebook 07 shows of a run: every CSV file and every figure on one page."""
+"""What notebook 07 shows of a run: a verdict, and the way to the executed notebooks."""
 
 from __future__ import annotations
 
-import io
 import math
+import os
 from pathlib import Path
 
 import pandas as pd
-from PIL import Image
 
 from f2f_study import results
+from f2f_study.run import compare
 
 
-def files(run: Path) -> pd.DataFrame:
-    """Every CSV file of a run: `file` (notebook/name), its `rows` and `columns`."""
-    frames = {path: results.read_csv(path) for path in sorted(run.glob("*/*.csv"))}
-    rows = [(f"{path.parent.name}/{path.name}", *frame.shape) for path, frame in frames.items()]
-    return pd.DataFrame(rows, columns=["file", "rows", "columns"])
+def verdict(quantities: pd.DataFrame, differences: pd.DataFrame, reference: str) -> str:
+    """One line of Markdown: how many quantities were judged, and how many differences there are.
+
+    Parameters
+    ----------
+    quantities, differences : DataFrame
+        Of `f2f_study.run.compare`.
+    reference : str
+        The name of the run that they are compared with; "" if there is none.
+    """
+    if not reference:
+        return f"**Compared with nothing**: there is no run before it; {len(quantities)} quantities"
+    judged = quantities["tolerance"].notna().sum()
+    words = compare.counted(len(differences))
+    return f"**{words}** ({reference}): {judged} of {len(quantities)} quantities judged"
 
 
-def figures(run: Path) -> dict[str, bytes]:
-    """Every figure of a run: its name (notebook/name) and it as a small PNG."""
-    return {f"{p.parent.name}/{p.stem}": _thumbnail(p) for p in sorted(run.glob("*/*.png"))}
+def links(run: Path, folder: Path) -> str:
+    """One line of Markdown: links to the executed notebooks of a run, as far as they are there.
+
+    Parameters
+    ----------
+    run : Path
+        The run that is shown.
+    folder : Path
+        Where the executed overview lies; opened by hand, it lies in the working folder.
+    """
+    by_hand = Path.cwd() / f"{compare.OVERVIEW}.ipynb"
+    start = by_hand.parent if by_hand.exists() else folder
+    return " · ".join(
+        f"[{path.relative_to(run).with_suffix('')}]({os.path.relpath(path, start)})"
+        for path in [*sorted(run.glob("[0-9]*.ipynb")), *sorted(run.glob("*/[0-9]*.ipynb"))]
+        if path.stem != compare.OVERVIEW
+    )
 
 
-def summary(quantities: pd.DataFrame) -> list[results.Quantity]:
-    """How many rows of `f2f_study.run.compare.quantities`, how many judged, how many beyond."""
-    counted = {
+def summary(quantities: pd.DataFrame, differences: pd.DataFrame) -> list[results.Quantity]:
+    """How many quantities there are, how many were judged, how many differences were found."""
+    numbers = {
         "quantities": len(quantities),
         "quantities judged": quantities["tolerance"].notna().sum(),
-        "quantities beyond tolerance": (~quantities["agrees"]).sum(),
+        "differences beyond tolerance": len(differences),
     }
-    return [results.Quantity(name, float(n), "1", math.nan) for name, n in counted.items()]
-
-
-def _thumbnail(path: Path, width: int = 640) -> bytes:
-    """A picture as a PNG of `width` pixels and 64 colours, for a page of many figures."""
-    with Image.open(path) as image:
-        size = (width, round(image.height * width / image.width))
-        small = image.convert("RGB").resize(size, Image.Resampling.LANCZOS).quantize(64)
-    buffer = io.BytesIO()
-    small.save(buffer, "png", optimize=True)
-    return buffer.getvalue()
+    return [results.Quantity(name, float(n), "1", math.nan) for name, n in numbers.items()]

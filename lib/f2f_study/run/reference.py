@@ -7,21 +7,26 @@ for every profile that reads what cannot be committed (`PARTS`). What is not in 
 A notebook that was run by this very code with these settings is kept (`grid.cell_name`, recorded as
 `inputs` in provenance.json), so that a stopped call goes on where it was. Notebooks run one after
 another, for they measure times.
+
+What was made is judged by the reference before it, by `f2f_study.run.compare`: the CSV files that
+were there when the first call began lie in `runs/reference.earlier` until one has ended. With
+`--run-dir runs/again` everything is made a second time, and judged by `runs/reference`.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
+import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from f2f.base.console import accept_any_text
 from f2f_study import provenance, results
-from f2f_study.run import launch
+from f2f_study.run import compare, launch
+from f2f_study.run.compare import OVERVIEW
 from f2f_study.run.folders import shown
 from f2f_study.run.grid import cell_name
 from f2f_study.run.parameters import (
@@ -31,8 +36,6 @@ from f2f_study.run.parameters import (
     notebook_folder,
     read_yaml,
 )
-
-OVERVIEW = "07_overview"
 
 
 class Part(NamedTuple):
@@ -69,7 +72,7 @@ PARTS = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns 0, or 1 if a notebook failed."""
+    """The command line; returns 1 if a notebook failed or a result differs from the earlier one."""
     accept_any_text()
     parser = argparse.ArgumentParser(
         prog="python -m f2f_study.run.reference",
@@ -78,26 +81,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--run-dir", type=Path, default=Path("runs/reference"), help="where to")
     given = parser.parse_args(arguments)
-    target = results.repository_root() / given.run_dir
+    root = results.repository_root()
+    target, judge = root / given.run_dir, root / "runs" / "reference"
+    changed = 0
+    if target == judge:
+        judge = target.with_name(f"{target.name}.earlier")
+        changed += judge.exists()  # an earlier call was stopped
+        _keep_results(target, judge)
     started = time.perf_counter()
+    *notebooks, overview = sorted(find_notebooks(), key=lambda path: (path.stem == OVERVIEW, path))
     try:
-        _make("default", target, find_notebooks())
+        changed += _make("default", target, notebooks)
         for part in PARTS:
-            if (data_folder() / part.place).exists():
-                _make(part.profile, target / part.profile, _named_by(part.profile))
+            if (results.data_dir() / part.place).exists():
+                changed += _make(part.profile, target / part.profile, _named_by(part.profile))
             else:
                 print(f"{part.profile}: left out, no {part.place} in the data folder; {part.fetch}")
+        earlier = str(judge.relative_to(root)) if judge.exists() else ""
+        _make("default", target, [overview], {"reference": earlier}, again=changed > 0)
     except launch.NotebookError as error:
         print(f"\nStopped. {error}\nWhat has passed is kept.", file=sys.stderr)
         return 1
     print(f"{shown(target)} is up to date, {(time.perf_counter() - started) / 60:.1f} minutes")
-    return 0
+    status = compare.main([str(target), str(judge)]) if changed and earlier else 0
+    if judge.name.endswith(".earlier"):
+        shutil.rmtree(judge, ignore_errors=True)
+    return status
 
 
-def data_folder() -> Path:
-    """The folder of downloaded files: `$F2F_DATA`, else `data/raw` of the repository."""
-    named = os.environ.get("F2F_DATA")
-    return Path(named).expanduser() if named else results.repository_root() / "data" / "raw"
+def _keep_results(target: Path, place: Path) -> None:
+    """Copy the CSV files and provenance of a whole run, unless they are there already."""
+    if OVERVIEW in provenance.read(target)["notebooks"] and not place.exists():
+        shutil.copytree(target, place, ignore=shutil.ignore_patterns("*.ipynb", "*.png", "*.svg"))
 
 
 def _named_by(profile: str) -> list[Path]:
@@ -106,24 +121,33 @@ def _named_by(profile: str) -> list[Path]:
     return find_notebooks([stem for stem, profiles in listed.items() if profile in profiles])
 
 
-def _make(profile: str, target: Path, notebooks: Sequence[Path]) -> None:
-    """Run into `target` what it lacks; the overview last, where anything else was run."""
-    changed = False
-    for path in sorted(notebooks, key=lambda path: (path.stem == OVERVIEW, path)):
+def _make(
+    profile: str,
+    target: Path,
+    notebooks: Sequence[Path],
+    changes: Mapping[str, Any] | None = None,
+    again: bool = False,
+) -> int:
+    """Run into `target` what it lacks, or everything `again`; returns how many were run.
+
+    The `changes` of parameters are no reason to run one again.
+    """
+    made = 0
+    for path in notebooks:
         if missing := missing_for(path):
             print(missing)
             continue
-        job = Job.of(path, profile, {})
-        inputs = cell_name(job)
+        inputs = cell_name(Job.of(path, profile, {}))
         done = provenance.read(target)["notebooks"].get(path.stem, {})
-        if done.get("inputs") == inputs and not (changed and path.stem == OVERVIEW):
+        if done.get("inputs") == inputs and not again:
             print(f"{path.stem:24s}     kept", flush=True)
             continue
-        launch.run([job], target, profile)
-        changed = True
+        launch.run([Job.of(path, profile, changes or {})], target, profile)
+        made += 1
         facts = provenance.read(target)
         facts["notebooks"][path.stem]["inputs"] = inputs
         provenance.write(target, facts)
+    return made
 
 
 if __name__ == "__main__":

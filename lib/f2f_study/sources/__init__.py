@@ -17,12 +17,12 @@ Nothing is downloaded unless ``download=True``; `f2f_study.sources.download` say
 from f2f_study.networks.layers import METHODS as METHODS
 from f2f_study.networks.layers import Layer as Layer
 from f2f_study.networks.layers import PrunedModel as PrunedModel
+from f2f_study.results import data_dir as data_dir
 from f2f_study.sources.committed import open_standin as open_standin
 from f2f_study.sources.committed import standin_folder as standin_folder
 from f2f_study.sources.committed import standin_name as standin_name
 from f2f_study.sources.dense import from_tensors as from_tensors
 from f2f_study.sources.download import ModelUnavailable as ModelUnavailable
-from f2f_study.sources.download import data_dir as data_dir
 from f2f_study.sources.opening import NETWORKS as NETWORKS
 from f2f_study.sources.opening import SOURCES as SOURCES
 from f2f_study.sources.opening import available as available

@@ -27,7 +27,7 @@ import pooch
 from tqdm import tqdm
 
 from f2f.base.errors import FormatError
-from f2f_study.results import repository_root
+from f2f_study.results import data_dir
 
 _CHUNK = 1 << 20
 _DRAFT = ".unpacking-"
@@ -35,12 +35,6 @@ _DRAFT = ".unpacking-"
 
 class ModelUnavailable(FileNotFoundError):
     """A model that is not on this machine; the message says how to get it."""
-
-
-def data_dir() -> Path:
-    """The folder of downloaded files: ``$F2F_DATA``, else ``data/raw`` of the repository."""
-    named = os.environ.get("F2F_DATA")
-    return Path(named).expanduser() if named else repository_root() / "data" / "raw"
 
 
 def find_file(path: str) -> Path:

@@ -219,23 +219,6 @@ def test_the_trellis_draws_the_best_path_over_all_steps(tmp_path):
     assert sorted(text.get_text() for text in axes.texts) == ["0", "0", "0", "1", "1", "2"]
 
 
-def test_deviations_are_cut_at_3_and_counted(tmp_path):
-    rows = [
-        {"notebook": "02_a", "tolerance": 1.0, "deviation": 0.5, "agrees": True},
-        {"notebook": "02_a", "tolerance": 0.0, "deviation": np.inf, "agrees": False},
-        {"notebook": "03_b", "tolerance": np.nan, "deviation": np.nan, "agrees": True},
-    ]
-    path = write(tmp_path, "overview", rows)
-    figure = figures.deviations(path)
-    (axes,) = figure.axes
-    points = next(c for c in axes.collections if len(c.get_offsets()) == 2)
-    assert sorted(points.get_offsets()[:, 0]) == [0.5, 3]
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["02_a"]
-    assert legend(figure) == ["accepted: 1", "beyond tolerance: 1"]
-    figure = figures.deviations(write(tmp_path, "overview", rows[2:]))
-    assert "No quantity" in figure.axes[0].texts[0].get_text()
-
-
 def order_rows():
     return [
         {"source": "dlmc", "network": network, "method": method, "sparsity": 0.9, "layer": layer,

@@ -36,7 +36,7 @@ def test_what_is_within_tolerance_is_accepted_and_times_are_not_judged(runs, cap
     run, reference = runs
     results.write_summary(run / "02", summary(e=99.50, seconds=30.0))
     assert differences(run, reference).empty
-    assert main([str(run), "--reference", str(reference)]) == 0
+    assert main([str(run), str(reference)]) == 0
     assert capsys.readouterr().out == "agrees\n"
 
 
@@ -45,7 +45,7 @@ def test_what_is_beyond_tolerance_is_listed_and_the_exit_status_not_zero(runs, c
     results.write_summary(run / "02", summary(e=99.40))
     (difference,) = differences(run, reference).itertuples()
     assert (difference.notebook, difference.what) == ("02", "E")
-    assert main([str(run), "--reference", str(reference)]) == 1
+    assert main([str(run), str(reference)]) == 1
     printed = capsys.readouterr().out
     assert "99.46 ± 0.05 %" in printed and "99.4 %" in printed and "1 difference " in printed
 
@@ -76,8 +76,29 @@ def test_what_only_one_of_them_has_run_is_no_difference(runs, capsys):
     results.write_summary(run / "04", summary())
     results.write_summary(reference / "03", summary())
     assert differences(run, reference).empty
-    assert main([str(run), "--reference", str(reference)]) == 0
-    assert "not in this run: 03" in capsys.readouterr().out
+    assert main([str(run), str(reference)]) == 0
+    printed = capsys.readouterr().out
+    assert "not in this run: 03\nnot in the reference: 04\n" in printed
+
+
+def test_runs_below_are_compared_where_both_have_them(runs, capsys):
+    """As `runs/reference/dlmc`: what is changed there is a difference, what is absent is named."""
+    for run in runs:
+        for name in ("dlmc", "file") if run.name == "reference" else ("dlmc",):
+            results.write_summary(run / name / "04_a", summary())
+            results.write_csv(run / name / "04_a" / "rows.csv", ROWS)
+            provenance.write(run / name, {"notebooks": {"04_a": {"hardware": run.name}}})
+    assert main([str(run) for run in runs]) == 0
+    printed = capsys.readouterr().out
+    assert "not in this run: file/04_a\n" in printed
+    assert "hardware: run (reference: reference) in dlmc/04_a\n" in printed
+    results.write_summary(runs[0] / "dlmc" / "04_a", summary(e=99.40))
+    results.write_csv(runs[0] / "dlmc" / "04_a" / "rows.csv", pd.DataFrame({"other": [1]}))
+    found = differences(*runs)
+    assert set(found["notebook"]) == {"dlmc/04_a"}
+    assert set(found["what"]) == {"E", "columns of rows.csv"}
+    assert quantities(*runs)["notebook"].tolist() == ["02", "02", "dlmc/04_a", "dlmc/04_a"]
+    assert main([str(run) for run in runs]) == 1
 
 
 def test_every_quantity_stands_beside_the_reference(runs):
@@ -105,23 +126,23 @@ def test_what_is_no_run_or_shares_nothing_is_refused(runs, tmp_path, capsys):
     with pytest.raises(ValueError, match="run must be the folder of a run, got"):
         differences(tmp_path / "none", reference)
     (run / "provenance.json").write_text("{")
-    assert main([str(run), "--reference", str(reference)]) == 2
+    assert main([str(run), str(reference)]) == 2
     assert "provenance.json must be the provenance of a run" in capsys.readouterr().err
     (reference / "02").rename(reference / "03")
     with pytest.raises(ValueError, match="share a notebook"):
         differences(run, reference)
-    assert main([str(run), "--reference", str(reference)]) == 2
+    assert main([str(run), str(reference)]) == 2
 
 
 def test_other_conditions_are_named(runs):
     run, reference = runs
     facts = {"profile": "tiny", "parameters": {"seed": 1, "n_s": 2}, "hardware": "a"}
     other = facts | {"profile": "default", "parameters": {"seed": 0, "n_s": 2}}
-    provenance.write(run, {"notebooks": {"02": facts}})
-    provenance.write(reference, {"notebooks": {"02": other, "03": {}}})
+    provenance.write(run, {"notebooks": {"02": facts, "04": facts}})
+    provenance.write(reference, {"notebooks": {"02": other, "03": {}, "04": other}})
     assert conditions(run, reference) == [
-        "02: profile differ: tiny (reference: default)",
-        "02: parameters differ: seed=1 (reference: seed=0)",
+        "profile: tiny (reference: default) in 02, 04",
+        "parameters: seed=1 (reference: seed=0) in 02, 04",
     ]
     assert json.loads((run / "provenance.json").read_text())["notebooks"]["02"] == facts
 
@@ -136,7 +157,7 @@ def test_a_terminal_of_ascii(runs):
     """What such a terminal lacks (±) is escaped; the exit status is that of the comparison."""
     run, reference = runs
     results.write_summary(run / "02", summary(e=99.40))
-    command = [sys.executable, "-m", "f2f_study.run.compare", run, "--reference", reference]
+    command = [sys.executable, "-m", "f2f_study.run.compare", run, reference]
     plain = {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "LC_ALL": "C"}
     done = subprocess.run(command, capture_output=True, env=os.environ | plain)
     assert done.returncode == 1 and rb"99.46 \xb1 0.05 %" in done.stdout

@@ -157,20 +157,19 @@ def test_the_overview_runs_after_the_others(checkout, notebook, no_kernel):
 
 
 def test_figures_are_redrawn_from_csv_alone(tmp_path, capsys):
-    folder = tmp_path / "run" / "07_overview"
+    folder = tmp_path / "run" / "02_synthetic"
     folder.mkdir(parents=True)
-    (folder / "overview.csv").write_text(
-        "notebook,quantity,value,reference,unit,tolerance,deviation,agrees\n"
-        "02_synthetic,E,99.1,99.0,%,0.2,0.5,True\n"
-        "02_synthetic,time,1.0,2.0,s,,,True\n"
-        "03_beyond,E,99.4,99.0,%,0.2,2.0,False\n"
+    (folder / "synthetic_n_u.csv").write_text(
+        "n_out,sparsity,blocks,n_u,share_percent,binomial_percent\n"
+        "26,0.7,9,0,60.0,55.0\n"
+        "26,0.7,9,1,40.0,45.0\n"
     )
     assert main(["--figures-only", str(tmp_path / "run")]) == 0
-    assert capsys.readouterr().out == f"{folder / 'deviations.png'}\n"
-    svg = (folder / "deviations.svg").read_bytes()
-    assert b"03_beyond" in svg and (folder / "deviations.png").is_file()
+    assert capsys.readouterr().out == f"{folder / 'synthetic_n_u.png'}\n"
+    svg = (folder / "synthetic_n_u.svg").read_bytes()
+    assert b"0.7" in svg and (folder / "synthetic_n_u.png").is_file()
     assert main(["--figures-only", str(tmp_path / "run")]) == 0
-    assert (folder / "deviations.svg").read_bytes() == svg, "the same CSV gives the same file"
+    assert (folder / "synthetic_n_u.svg").read_bytes() == svg, "the same CSV gives the same file"
     assert main(["--figures-only", str(tmp_path / "none")]) == 2
 
 

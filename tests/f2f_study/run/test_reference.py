@@ -4,13 +4,25 @@ from f2f_study import provenance, results
 from f2f_study.run import launch, reference
 from f2f_study.run.parameters import PROFILES
 
+PARAMETERS = """
+run_dir: str = "runs/interactive"
+rate: float = 0.5
+seed: int = 0
+levels: list = [0.5, 1]
+"""
+VALUE = """
+from f2f_study import results
+folder = results.run_dir(run_dir, "NAME")
+results.write_summary(folder, [results.Quantity("value", 0.0, "1", 0.0)])
+"""
 PARTS = (reference.Part("dlmc", "masks", "get it there"),)
 
 
 @pytest.fixture
 def ran(checkout, notebook, no_kernel, monkeypatch):
     """The notebooks that are executed, in their order; two parts, of 01 and of both."""
-    notebook("07_overview", after_others=True)
+    parameters = PARAMETERS + 'reference: str = "runs/reference"'
+    notebook("07_overview", parameters=parameters, after_others=True)
     profiles = "01_one:\n  dlmc: {rate: 0.25}\n"
     (checkout / "notebooks" / "profiles.yaml").write_text(profiles)
     monkeypatch.setattr(reference, "PARTS", PARTS)
@@ -35,7 +47,7 @@ def test_what_lacks_its_data_is_left_out_with_a_line_and_the_rest_is_made(ran, c
 def test_each_part_is_a_run_below_and_what_is_done_is_kept(ran, checkout, capsys):
     (checkout / "data" / "masks").mkdir(parents=True)
     assert reference.main([]) == 0
-    assert ran == [("01_one", 0.5), ("07_overview", 0.5), ("01_one", 0.25)]
+    assert ran == [("01_one", 0.5), ("01_one", 0.25), ("07_overview", 0.5)]
     below = checkout / "runs" / "reference" / "dlmc"
     assert provenance.read(below)["notebooks"]["01_one"]["profile"] == "dlmc"
     ran.clear()
@@ -46,9 +58,29 @@ def test_each_part_is_a_run_below_and_what_is_done_is_kept(ran, checkout, capsys
 def test_what_other_code_has_made_is_made_again_and_the_overview_with_it(ran, notebook):
     assert reference.main([]) == 0
     ran.clear()
-    notebook("01_one", action='from f2f_study import results\nresults.run_dir(run_dir, "01_one")')
+    notebook("01_one", action=VALUE.replace('e", 0.0', 'e", 2.0'))
     assert reference.main([]) == 0
     assert [stem for stem, _ in ran] == ["01_one", "07_overview"]
+
+
+def test_what_is_made_again_is_judged_by_the_reference_before_it(ran, notebook, checkout, capsys):
+    """That of a call that was stopped, too: until one ends it lies beside the reference."""
+    assert reference.main([]) == 0
+    assert "agrees" not in capsys.readouterr().out  # there was none before
+    kept = checkout / "runs" / "reference.earlier"
+    notebook("01_one", action=VALUE.replace("0.0", "1.0"))
+    notebook("02_two", action='raise RuntimeError("no")')
+    assert reference.main([]) == 1 and kept.exists()
+    notebook("02_two", action=VALUE)
+    capsys.readouterr()
+    assert reference.main([]) == 1
+    printed = capsys.readouterr().out
+    assert "01_one: value\n    reference 2 ± 0\n    this run  1\n" in printed
+    assert "1 difference beyond tolerance" in printed
+    assert not kept.exists()
+    assert reference.main([]) == 0
+    assert reference.main(["--run-dir", "runs/again"]) == 0
+    assert capsys.readouterr().out.endswith("\nagrees\n")
 
 
 def test_a_failure_keeps_what_has_passed(ran, notebook, checkout, capsys):
