@@ -43,7 +43,10 @@ BATCH = 1 << 28  # bytes of decoded tensors that `verify` holds at a time
 _COLUMNS = ("weights", "stored", "floor", *PEERS)
 _KINDS = ", ".join(SUFFIXES)
 # What the options mean where they are not given: what they mean to `f2f.compress`.
-_OPTIONS = ("n_s", "n_out", "seed", "method", "beam", "order", "mask_codec", "negative_zero")
+_OPTIONS = (
+    *("n_s", "n_out", "least_efficiency", "seed", "method", "beam", "order", "mask_codec"),
+    "negative_zero",
+)
 _DEFAULTS = {name: signature(compress).parameters[name].default for name in _OPTIONS}
 
 
@@ -54,6 +57,7 @@ def _compress_arguments(command: argparse.ArgumentParser) -> None:
     add("output", metavar="OUT", help="the compressed file, .safetensors, or folder")
     add("--n-s", type=int, help=f"shift registers, 0 to 7 ({_DEFAULTS['n_s']})")
     add("--n-out", type=int, help="weights a block (chosen for each tensor)")
+    add("--least-efficiency", type=float, metavar="E", help="least E, in %% (0)")
     add("--seed", type=int, help="names the decoder matrices (0)")
     add("--method", choices=ENCODERS, help="encoder (beam)")
     add("--beam", type=int, help=f"hypotheses kept ({_DEFAULTS['beam']})")

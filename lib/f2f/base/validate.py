@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,14 @@ def integer(name: str, value: Any, low: int, high: int | None = None) -> int:
     if isinstance(value, bool) or number < low or (high is not None and number > high):
         raise ValueError(f"{name} must be {wanted}, got {value!r}")
     return number
+
+
+def number(name: str, value: Any, low: float, high: float) -> float:
+    """Return `value` as a float in low…high, or raise `ValueError`."""
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    if not (is_number and low <= float(value) <= high):
+        raise ValueError(f"{name} must be a number in {low}..{high}, got {value!r}")
+    return float(value)
 
 
 def choice(name: str, value: Any, options: Sequence[str]) -> str:

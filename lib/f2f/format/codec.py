@@ -19,6 +19,7 @@ import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from f2f.base import tensors, validate
 from f2f.decoder import MAX_N_OUT, Decoder
 from f2f.encoder.beam import encode_beam
 from f2f.encoder.exact import encode_viterbi
-from f2f.encoder.rate import choose_n_out
+from f2f.encoder.rate import CareCounts, choose_n_out, error_rate
 from f2f.encoder.shaping import MAX_BEAM
 from f2f.format.basis import choose_basis, linear_map, span, stored_words
 from f2f.format.corrections import EliasFano
@@ -61,6 +62,7 @@ def compress(  # noqa: PLR0913  (options of a user's function, by keyword only)
     *,
     n_s: int = 7,
     n_out: int | None = None,
+    least_efficiency: float = 0.0,
     seed: int = 0,
     matrix: str | None = None,
     method: str = "beam",
@@ -86,6 +88,10 @@ def compress(  # noqa: PLR0913  (options of a user's function, by keyword only)
     n_out : int, optional
         Weights of a block. None chooses the one with the fewest stored bits
         (`f2f.encoder.rate`).
+    least_efficiency : float
+        Least encoding efficiency E over all planes, in %. Where the chosen n_out does not reach it,
+        the planes (not the mask) are encoded again with a smaller one, down to 8 weights; a warning
+        says where that does not reach it either. Not together with n_out.
     seed : int
         Names the decoder matrices, 0…2**63-1.
     matrix : {"random", "folded"}, optional
@@ -135,7 +141,9 @@ def compress(  # noqa: PLR0913  (options of a user's function, by keyword only)
         matrix = "folded" if n_s == MAX_N_S else "random"
     if negative_zero is not None:
         validate.choice("negative_zero", negative_zero, NEGATIVE_ZEROS)
-    options = _Options(n_s, n_out, seed, matrix, method, beam, order, mask_codec, threads).checked()
+    options = _Options(
+        n_s, n_out, least_efficiency, seed, matrix, method, beam, order, mask_codec, threads
+    ).checked()
     values, library = _as_array(array)
     shape, dtype = values.shape, values.dtype.name
     if mask is not None and dtype not in DTYPES:
@@ -166,6 +174,7 @@ class _Options:
 
     n_s: int
     n_out: int | None
+    least_efficiency: float
     seed: int
     matrix: str
     method: str
@@ -180,11 +189,15 @@ class _Options:
         n_out = self.n_out
         if n_out is not None:
             n_out = validate.integer("n_out", n_out, 1, MAX_N_OUT)
+        least = validate.number("least_efficiency", self.least_efficiency, 0, 100)
+        if least and n_out is not None:
+            raise ValueError(f"least_efficiency must be 0 where n_out is given, got {least:g}")
         seed = validate.integer("seed", self.seed, 0, 2**63 - 1)
         Decoder(N_IN, 1, n_s, seed, self.matrix)  # refuses what it cannot make
         return _Options(
             n_s,
             n_out,
+            least,
             seed,
             self.matrix,
             validate.choice("method", self.method, ENCODERS),
@@ -238,8 +251,7 @@ def _encode_weights(
     encoded, raw_planes = ((), paying) if raw_wins else (paying, ())
 
     stored = stored_words(basis, words[care])
-    decoder = Decoder(N_IN, n_out, options.n_s, options.seed, options.matrix)
-    payload, wrong = _encode_planes(stored, encoded, care, n, decoder, options)
+    n_out, payload, wrong = _encode_well(stored, encoded, care, care_mask, n_out, options)
     for p in raw_planes:
         wrong &= ~wrong.dtype.type(1 << p)
     corrections = tuple(
@@ -270,6 +282,44 @@ def _choose_rate(care_mask: np.ndarray, k: int, options: _Options) -> tuple[int,
     if k == 0:
         return options.n_out or MAX_N_OUT, 0.0
     return choose_n_out(care_mask, N_IN, options.n_s, options.beam, options.n_out)
+
+
+def _encode_well(
+    stored: np.ndarray,
+    encoded: tuple[int, ...],
+    care: np.ndarray,
+    care_mask: np.ndarray,
+    n_out: int,
+    options: _Options,
+) -> tuple[int, tuple[np.ndarray, ...], np.ndarray]:
+    """n_out, lowered until E is at least `least_efficiency`, and as `_encode_planes` with it.
+
+    How many bits go wrong with another n_out is modelled (`f2f.encoder.rate`), scaled to what was
+    measured.
+    """
+    least = options.least_efficiency
+    planes = stored.dtype.type(sum(1 << p for p in encoded))
+    counts = CareCounts(care_mask) if least else None
+    while True:
+        decoder = Decoder(N_IN, n_out, options.n_s, options.seed, options.matrix)
+        payload, wrong = _encode_planes(stored, encoded, care, len(care_mask), decoder, options)
+        if counts is None or not encoded:
+            break
+        errors = int(np.bitwise_count(wrong & planes).sum())
+        efficiency = 100 * (1 - errors / (len(care) * len(encoded)))
+        if efficiency >= least:
+            break
+        if n_out <= N_IN:
+            warnings.warn(
+                f"least_efficiency {least:g} % is not reached: E is {efficiency:.4f} % "
+                f"with n_out = {n_out}",
+                stacklevel=2,
+            )
+            break
+        model = partial(error_rate, counts, n_in=N_IN, n_s=options.n_s, beam=options.beam)
+        wanted = model(n_out) * (100 - least) / (100 - efficiency)
+        n_out = next((m for m in range(n_out - 1, N_IN, -1) if model(m) <= wanted), N_IN)
+    return n_out, payload, wrong
 
 
 def _encode_planes(

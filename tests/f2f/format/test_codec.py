@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 import f2f
 from f2f.base.errors import FormatError
 from f2f.base.tensors import numpy_dtype
+from f2f.format import codec
 from f2f.format.codec import _encode, _Options
+from f2f.format.mask import encode_mask
 from f2f.format.orders import ORDERS, Order, matrix_shape
 from f2f.format.record import CHECKSUM, record_bytes
 from f2f.format.tensor import DTYPES, FLOAT8, SIGNED_ZEROS, CompressedTensor
@@ -52,8 +54,8 @@ def random_tensor(dtype, shape, sparsity, seed, skewed):
 
 def encode_always(array, mask=None, **options):
     """The tensor of kind "encoded", also where storing it as it is would be smaller."""
-    defaults = {"n_s": 7, "n_out": None, "seed": 0, "method": "beam", "beam": 8,
-                "order": "golden", "mask_codec": "auto", "threads": 1,
+    defaults = {"n_s": 7, "n_out": None, "least_efficiency": 0.0, "seed": 0,
+                "method": "beam", "beam": 8, "order": "golden", "mask_codec": "auto", "threads": 1,
                 "matrix": "random"}  # fmt: skip
     walk = Order(options.get("order", "golden"), *matrix_shape(array.shape))
     words = bit_view(np.ascontiguousarray(array))
@@ -173,6 +175,36 @@ def test_a_given_n_out_is_used_whatever_it_costs():
     assert f2f.compress(array, n_out=32).kind == "encoded"
 
 
+@pytest.mark.parametrize("least", [99.0, 99.9, 99.99])
+def test_the_least_efficiency_is_reached_without_coding_the_mask_again(monkeypatch, least):
+    masks = []
+    monkeypatch.setattr(
+        codec, "encode_mask", lambda *given, **options: masks.append(encode_mask(*given, **options))
+    )
+    array = random_tensor("int8", (300, 500), 0.9, 0, False)
+    care = np.flatnonzero(Order("diagonal", 300, 500).take(bit_view(array)) != 0)
+    free = f2f.compress(array, beam=8)
+    tensor = f2f.compress(array, beam=8, least_efficiency=least)
+    assert len(masks) == 2
+    decoded = tensor.decoder.decode(tensor.payload[0], tensor.n)[care]
+    basis = codec.choose_basis(array[array != 0].view(np.uint8))
+    stored = codec.stored_words(basis, Order("diagonal", 300, 500).take(bit_view(array))[care])
+    wrong = np.unpackbits(decoded ^ stored).mean()
+    assert tensor.efficiency == pytest.approx(100 * (1 - wrong)) and tensor.efficiency >= least
+    assert (tensor.n_out == free.n_out) == (free.efficiency >= least)
+    # No smaller than needed, but for a step or two that the model is off.
+    larger = f2f.compress(array, beam=8, n_out=min(free.n_out, tensor.n_out + 3))
+    assert larger.n_out == free.n_out or larger.efficiency < least
+
+
+def test_a_least_efficiency_that_is_not_reached_is_said():
+    array = random_tensor("int8", (64, 512), 0.8, 0, False)
+    message = r"least_efficiency 100 % is not reached: E is 9\d\.\d+ % with n_out = 8"
+    with pytest.warns(UserWarning, match=message):
+        tensor = f2f.compress(array, n_s=0, seed=1, least_efficiency=100)
+    assert np.array_equal(f2f.decompress(tensor), array)
+
+
 def test_stored_bits_add_up_to_what_is_stored():
     tensor = f2f.compress(random_tensor("int8", (64, 512), 0.9, 0, False))
     assert tensor.kind == "encoded"
@@ -189,6 +221,9 @@ def test_stored_bits_add_up_to_what_is_stored():
         ({"n_s": 8}, r"n_s must be an integer in 0..7, got 8"),
         ({"matrix": ""}, r"matrix must be one of random, folded, got ''"),
         ({"matrix": "folded", "n_s": 2}, r'matrix must be "random" for n_in=8 and n_s=2'),
+        ({"least_efficiency": 101}, r"least_efficiency must be a number in 0..100, got 101"),
+        ({"least_efficiency": "9"}, r"least_efficiency must be a number in 0..100, got '9'"),
+        ({"least_efficiency": 9, "n_out": 8}, r"least_efficiency must be 0 where n_out is given"),
         ({"n_out": 0}, r"n_out must be an integer in 1..65535, got 0"),
         ({"order": "hilbert"}, r"order must be one of row, .*got 'hilbert'"),
         ({"mask_codec": "zip"}, r"mask_codec must be one of .*got 'zip'"),

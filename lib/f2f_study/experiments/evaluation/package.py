@@ -24,7 +24,6 @@ from f2f_study.experiments.evaluation.models import (
     percent,
     with_totals,
 )
-from f2f_study.experiments.evaluation.paper import N_IN
 from f2f_study.networks.layers import PrunedModel
 
 
@@ -67,7 +66,7 @@ def package_setting(
     scheme
         Scales of INT8, see `layer_weights`.
     lowest_percent
-        Least E of a layer, see `compressed`.
+        Least E of a layer: `least_efficiency` of `f2f.compress`.
     threads
         Of the encoder; None: one a core.
     options
@@ -85,6 +84,7 @@ def package_setting(
         The models that are whole networks (they have `others`) and so can be judged.
     """
     options |= {"beam": beam, "threads": threads or os.cpu_count() or 1}
+    options |= {"least_efficiency": lowest_percent}
     rows: list[dict[str, Any]] = []
     decoded = []
     for model, dtype in tqdm(jobs(models, dtypes), desc="this package's setting", unit=" models"):
@@ -92,7 +92,7 @@ def package_setting(
         for name, layer in model.layers.items():
             weights = layer_weights(layer, dtype, scheme)
             started = time.perf_counter()
-            tensor = compressed(weights, layer.mask, lowest_percent, options)
+            tensor = compress(weights, layer.mask, **options)
             encoded = time.perf_counter()
             tensors[name] = np.asarray(decompress(tensor))
             ended = time.perf_counter()
@@ -110,34 +110,6 @@ def package_setting(
         if model.others:
             decoded.append(Decoded(model, dtype, tensors))
     return _derived(with_totals(pd.DataFrame(rows), ["dtype"], _JOINED)), decoded
-
-
-def compressed(
-    weights: np.ndarray, mask: np.ndarray, lowest_percent: float, options: dict[str, Any]
-) -> CompressedTensor:
-    """A tensor compressed with a least E.
-
-    `f2f.compress` chooses the n_out of fewest stored bits, which accepts a lower E where
-    corrections are cheap. From there n_out is lowered, one by one, until E is reached.
-
-    Parameters
-    ----------
-    weights, mask
-        Of one layer; mask is bool, True = unpruned.
-    lowest_percent
-        Least E in %; 0 leaves the choice of n_out as it is.
-    options
-        Of `f2f.compress`.
-
-    Returns
-    -------
-    CompressedTensor
-        Of E at least `lowest_percent`, unless even n_out = n_in does not reach it.
-    """
-    tensor = compress(weights, mask, **options)
-    while tensor.efficiency < lowest_percent and tensor.n_out > N_IN:
-        tensor = compress(weights, mask, n_out=tensor.n_out - 1, **options)
-    return tensor
 
 
 def _counts(tensor: CompressedTensor, weights: np.ndarray, mask: np.ndarray) -> dict[str, Any]:
