@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import functools
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
@@ -159,7 +160,11 @@ def save(figure: Figure, stem: Path, formats: Sequence[str]) -> None:
 
 
 def _read(path: Path, columns: list[str]) -> pd.DataFrame:
-    """The columns of a CSV file; ValueError names those that are missing or hold no numbers."""
+    """The columns of a CSV file; ValueError names those that are missing or hold no numbers.
+
+    A warning says where rows differ in nothing but times: two runs, put together, would be drawn
+    as repeats of one.
+    """
     try:
         rows = pd.read_csv(path, keep_default_na=False, na_values=["", "nan"])
     except pd.errors.EmptyDataError:
@@ -173,6 +178,9 @@ def _read(path: Path, columns: list[str]) -> pd.DataFrame:
     words = rows[numbers].select_dtypes(exclude=["number", "bool"]).columns
     if len(words):
         raise ValueError(f"must hold numbers in {', '.join(words)}, got {rows[words[0]].iloc[0]!r}")
+    twice = rows.filter(regex="^(?!.*(time|_ns_per_))").duplicated().sum()
+    if twice:
+        warnings.warn(f"{path}: {twice} rows stand there twice; two runs in one?", stacklevel=3)
     return rows[columns]
 
 

@@ -89,6 +89,8 @@ def run_grid(
     found = find_notebooks(names)
     if len(found) != 1 or not names[0]:
         raise ValueError(f"notebook of {path} must name one notebook, got {names}")
+    if twice := sorted(set(changes or {}) & set(grid["parameters"])):
+        raise ValueError(f"--set must leave what {path} varies, got {', '.join(twice)}")
     profile = profile or grid["profile"] or "default"
     cells: dict[str, dict[str, Any]] = {}
     waiting = {}

@@ -72,7 +72,7 @@ PARTS = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns 1 if a notebook failed or a result differs from the earlier one."""
+    """The command line; returns 0, or 1 if a notebook failed or a result differs from earlier."""
     accept_any_text()
     parser = argparse.ArgumentParser(
         prog="python -m f2f_study.run.reference",
@@ -84,13 +84,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     root = results.repository_root()
     target, judge = root / given.run_dir, root / "runs" / "reference"
     changed = 0
-    if target == judge:
-        judge = target.with_name(f"{target.name}.earlier")
-        changed += judge.exists()  # an earlier call was stopped
-        _keep_results(target, judge)
     started = time.perf_counter()
-    *notebooks, overview = sorted(find_notebooks(), key=lambda path: (path.stem == OVERVIEW, path))
     try:
+        if target == judge:
+            judge = target.with_name(f"{target.name}.earlier")
+            changed += judge.exists()  # an earlier call was stopped
+            _keep_results(target, judge)
+        books = sorted(find_notebooks(), key=lambda path: (path.stem == OVERVIEW, path))
+        *notebooks, overview = books
         changed += _make("default", target, notebooks)
         for part in PARTS:
             if (results.data_dir() / part.place).exists():
@@ -102,6 +103,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except launch.NotebookError as error:
         print(f"\nStopped. {error}\nWhat has passed is kept.", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\nInterrupted; what has passed is kept", file=sys.stderr)
+        return 130
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     print(f"{shown(target)} is up to date, {(time.perf_counter() - started) / 60:.1f} minutes")
     status = compare.main([str(target), str(judge)]) if changed and earlier else 0
     if judge.name.endswith(".earlier"):

@@ -23,7 +23,7 @@ METHODS = ["random", "magnitude", "l0", "variational_dropout"]
 
 def write(folder, name, rows):
     path = folder / f"{name}.csv"
-    pd.DataFrame(rows).to_csv(path, index=False)
+    pd.DataFrame(rows).assign(repeat=range(len(rows))).to_csv(path, index=False)
     return path
 
 

@@ -37,6 +37,12 @@ def test_a_list_parameter_takes_lists_of_the_grid(checkout, no_kernel, capsys):
     assert "levels of 01_one must be list[float], got 1; write [1]" in capsys.readouterr().err
 
 
+def test_what_the_grid_varies_cannot_be_set_beside_it(checkout, capsys):
+    write_grid(checkout, "notebook: '01'\nparameters: {seed: [1, 2]}\n")
+    assert main(["--grid", "scan.yaml", "--set", "seed=7", "rate=1"]) == 2
+    assert "--set must leave what scan.yaml varies, got seed" in capsys.readouterr().err
+
+
 def test_a_cell_is_named_by_all_its_inputs_and_nothing_else(notebook):
     path = notebook("01_one")
 

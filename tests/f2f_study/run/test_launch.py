@@ -12,6 +12,7 @@ import pytest
 from f2f_study import provenance, results
 from f2f_study.run import launch, parameters
 from f2f_study.run.__main__ import _runnable, main
+from f2f_study.run.folders import _held
 from f2f_study.run.parameters import Job, find_notebooks
 
 COMMAND = [sys.executable, "-m", "f2f_study.run"]
@@ -131,6 +132,32 @@ def test_a_folder_that_is_no_run_is_left_alone(checkout, no_kernel, capsys):
     assert mine.exists() and not list(checkout.glob("*.failed"))
     (checkout / "empty").mkdir()
     assert main(["--run-dir", "empty"]) == 0
+
+
+def test_drafts_of_killed_launchers_go_when_a_run_has_passed(checkout, no_kernel):
+    runs = checkout / "runs"
+    for name in ("a.partial-dead", "a.partial-alive", "a[1].partial-dead"):
+        (runs / name / "01_one").mkdir(parents=True)
+    with _held(runs / "a.partial-alive"):
+        assert main(["--run-dir", "runs/a"]) == 0
+        names = {path.name for path in runs.iterdir()}
+        assert names == {"a", "a.partial-alive", "a[1].partial-dead"}
+        assert main(["--run-dir", "runs/a[1]"]) == 0
+    assert {path.name for path in runs.iterdir()} == {"a", "a.partial-alive", "a[1]"}
+
+
+def test_a_damaged_run_is_refused_before_anything_is_run(checkout, no_kernel, capsys):
+    (checkout / "runs" / "a").mkdir(parents=True)
+    (checkout / "runs" / "a" / "provenance.json").write_text("{")
+    assert main(["--run-dir", "runs/a"]) == 2
+    assert "provenance.json must be the provenance of a run" in capsys.readouterr().err
+    assert [path.name for path in (checkout / "runs").iterdir()] == ["a"]
+
+
+def test_a_link_to_where_a_run_will_be(checkout, no_kernel, value_of):
+    (checkout / "latest").symlink_to(checkout / "disk" / "one")
+    assert main(["--run-dir", "latest"]) == 0
+    assert value_of(checkout / "disk" / "one") == 2.0 and (checkout / "latest").is_symlink()
 
 
 READ_ALL = """

@@ -90,6 +90,32 @@ def test_a_failure_keeps_what_has_passed(ran, notebook, checkout, capsys):
     assert set(provenance.read(checkout / "runs" / "reference")["notebooks"]) == {"01_one"}
 
 
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (KeyboardInterrupt(), 130, "\nInterrupted; what has passed is kept\n"),
+        (OSError("disk full"), 2, "error: disk full\n"),
+    ],
+)
+def test_what_stops_it_is_said_in_a_line(ran, monkeypatch, capsys, error, code, line):
+    def execute(job, folder):
+        raise error
+
+    monkeypatch.setattr(launch, "execute", execute)
+    assert reference.main([]) == code and capsys.readouterr().err == line
+
+
+def test_a_folder_that_is_no_run_is_left_alone(ran, checkout, capsys):
+    (checkout / "mine").mkdir()
+    (checkout / "mine" / "notes.txt").touch()
+    assert reference.main(["--run-dir", "mine"]) == 2 and not ran
+    assert "--run-dir must be a new folder or one with a run" in capsys.readouterr().err
+    (checkout / "runs" / "reference").mkdir(parents=True)
+    (checkout / "runs" / "reference" / "provenance.json").write_text("{")
+    assert reference.main([]) == 2 and not ran
+    assert "must be the provenance of a run" in capsys.readouterr().err
+
+
 def test_every_part_has_its_profile():
     assert {part.profile for part in reference.PARTS} <= set(PROFILES)
     assert all(reference._named_by(part.profile) for part in reference.PARTS)
