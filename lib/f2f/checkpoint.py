@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
+from f2f.base import validate
 from f2f.base.atomic import atomic_write
 from f2f.base.errors import FormatError
 from f2f.format.container import ModelFile, open_file, save
@@ -70,7 +71,7 @@ def read_folder(path: str | os.PathLike[str]) -> Folder:
     OSError
         The folder cannot be read.
     """
-    folder = Path(path)
+    folder = validate.path("path", path)
     names = set(os.listdir(folder))
     index = next((name for name in INDEXES if name in names), "")
     if not index:
@@ -125,8 +126,7 @@ def compress_folder(
     OSError
         A file cannot be read or written.
     """
-    folder = read_folder(source)
-    out = _prepare(folder, target)
+    folder, out = _prepare(source, target)
     before = after = 0
     renamed = {shard: _compressed_name(shard) for shard in folder.shards}
     with tqdm(folder.shards.items(), desc="shards", unit="shard", disable=not progress) as bar:
@@ -174,8 +174,7 @@ def decompress_folder(
     FormatError, OSError
         As `compress_folder`.
     """
-    folder = read_folder(source)
-    out = _prepare(folder, target)
+    folder, out = _prepare(source, target)
     size = 0
     with tqdm(folder.shards.items(), desc="shards", unit="shard", disable=not progress) as bar:
         for shard, names in bar:
@@ -240,12 +239,13 @@ class CompressedFolder(Mapping[str, CompressedTensor]):
 
 def open_compressed(path: str | os.PathLike[str]) -> ModelFile | CompressedFolder:
     """A compressed file or folder, open for reading tensors one by one."""
-    return CompressedFolder(path) if os.path.isdir(path) else open_file(path)
+    path = validate.path("path", path)
+    return CompressedFolder(path) if path.is_dir() else open_file(path)
 
 
 def read_shards(path: str | os.PathLike[str]) -> Iterator[Tensors]:
     """The tensors of a model file, or of the shards of a checkpoint folder one after another."""
-    if not os.path.isdir(path):
+    if not validate.path("path", path).is_dir():
         yield read_tensors(path)
         return
     folder = read_folder(path)
@@ -253,9 +253,10 @@ def read_shards(path: str | os.PathLike[str]) -> Iterator[Tensors]:
         yield _read_shard(folder.path / shard, names)
 
 
-def _prepare(folder: Folder, target: str | os.PathLike[str]) -> Path:
-    """The target folder with everything but shards and index."""
-    out = Path(target)
+def _prepare(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> tuple[Folder, Path]:
+    """The source, and the target folder with everything but shards and index."""
+    out = validate.path("target", target)
+    folder = read_folder(validate.path("source", source))
     out.mkdir(parents=True, exist_ok=True)
     if out.resolve() == folder.path.resolve() or folder.path.resolve() in out.resolve().parents:
         raise ValueError(f"OUT must be a folder outside IN, got {os.fspath(target)!r}")
@@ -267,7 +268,7 @@ def _prepare(folder: Folder, target: str | os.PathLike[str]) -> Path:
         else:
             with open(path, "rb") as old, atomic_write(out / path.name) as new:
                 shutil.copyfileobj(old, new)
-    return out
+    return folder, out
 
 
 def _compressed_name(shard: str) -> str:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.prune import BasePruningMethod
 
+from f2f.base import validate
 from f2f.base.tensors import identity, to_numpy, to_torch
 from f2f.checkpoint import read_folder
 from f2f.format import container
@@ -55,17 +56,17 @@ def compress_state_dict(
     """
     arrays: dict[str, np.ndarray] = {}
     shared: dict[tuple[Any, ...], np.ndarray] = {}
-    state = dict(state_dict)  # tensors stay alive, so that their places tell them apart
+    # Tensors stay alive in it, so that their places tell them apart.
+    state = validate.mapping("state_dict", state_dict, Tensor)
     for name, value in state.items():
-        if not isinstance(value, Tensor):
-            raise ValueError(f"state_dict[{name!r}] must be a tensor, got {type(value).__name__}")
         try:
             array = to_numpy(value)
         except ValueError as error:
             raise ValueError(f"state_dict[{name!r}]: {error}") from error
         arrays[name] = shared.setdefault(identity(value), array)
-    given = {name: to_numpy(mask) for name, mask in (masks or {}).items()}
-    model = compress_model(arrays, masks=given, n_jobs=n_jobs, progress=progress, **options)
+    given = validate.mapping("masks", {} if masks is None else masks, Tensor)
+    of_numpy = {name: to_numpy(mask) for name, mask in given.items()}
+    model = compress_model(arrays, masks=of_numpy, n_jobs=n_jobs, progress=progress, **options)
     as_torch = {
         id(tensor): dataclasses.replace(tensor, library="torch") for tensor in model.values()
     }
@@ -85,12 +86,16 @@ def load_state_dict(
 
     Raises
     ------
+    ValueError
+        source is none of these.
     FormatError, OSError
         As `f2f.load`.
     """
     if isinstance(source, Mapping):
-        return _as_tensors(source, n_jobs, progress)
-    if not os.path.isdir(source):
+        tensors = validate.mapping("source", source, CompressedTensor)
+        return _as_tensors(tensors, n_jobs, progress)
+    source = validate.path("source", source)
+    if not source.is_dir():
         with container.open_file(source) as file:
             return _as_tensors(file, n_jobs, progress)
     state: dict[str, Tensor] = {}
@@ -123,8 +128,8 @@ class _Compressed(nn.Module):
 
     def __init__(self, encoded: CompressedTensor, bias: Tensor | None, axes: int) -> None:
         super().__init__()
-        if not isinstance(encoded, CompressedTensor):
-            raise ValueError(f"encoded must be a CompressedTensor, got {type(encoded).__name__}")
+        validate.instance("encoded", encoded, CompressedTensor)
+        validate.instance("bias", bias, Tensor | None, "a Tensor or None")
         if len(encoded.shape) != axes:
             raise ValueError(f"encoded must have {axes} axes, got shape {encoded.shape}")
         if encoded.kind == "encoded" and encoded.mask is None:
@@ -167,10 +172,9 @@ class _Compressed(nn.Module):
         others = {name: value for name, value in state_dict.items() if name != key}
         if weight is None:
             missing_keys.append(key)
-        elif tuple(weight.shape) != self.encoded.shape:
-            error_msgs.append(
-                f"{key} must have shape {self.encoded.shape}, got {tuple(weight.shape)}"
-            )
+        elif not isinstance(weight, Tensor) or weight.shape != self.encoded.shape:
+            got = tuple(weight.shape) if isinstance(weight, Tensor) else type(weight).__name__
+            error_msgs.append(f"{key} must have shape {self.encoded.shape}, got {got}")
         else:
             self.encoded = compress(weight.to(self._like.dtype), **self.options)
         super()._load_from_state_dict(
@@ -210,6 +214,7 @@ class CompressedLinear(_Compressed):
         cls, layer: nn.Linear, encoded: CompressedTensor | None = None, **options: Any
     ) -> CompressedLinear:
         """The same layer with its weight encoded now (options of `f2f.compress`) or beforehand."""
+        validate.instance("layer", layer, nn.Linear)
         return _as_was(cls(_encode(layer, encoded, options), layer.bias), layer, options)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -250,6 +255,7 @@ class CompressedConv2d(_Compressed):
         cls, layer: nn.Conv2d, encoded: CompressedTensor | None = None, **options: Any
     ) -> CompressedConv2d:
         """The same layer with its weight encoded now (options of `f2f.compress`) or beforehand."""
+        validate.instance("layer", layer, nn.Conv2d)
         new = cls(
             _encode(layer, encoded, options), layer.bias, layer.stride, layer.padding,
             layer.dilation, layer.groups, layer.padding_mode,
@@ -300,7 +306,8 @@ def compress_module(
         names the layer.
     """
     kinds: dict[type, Any] = {nn.Linear: CompressedLinear, nn.Conv2d: CompressedConv2d}
-    given = None if tensors is None else dict(tensors)
+    validate.instance("module", module, nn.Module, "a torch.nn.Module")
+    given = None if tensors is None else validate.mapping("tensors", tensors, CompressedTensor)
     # With the layer or weight itself, which is kept: an address alone may be another's by now.
     weights: dict[tuple[Any, ...], tuple[Tensor, CompressedTensor]] = {}
     layers: dict[int, tuple[nn.Module, nn.Module]] = {}
@@ -363,6 +370,7 @@ def _encode(
     weight = current_weight(layer)
     if encoded is None:
         return compress(weight, **options)
+    validate.instance("encoded", encoded, CompressedTensor)
     if encoded.shape != tuple(weight.shape):
         raise ValueError(
             f"encoded must have the weight's shape {tuple(weight.shape)}, got {encoded.shape}"

@@ -16,12 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from numbers import Integral
 from typing import Any
 
 import joblib
 import numpy as np
 from tqdm import tqdm
 
+from f2f.base import validate
 from f2f.base.errors import FormatError
 from f2f.base.tensors import is_numeric
 from f2f.format.codec import compress, decompress_numpy
@@ -69,8 +71,8 @@ def compress_model(
     >>> model["fc.weight"].kind, model["fc.bias"].kind
     ('encoded', 'dense')
     """
-    arrays = dict(tensors)  # a mapping may make its values anew on every access
-    masks = dict(masks or {})
+    arrays = validate.arrays("tensors", tensors)
+    masks = validate.mapping("masks", {} if masks is None else masks, object, "an array")
     if unknown := sorted(set(masks) - set(arrays)):
         raise ValueError(f"masks must be of tensors of the model, got {unknown}")
     compress(np.zeros(0, np.int8), **options)  # a wrong option fails here, not in a worker
@@ -83,8 +85,6 @@ def compress_model(
 
     def task(name: str) -> Any:
         array = arrays[name]
-        if not isinstance(array, np.ndarray):
-            raise ValueError(f"tensor {name!r} must be a NumPy array, got {type(array).__name__}")
         if name in shared_masks or (array.ndim > 1 and array.dtype.name in DTYPES):
             return joblib.delayed(_compress)(name, array, shared_masks.get(name), options)
         return joblib.delayed(_store)(name, array)
@@ -118,8 +118,8 @@ def decompress_model(
     ValueError
         A mask is missing or too many; the message names the tensor.
     """
-    masks = dict(masks or {})
-    loaded = dict(tensors)  # a mapping may make its values anew on every access
+    loaded = validate.mapping("tensors", tensors, CompressedTensor)
+    masks = validate.mapping("masks", {} if masks is None else masks, object, "an array")
     first = _first_names(loaded)
     tasks = [
         (joblib.delayed(_decompress)(name, loaded[name], masks.get(name)), loaded[name].nbytes)
@@ -140,6 +140,7 @@ def _run(
     tasks: Sequence[tuple[Any, int]], n_jobs: int | None, progress: bool, title: str, prefer: str
 ) -> dict[str, Any]:
     """Results by name of tasks: (delayed call that returns (name, result, bytes), its bytes)."""
+    validate.instance("n_jobs", n_jobs, Integral | None, "an integer or None")
     total = sum(size for _, size in tasks)
     # The largest first: a large one that starts last would keep one worker busy alone.
     calls = [call for call, _ in sorted(tasks, key=lambda task: -task[1])]

@@ -11,11 +11,11 @@ import os
 import warnings
 import zipfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from f2f.base import validate
 from f2f.base.atomic import atomic_write
 from f2f.base.errors import FormatError
 from f2f.base.safetensors import header_bytes, read_header
@@ -55,7 +55,7 @@ class Tensors(dict[str, np.ndarray]):
 
 def suffix(path: str | os.PathLike[str]) -> str:
     """The suffix of a path, in lower case, if it is one of `SUFFIXES`, or `ValueError`."""
-    found = Path(path).suffix.lower()
+    found = validate.path("path", path).suffix.lower()
     if found not in SUFFIXES:
         raise ValueError(f"path must end in one of {', '.join(SUFFIXES)}, got {os.fspath(path)!r}")
     return found
@@ -100,12 +100,14 @@ def write_tensors(
     Raises
     ------
     ValueError
-        An unknown suffix, or a name or dtype that the kind cannot hold.
+        An unknown suffix, a value that is no array or a masked one, metadata that is not text, or
+        a name or dtype that the kind cannot hold.
     OSError
         The file cannot be written.
     """
     kind = suffix(path)
-    arrays = dict(tensors)  # a mapping may make its values anew on every access
+    arrays = validate.arrays("tensors", tensors)
+    kept = validate.mapping("metadata", {} if metadata is None else metadata, str, "text")
     if kind == ".npz":
         for name, array in arrays.items():
             if array.dtype.isbuiltin != 1:
@@ -114,7 +116,7 @@ def write_tensors(
                 raise ValueError(f".npz cannot hold a name with a zero byte, got {name!r}")
     with atomic_write(path) as file:
         if kind == ".safetensors":
-            _write_safetensors(file, arrays, metadata)
+            _write_safetensors(file, arrays, kept)
         elif kind == ".npz":
             # savez takes names as keyword arguments, and "file" is its own.
             with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:

@@ -100,8 +100,10 @@ def test_a_mask_of_any_name_of_a_shared_tensor_counts():
 def test_what_is_no_array_of_numbers_is_named():
     with pytest.raises(ValueError, match="tensor 'names' must hold numbers, got dtype <U3"):
         compress_model({"names": np.array(["cat"])})
-    with pytest.raises(ValueError, match="tensor 'x' must be a NumPy array, got list"):
+    with pytest.raises(ValueError, match=r"tensors\['x'\] must be a NumPy array, got list"):
         compress_model({"x": [1, 2]})
+    with pytest.raises(ValueError, match=r"tensors\['bias'\] must not be a masked array"):
+        compress_model({"bias": np.ma.masked_equal([0.0, 1.0], 0)})
 
 
 def test_masks_of_floats_and_names_with_a_prefix():

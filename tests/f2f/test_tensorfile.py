@@ -10,7 +10,7 @@ import safetensors.numpy
 import torch
 
 from f2f.base.errors import FormatError
-from f2f.tensorfile import read_tensors, write_tensors
+from f2f.tensorfile import SUFFIXES, read_tensors, write_tensors
 
 FLOATS = ("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu")
 
@@ -81,6 +81,14 @@ def test_npz_arrays_of_no_numbers_are_named(tmp_path, array):
     np.savez(tmp_path / "m.npz", w=np.eye(3), names=array)
     with pytest.raises(FormatError, match="array 'names' must hold numbers, got dtype"):
         read_tensors(tmp_path / "m.npz")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_masked_arrays_are_refused_before_a_file_is_made(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    with pytest.raises(ValueError, match=r"tensors\['w'\] must not be a masked array: give its fi"):
+        write_tensors(path, {"w": np.ma.masked_equal([0, 1], 0)})
+    assert not path.exists()
 
 
 def test_npz_members_that_are_no_arrays_are_named(tmp_path):

@@ -27,7 +27,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     Raises
     ------
     OSError
-        The path is a folder, may not be written, or cannot be.
+        The path is a folder, may not be written, or cannot be; the message names it.
 
     Examples
     --------
@@ -39,34 +39,45 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     b'all or nothing'
     """
     target = Path(os.path.realpath(path))
-    mode = _mode(target)
-    if mode is not None and stat.S_ISDIR(mode):
-        raise IsADirectoryError(f"{path}: is a folder, cannot be written as a file")
-    if mode is not None and not stat.S_ISREG(mode):
-        with open(target, "wb") as file:
-            yield file
-        return
-    if mode is not None and not mode & 0o222:
-        raise PermissionError(f"{path}: is read-only (mode {stat.S_IMODE(mode):o})")
-    _remove_stale_drafts(target)
     # Not tempfile: its files are private (mode 0600), a saved model has the usual permissions.
     # The name of the target is cut, so that the draft's is no longer than a name may be.
     draft = target.with_name(f".{target.name[:40]}.{secrets.token_hex(4)}.tmp")
     try:
-        with open(draft, "xb") as file:
-            _lock(file)
+        mode = _mode(target)
+        if mode is not None and stat.S_ISDIR(mode):
+            raise IsADirectoryError(f"{path}: is a folder, cannot be written as a file")
+        if mode is not None and not mode & 0o222:
+            raise PermissionError(f"{path}: is read-only (mode {stat.S_IMODE(mode):o})")
+        if mode is not None and not stat.S_ISREG(mode):
+            with open(target, "wb") as file:
+                yield file
+            return
+        with _draft(draft, target) as file:
             yield file
             file.flush()
             if mode is not None:
                 os.fchmod(file.fileno(), stat.S_IMODE(mode))
             os.fsync(file.fileno())
             os.replace(draft, target)
-    except BaseException as error:
-        draft.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename in (None, str(draft)):
-            error.filename = os.fspath(path)  # a full disk is noticed without a name
+    except OSError as error:
+        # A full disk is noticed without a name, others by names that the caller did not give.
+        if error.errno and error.filename in (None, str(draft), str(target)):
+            raise OSError(error.errno, error.strerror, os.fspath(path)) from error
         raise
     _sync_folder(target.parent)
+
+
+@contextmanager
+def _draft(path: Path, target: Path) -> Iterator[BinaryIO]:
+    """A new file that is locked while it is open, and removed if the body raises."""
+    _remove_stale_drafts(target)
+    try:
+        with open(path, "xb") as file:
+            _lock(file)
+            yield file
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def _mode(path: Path) -> int | None:

@@ -3,11 +3,60 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Real
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+
+def instance(name: str, value: Any, kind: Any, wanted: str = "") -> Any:
+    """Return `value` if it is of a class, or one of several, or raise `ValueError`."""
+    if not isinstance(value, kind):
+        wanted = wanted or f"a {kind.__name__}"
+        raise ValueError(f"{name} must be {wanted}, got {type(value).__name__}")
+    return value
+
+
+def mapping(name: str, values: Any, kind: Any, wanted: str = "") -> dict[str, Any]:
+    """Return what a mapping of str to instances of a class holds, read once, or raise.
+
+    A mapping may make its values anew on every access.
+    """
+    wanted = wanted or f"a {kind.__name__}"
+    items = dict(instance(name, values, Mapping, f"a mapping of str to {wanted}"))
+    for key, value in items.items():
+        instance(f"names in {name}", key, str, "text")
+        instance(f"{name}[{key!r}]", value, kind, wanted)
+    return items
+
+
+def path(name: str, value: Any) -> Path:
+    """Return `value` as a path, or raise `ValueError`."""
+    try:
+        found = Path(value)
+    except TypeError:
+        raise ValueError(f"{name} must be a path, got {type(value).__name__}") from None
+    if "\0" in str(found):
+        raise ValueError(f"{name} must be a path without a zero byte, got {value!r}")
+    return found
+
+
+def unmasked(name: str, array: Any) -> Any:
+    """Return `array` unless it is a masked one, whose mask would be lost, or raise `ValueError`."""
+    if isinstance(array, np.ma.MaskedArray):
+        raise ValueError(
+            f"{name} must not be a masked array: give its filled(0), or its data and, as the mask "
+            "of what is unpruned, ~mask"
+        )
+    return array
+
+
+def arrays(name: str, values: Any) -> dict[str, np.ndarray]:
+    """As `mapping`, of NumPy arrays that are no masked ones."""
+    items = mapping(name, values, np.ndarray, "a NumPy array")
+    return {key: unmasked(f"{name}[{key!r}]", array) for key, array in items.items()}
 
 
 def integer(name: str, value: Any, low: int, high: int | None = None) -> int:
@@ -32,14 +81,14 @@ def number(name: str, value: Any, low: float, high: float) -> float:
 
 def choice(name: str, value: Any, options: Sequence[str]) -> str:
     """Return `value` if it is one of `options`, or raise `ValueError`."""
-    if value not in options:
+    if not isinstance(value, str) or value not in options:
         raise ValueError(f"{name} must be one of {', '.join(options)}, got {value!r}")
     return str(value)
 
 
 def bits(name: str, array: Any, length: int | None = None) -> np.ndarray:
     """Return an array (n,) of 0/1, bool or integer, as contiguous uint8, or raise `ValueError`."""
-    values = np.asarray(array)
+    values = np.asarray(unmasked(name, array))
     if values.ndim != 1:
         raise ValueError(f"{name} must be one-dimensional, got shape {values.shape}")
     if values.size == 0:

@@ -151,7 +151,7 @@ class Decoder:
         >>> decoder.n_s, decoder.decode(np.array([0, 1, 0], dtype=np.uint8), 4).tolist()
         (1, [1, 1, 0, 1])
         """
-        array = np.asarray(matrix)
+        array = np.asarray(validate.unmasked("matrix", matrix))
         if array.ndim != 2:
             raise ValueError(f"matrix must be two-dimensional, got shape {array.shape}")
         entries = validate.bits("matrix", array.reshape(-1)).reshape(array.shape)
@@ -304,12 +304,14 @@ class Decoder:
             If the inputs have no such block.
         """
         inputs = np.asarray(inputs)
+        if inputs.ndim != 1:
+            raise ValueError(f"inputs must be one-dimensional, got shape {inputs.shape}")
         t = validate.integer("t", t, 0, len(inputs) - self.n_s - 1)
         return self.decode(inputs[t : t + self.n_s + 1], self.n_out)
 
     def _check(self, inputs: np.ndarray, n: int) -> tuple[np.ndarray, int]:
         n = validate.integer("n", n, 0)
-        array = np.asarray(inputs)
+        array = np.asarray(validate.unmasked("inputs", inputs))
         if array.dtype != np.uint8 or array.ndim not in (1, 2) or array.shape[1:] > (8,):
             raise ValueError(
                 "inputs must be uint8 (vectors,) or (vectors, planes <= 8), "

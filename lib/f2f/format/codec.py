@@ -137,6 +137,7 @@ def compress(  # noqa: PLR0913  (options of a user's function, by keyword only)
     >>> bool((decompress(tensor) == weight).all())
     True
     """
+    n_s = validate.integer("n_s", n_s, 0, MAX_N_S)
     if matrix is None:
         matrix = "folded" if n_s == MAX_N_S else "random"
     if negative_zero is not None:
@@ -185,7 +186,6 @@ class _Options:
 
     def checked(self) -> _Options:
         """The same as plain integers and text; `ValueError` for the first option that is none."""
-        n_s = validate.integer("n_s", self.n_s, 0, MAX_N_S)
         n_out = self.n_out
         if n_out is not None:
             n_out = validate.integer("n_out", n_out, 1, MAX_N_OUT)
@@ -193,9 +193,9 @@ class _Options:
         if least and n_out is not None:
             raise ValueError(f"least_efficiency must be 0 where n_out is given, got {least:g}")
         seed = validate.integer("seed", self.seed, 0, 2**63 - 1)
-        Decoder(N_IN, 1, n_s, seed, self.matrix)  # refuses what it cannot make
+        Decoder(N_IN, 1, self.n_s, seed, self.matrix)  # refuses what it cannot make
         return _Options(
-            n_s,
+            self.n_s,
             n_out,
             least,
             seed,
@@ -416,10 +416,11 @@ def decompress(tensor: CompressedTensor, mask: np.ndarray | None = None) -> Tens
     Raises
     ------
     ValueError
-        mask is missing, too many, or not of this tensor.
+        tensor is no such object; mask is missing, too many, or not of this tensor.
     FormatError
         The stored mask has not as many unpruned places as the tensor.
     """
+    validate.instance("tensor", tensor, CompressedTensor)
     if tensor.library == "torch" and tensor.kind == "dense":
         return tensors.torch_from_bits(tensor.raw.copy(), tensor.dtype, tensor.shape)
     array = decompress_numpy(tensor, mask)
@@ -452,12 +453,7 @@ def stored_mask(tensor: CompressedTensor, mask: np.ndarray | None = None) -> np.
 
 def _as_array(array: Any) -> tuple[np.ndarray, str]:
     """A C-contiguous little-endian NumPy array of the same bits, and "numpy" or "torch"."""
-    if isinstance(array, np.ma.MaskedArray):
-        raise ValueError(
-            "array must not be a masked array: give its values as array and, where they are "
-            "the unpruned ones, ~array.mask as mask"
-        )
-    if isinstance(array, np.ndarray | np.generic | list | float | int):
+    if isinstance(validate.unmasked("array", array), np.ndarray | np.generic | list | float | int):
         values = np.ascontiguousarray(array).reshape(np.shape(array))
         if not tensors.is_numeric(values.dtype):
             raise ValueError(f"array must be numeric, got dtype {values.dtype}")
@@ -486,6 +482,7 @@ def _kept_zeros(bits: np.ndarray, negative_zero: str | None) -> np.ndarray | boo
 
 def _as_mask(mask: Any, shape: tuple[int, ...]) -> np.ndarray:
     """A mask of that shape, bool (n,), row-major."""
+    validate.unmasked("mask", mask)
     array = tensors.to_numpy(mask) if hasattr(mask, "detach") else np.asarray(mask)
     if array.shape != shape:
         raise ValueError(f"mask must have the array's shape {shape}, got {array.shape}")

@@ -34,13 +34,13 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 from weakref import WeakValueDictionary
 
 import numpy as np
 
+from f2f.base import validate
 from f2f.base.atomic import atomic_write
 from f2f.base.errors import FormatError
 from f2f.base.safetensors import Header, header_bytes, is_text, parse_json, read_header
@@ -80,7 +80,7 @@ def save(
     Raises
     ------
     ValueError
-        A name is empty or not valid Unicode, metadata is not text, or a tensor is one that
+        An argument is none of these; a name is empty or not valid Unicode; or a tensor is one that
         reading would refuse.
     OSError
         The file cannot be written.
@@ -90,24 +90,25 @@ def save(
     >>> import tempfile, f2f
     >>> weight = np.where(np.random.default_rng(0).random((32, 64)) < 0.1, 1, 0).astype(np.int8)
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     f2f.save(Path(folder, "m.safetensors"), {"fc.weight": f2f.compress(weight)})
-    ...     back = f2f.load(Path(folder, "m.safetensors"))
+    ...     f2f.save(f"{folder}/m.safetensors", {"fc.weight": f2f.compress(weight)})
+    ...     back = f2f.load(f"{folder}/m.safetensors")
     >>> bool((f2f.decompress(back["fc.weight"]) == weight).all())
     True
     """
+    path = validate.path("path", path)
+    given = validate.mapping("tensors", tensors, CompressedTensor)
+    kept = validate.mapping("metadata", {} if metadata is None else metadata, str, "text")
     stored: list[CompressedTensor] = []
     aliases: dict[str, str] = {}
     forms: dict[str, int] = {}  # JSON text of each, to its number
     index: list[bytes] = []
     size = 0
-    # By object, which is kept: an address alone may belong to another tensor by now.
-    first_name: dict[int, tuple[str, CompressedTensor]] = {}
-    for name in tensors:
+    first_name: dict[int, str] = {}
+    for name in given:
         if not is_text(name) or not name:
             raise ValueError(f"tensor names must be non-empty valid Unicode text, got {name!r}")
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        first, _ = first_name.setdefault(id(tensor), (name, tensor))
+    for name, tensor in sorted(given.items()):
+        first = first_name.setdefault(id(tensor), name)
         if first != name:
             aliases[name] = first
             continue
@@ -128,8 +129,8 @@ def save(
         "forms": f"[{','.join(forms)}]",
         "aliases": _json(aliases),
     }
-    if metadata:
-        facts["metadata"] = _json(_text(metadata))
+    if kept:
+        facts["metadata"] = _json(kept)
     before = b"".join(index)
     kind = np.dtype(np.uint8)
     raw = header_bytes({"index": (kind, (len(before),)), "data": (kind, (size,))}, facts)
@@ -187,7 +188,7 @@ class ModelFile(Mapping[str, CompressedTensor]):
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = validate.path("path", path)
         self._in_use: WeakValueDictionary[str, CompressedTensor] = WeakValueDictionary()
         # Unbuffered, and no memory map: a file that shrinks while it is read must not kill the
         # process.
@@ -228,7 +229,8 @@ class ModelFile(Mapping[str, CompressedTensor]):
         for name, target in self.aliases.items():
             if name in self._records or target not in self._records:
                 raise FormatError(f"shared names: {name!r} cannot stand for {target!r}")
-        self.metadata = _text(parse_json(metadata.get("metadata", "{}"), "kept metadata"))
+        kept = parse_json(metadata.get("metadata", "{}"), "kept metadata")
+        self.metadata = validate.mapping("metadata", kept, str, "text")
 
     def __enter__(self) -> ModelFile:
         return self
@@ -287,13 +289,6 @@ def _data(tensor: CompressedTensor) -> np.ndarray:
 
 def _tensor(header: dict[str, Any], data: np.ndarray) -> CompressedTensor:
     return CompressedTensor.from_parts(header, {"data": data})
-
-
-def _text(metadata: Any) -> dict[str, str]:
-    for key, value in metadata.items():
-        if not isinstance(key, str) or not isinstance(value, str):
-            raise ValueError(f"metadata must be text by text, got {key!r}: {value!r}")
-    return dict(metadata)
 
 
 def _json(value: Any) -> str:

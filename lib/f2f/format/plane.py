@@ -86,6 +86,7 @@ def encode_plane(
     bits = validate.bits("bits", bits)
     care_mask = validate.bits("care_mask", care_mask, len(bits))
     n = len(bits)
+    validate.instance("decoder", decoder, Decoder)
     care = np.flatnonzero(care_mask)
     if method == "beam":
         beam = validate.integer("beam", beam, 1)
@@ -118,8 +119,14 @@ def decode_plane(
     -------
     numpy.ndarray
         uint8 (n,), exact at care positions, arbitrary elsewhere.
+
+    Raises
+    ------
+    ValueError
+        An argument is none of these, or n another number of bits.
     """
-    bits = decoder.decode(encoded.inputs, n)
+    validate.instance("encoded", encoded, EncodedPlane, "an EncodedPlane")
+    bits = validate.instance("decoder", decoder, Decoder).decode(encoded.inputs, n)
     if corrected:
         bits[encoded.errors] ^= 1
     return bits

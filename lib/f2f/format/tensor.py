@@ -249,9 +249,11 @@ class _Parts:
     def __init__(self, header: Any, arrays: dict[str, np.ndarray]) -> None:
         if not isinstance(header, dict):
             raise FormatError(f"header must be a JSON object, got {type(header).__name__}")
-        data = arrays.get("data", np.zeros(0, dtype=np.uint8))
-        if set(arrays) - {"data"} or data.dtype != np.uint8 or data.ndim != 1:
-            raise FormatError(f"a tensor must have one part, data, uint8, got {sorted(arrays)}")
+        data = arrays.get("data", np.zeros(0, np.uint8)) if isinstance(arrays, dict) else None
+        if not isinstance(data, np.ndarray) or set(arrays) - {"data"}:
+            raise FormatError(f"arrays must have one part, data, got {arrays!r:.80}")
+        if data.dtype != np.uint8 or data.ndim != 1:
+            raise FormatError(f"data must be uint8 (bytes,), got {data.dtype} {data.shape}")
         self.header, self.data, self.at = header, data, 0
 
     def tensor(self) -> CompressedTensor:

@@ -42,7 +42,7 @@ def verilog(source: Decoder | CompressedTensor | MaskCode, name: str = "decoder"
     ValueError
         The source is none of these, or has nothing to decode; or the name is no identifier.
     """
-    if not (name.isidentifier() and name.isascii()):
+    if not (isinstance(name, str) and name.isidentifier() and name.isascii()):
         raise ValueError(f"name must be a Verilog identifier, got {name!r}")
     from f2f.hardware.circuits import circuit_of
 

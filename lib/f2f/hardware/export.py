@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from f2f.base import validate
+from f2f.base.atomic import atomic_write
 from f2f.format.basis import span
 from f2f.format.mask import MaskCode
 from f2f.format.tensor import GROUP_PLANES, CompressedTensor
@@ -48,16 +49,18 @@ def write_project(
     ValueError
         The tensor has no encoded planes.
     """
+    validate.instance("tensor", tensor, CompressedTensor)
+    folder = validate.path("folder", folder)
     blocks = validate.integer("blocks", blocks, 1)
     files = {"decoder.v": verilog(tensor, "decoder")} | _decoder_bench(tensor, blocks)
     mask = tensor.mask
     if mask is not None and mask.streams:
         files |= {"mask.v": verilog(mask, "mask")} | _mask_bench(mask)
     files["README.md"] = _readme(tensor)
-    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
-        (folder / name).write_text(text, encoding="utf-8")
+        with atomic_write(folder / name) as file:
+            file.write(text.encode())
     return [folder / name for name in files]
 
 

@@ -87,6 +87,7 @@ def of_decoder(decoder: Decoder) -> Network:
     >>> bool((network.matrix() == decoder.matrix).all()), len(network.gates) < 455
     (True, True)
     """
+    validate.instance("decoder", decoder, Decoder)
     if decoder.nibbles is None:
         return shared(decoder.matrix)
     program = _Program(decoder.window)

@@ -114,9 +114,7 @@ def spmm(
     >>> spmm(compress(weight), np.ones((64, 2), dtype=np.int8))[-1].tolist()
     [64, 64]
     """
-    if not isinstance(tensor, CompressedTensor):
-        raise ValueError(f"tensor must be a CompressedTensor, got {type(tensor).__name__}")
-    validate.choice("backend", backend, BACKENDS)
+    validate.instance("tensor", tensor, CompressedTensor)
     if threads is not None:
         threads = validate.integer("threads", threads, 1)
     check_weights(tensor.dtype)
@@ -151,5 +149,6 @@ def spmm(
 
 def _given(name: str, values: Any, backend: str) -> Any:
     """An argument as a NumPy array, or for backend "cupy" the CuPy array that it is."""
+    backend = validate.choice("backend", backend, BACKENDS)
     on_device = backend == "cupy" and hasattr(values, "__cuda_array_interface__")
     return values if on_device else host_array(name, values)

@@ -7,6 +7,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from f2f.base import validate
 from f2f.base.tensors import is_numeric, numpy_dtype, to_numpy
 from f2f.format.codec import decompress_numpy
 from f2f.format.orders import matrix_shape
@@ -21,8 +22,7 @@ def host_array(name: str, values: Any) -> np.ndarray:
     ValueError
         They are nothing of that, or masked; the message begins with `name`.
     """
-    if isinstance(values, np.ma.MaskedArray):
-        raise ValueError(f"{name} must not be a masked array")
+    validate.unmasked(name, values)
     try:
         return to_numpy(values) if hasattr(values, "detach") else np.asarray(values)
     except (TypeError, ValueError) as error:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -64,6 +65,23 @@ def test_a_full_disk_names_the_path(tmp_path):
     with pytest.raises(OSError, match="model"), atomic_write(tmp_path / "model"):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("content", [b"new", bytes(10**6)])
+def test_a_full_disk_behind_a_link_names_the_link(tmp_path, content):
+    """A short content is refused when the file is closed, a long one when it is written."""
+    path = tmp_path / "link"
+    path.symlink_to("/dev/full")
+    with pytest.raises(OSError, match=r"No space left on device: '.*link'$"):
+        write(path, content)
+    assert path.readlink() == Path("/dev/full")
+
+
+def test_what_a_link_points_at_is_named_as_it_was_given(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "link").symlink_to(tmp_path / "file" / "below")
+    with pytest.raises(NotADirectoryError, match=r"Not a directory: '.*link'$"):
+        write(tmp_path / "link")
 
 
 def test_drafts_of_killed_writers_go_at_the_next_write(tmp_path, monkeypatch):

@@ -143,7 +143,7 @@ def test_no_tensors(tmp_path):
 
 @pytest.mark.parametrize("name", ["", 3, "\ud800"])
 def test_names_are_checked(tmp_path, tensors, name):
-    with pytest.raises(ValueError, match="names must be"):
+    with pytest.raises(ValueError, match="names.* must be"):
         f2f.save(tmp_path / "x.safetensors", {name: tensors["int8"]})
     assert list(tmp_path.iterdir()) == []
 
@@ -531,7 +531,7 @@ def test_text_kept_beside_the_tensors(tmp_path, tensors):
     f2f.save(path, {"a": tensors["int8"]}, {"format": "pt", "note": "naïve"})
     with f2f.open_file(path) as file:
         assert file.metadata == {"format": "pt", "note": "naïve"}
-    with pytest.raises(ValueError, match="metadata must be text by text, got 'a': 1"):
+    with pytest.raises(ValueError, match=r"metadata\['a'\] must be text, got int"):
         f2f.save(path, {}, {"a": 1})
 
 
