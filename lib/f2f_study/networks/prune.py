@@ -82,6 +82,8 @@ class CubicSchedule:
 class Pruner(ABC):
     """Prunes named parameters of a module while it trains; see the module docstring for the loop.
 
+    A parameter that several layers share is pruned in all of them, and stays shared.
+
     Parameters
     ----------
     module
@@ -96,22 +98,27 @@ class Pruner(ABC):
     """
 
     def __init__(self, module: nn.Module, names: Iterable[str]) -> None:
-        self._places: dict[str, tuple[nn.Module, str]] = {}
-        known = {name for name, _ in module.named_parameters()}
+        self._uses: dict[str, list[tuple[nn.Module, str]]] = {}  # layers, and their name for it
+        known = dict(module.named_parameters())
         for name in names:
             if name not in known:
                 raise ValueError(
                     f"names must be parameters of the module, got {name!r}; "
                     f"it has {', '.join(sorted(known)[:5])}, ..."
                 )
-            path, _, leaf = name.rpartition(".")
-            self._places[name] = (module.get_submodule(path), leaf)
-        if not self._places:
+            self._uses[name] = [
+                (owner, leaf)
+                for owner in module.modules()
+                for leaf, parameter in owner._parameters.items()
+                if parameter is known[name]
+            ]
+        if not self._uses:
             raise ValueError("names must hold at least one parameter, got none")
         self.module = module
-        for name, (owner, leaf) in self._places.items():
-            rule = self._parametrization(name, getattr(owner, leaf))
-            parametrize.register_parametrization(owner, leaf, rule)
+        for name, uses in self._uses.items():
+            rule = self._parametrization(name, known[name])
+            for owner, leaf in uses:
+                parametrize.register_parametrization(owner, leaf, rule)
 
     @abstractmethod
     def _parametrization(self, name: str, weight: Tensor) -> nn.Module: ...
@@ -130,7 +137,7 @@ class Pruner(ABC):
 
     def original(self, name: str) -> Tensor:
         """The trained parameter under the parametrization."""
-        owner, leaf = self._places[name]
+        owner, leaf = self._uses[name][0]
         found: Tensor = getattr(owner.parametrizations, leaf).original
         return found
 
@@ -175,9 +182,10 @@ class Pruner(ABC):
         masks = self.masks() if sparsity is None else self._global_masks(sparsity)
         was_training = self.module.training
         self.module.eval()
-        for name, (owner, leaf) in self._places.items():
+        for name, uses in self._uses.items():
             value = self._final(name, masks[name])
-            parametrize.remove_parametrizations(owner, leaf, leave_parametrized=False)
+            for owner, leaf in uses:
+                parametrize.remove_parametrizations(owner, leaf, leave_parametrized=False)
             with torch.no_grad():
                 # Not value * mask, which would leave -0.0 behind, bits that are not all zero.
                 getattr(owner, leaf).copy_(torch.where(masks[name], value, 0.0))
@@ -189,11 +197,11 @@ class Pruner(ABC):
         return self.original(name).detach().clone()
 
     def _global_masks(self, sparsity: float) -> dict[str, Tensor]:
-        scores = [self._score(name).detach().reshape(-1) for name in self._places]
+        scores = [self._score(name).detach().reshape(-1) for name in self._uses]
         keep = keep_highest(torch.cat(scores), sparsity).split([s.numel() for s in scores])
         return {
             name: part.reshape(self.original(name).shape)
-            for name, part in zip(self._places, keep, strict=True)
+            for name, part in zip(self._uses, keep, strict=True)
         }
 
 
@@ -225,7 +233,7 @@ class MagnitudePruner(Pruner):
         return {name: rule.mask.clone() for name, rule in self._rules.items()}
 
     def _global_masks(self, sparsity: float) -> dict[str, Tensor]:
-        return {name: keep_highest(self._score(name), sparsity) for name in self._places}
+        return {name: keep_highest(self._score(name), sparsity) for name in self._uses}
 
 
 class RandomPruner(MagnitudePruner):

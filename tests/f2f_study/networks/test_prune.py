@@ -145,6 +145,48 @@ def test_finish_keeps_what_evaluation_computed():
         assert torch.equal(before, network(x))
 
 
+class Tied(nn.Module):
+    """An embedding and a projection back to its words, of one weight, and one behind a name."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(3)
+        self.embed = nn.Embedding(30, 8)
+        self.out = nn.Linear(8, 30)
+        self.out.weight = self.embed.weight
+        self.again = nn.ModuleList([self.embed])
+
+    def forward(self, words):
+        return self.out(self.embed(words))
+
+
+@pytest.mark.parametrize("method", ["random", "magnitude", "l0", "variational_dropout"])
+def test_a_tied_weight_is_pruned_wherever_it_is_used_and_stays_tied(method):
+    network = Tied()
+    pruner = make_pruner(method, network, ["embed.weight"], CubicSchedule(0.5, 0, 4), seed=1)
+    original = pruner.original("embed.weight")
+    optimizer = torch.optim.SGD(pruner.parameter_groups(lr=0.1))
+    words = torch.arange(30)
+    for step in range(6):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(network(words), words).backward()
+        optimizer.step()
+        pruner.step(step)
+    network.eval()
+    mask = pruner.masks()["embed.weight"]
+    assert method not in ("random", "magnitude") or int(mask.sum()) == 120
+    for layer in (network.embed, network.out):
+        assert layer.parametrizations.weight.original is original
+        assert torch.equal(layer.weight != 0, mask)
+    before = network(words)
+    masks = pruner.finish()
+    assert torch.equal(network(words), before)
+    assert network.embed.weight is network.out.weight is original
+    assert not torch.signbit(original[~masks["embed.weight"]]).any()
+    assert torch.equal(original != 0, mask)
+    assert [name for name, _ in network.named_parameters()] == ["embed.weight", "out.bias"]
+
+
 def test_control_pushes_towards_the_target():
     control = PenaltyControl(1.0, rate=2.0, lowest=0.5, highest=4.0)
     assert [control.update(0.1, 0.5) for _ in range(3)] == [2.0, 4.0, 4.0]
