@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+import ml_dtypes
 import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import binom
@@ -22,27 +23,16 @@ from f2f.base import validate
 from f2f.base.entropy import binary_entropy, floor_bits
 from f2f.decoder import Decoder
 from f2f.decoder.folded import FOLD_GATES
+from f2f_study.networks.quantize import is_float
 
 PAPER_CHUNK = 512  # plane bits that share one end bit in the paper-style accounting
 PAPER_ERROR_BITS = 1 + 9  # a flag and the place within the chunk
 
 
 def efficiency(care_bits: Any, wrong_bits: Any) -> Any:
-    """Encoding efficiency E: care bits that decode right, in % (100 if there are none).
+    """E of care bits, and those of them that decode wrong: numbers, or columns of them.
 
-    Parameters
-    ----------
-    care_bits, wrong_bits : int or pandas.Series of int
-        Care bits, and those of them that decode wrong.
-
-    Returns
-    -------
-    float or pandas.Series of float
-
-    Raises
-    ------
-    ValueError
-        More wrong bits than care bits, or fewer than none.
+    100 where there are none; `ValueError` for more wrong bits than care bits, or fewer than none.
     """
     if np.any(np.less(wrong_bits, 0) | np.greater(wrong_bits, care_bits)):
         raise ValueError(f"wrong_bits must be in 0..{care_bits}, got {wrong_bits}")
@@ -52,20 +42,8 @@ def efficiency(care_bits: Any, wrong_bits: Any) -> Any:
 def block_length(n_in: int, sparsity: float) -> int:
     """The paper's n_out: the most whole plane bits whose care bits n_in input bits can carry.
 
-    Parameters
-    ----------
-    n_in : int
-        Input bits of a block.
-    sparsity : float
-        Share of pruned weights, at least 0 and below 1.
+    n_in/(1-S), rounded down: as many care bits as input bits on average, or just fewer.
 
-    Returns
-    -------
-    int
-        n_in/(1-S), rounded down: as many care bits as input bits on average, or just fewer.
-
-    Examples
-    --------
     >>> block_length(8, 0.9), block_length(8, 0.7)
     (80, 26)
     """
@@ -77,24 +55,9 @@ def block_length(n_in: int, sparsity: float) -> int:
 def paper_bits(n_bits: int, n_errors: int) -> int:
     """Bits of the paper-style correction stream, for comparison; the package stores less.
 
-    Chunks of 512 plane bits; 1 + 9 bits for each wrong bit and one end bit for each chunk.
+    Chunks of 512 plane bits (of n_bits in all); 1 + 9 bits for each wrong bit and one end bit for
+    each chunk.
 
-    Parameters
-    ----------
-    n_bits, n_errors : int
-        Plane bits, and wrong care bits among them.
-
-    Returns
-    -------
-    int
-
-    Raises
-    ------
-    ValueError
-        A negative number, or more errors than bits.
-
-    Examples
-    --------
     >>> paper_bits(1024, 3)
     32
     """
@@ -104,13 +67,7 @@ def paper_bits(n_bits: int, n_errors: int) -> int:
 
 
 def memory_reduction(stored_bits: float, original_bits: float) -> float:
-    """Memory reduction from what is really stored, in %: 100·(1 - stored/original).
-
-    Raises
-    ------
-    ValueError
-        `original_bits` is not positive.
-    """
+    """Memory reduction from what is really stored, in %: 100·(1 - stored/original)."""
     if not original_bits > 0:
         raise ValueError(f"original_bits must be positive, got {original_bits!r}")
     return 100 * (1 - stored_bits / original_bits)
@@ -125,14 +82,10 @@ def order0_bits(values: np.ndarray, n: int) -> float:
 
     Parameters
     ----------
-    values : ndarray of float32 or int8, shape (k,)
-        The unpruned weights.
+    values : ndarray, shape (k,)
+        The unpruned weights: integers, or floats of NumPy or `ml_dtypes`.
     n : int
         All weights.
-
-    Returns
-    -------
-    float
 
     Examples
     --------
@@ -140,7 +93,7 @@ def order0_bits(values: np.ndarray, n: int) -> float:
     96.0
     """
     n_w = 8 * values.itemsize
-    mantissa = np.finfo(values.dtype).nmant if values.dtype.kind == "f" else 0
+    mantissa = ml_dtypes.finfo(values.dtype).nmant if is_float(values.dtype) else 0
     words = values.view(f"u{values.itemsize}") >> mantissa
     shares = np.unique(words, return_counts=True)[1] / max(values.size, 1)
     entropy = float(-(shares * np.log2(shares)).sum())
@@ -150,22 +103,8 @@ def order0_bits(values: np.ndarray, n: int) -> float:
 def memory_reduction_bound(sparsity: float, n_w: int, with_mask: bool = True) -> float:
     """Greatest memory reduction in %: 100·(S - H(S)/n_w), or 100·S without the mask.
 
-    Parameters
-    ----------
-    sparsity : float
-        Probability of pruning, 0 to 1.
-    n_w : int
-        Bits a weight.
-    with_mask : bool
-        The code also holds which weights are pruned.
+    Negative where the mask costs more than pruning saves.
 
-    Returns
-    -------
-    float
-        Negative where the mask costs more than pruning saves.
-
-    Examples
-    --------
     >>> round(memory_reduction_bound(0.9, 8), 2), memory_reduction_bound(0.9, 8, with_mask=False)
     (84.14, 90.0)
     """
@@ -180,27 +119,9 @@ def analytic_memory_reduction(
     """Memory reduction in % as the paper computes it, from E alone.
 
     A plane bit takes n_in/n_out bits of payload, (1-S)(1-E)·10 for corrections and 1/512 for the
-    ends of their chunks (see `paper_bits`); a weight has n_w plane bits.
+    ends of their chunks (see `paper_bits`); a weight has n_w plane bits, and of its mask
+    `mask_bits`: with 0 the zeros are not reproduced.
 
-    Parameters
-    ----------
-    n_in, n_out : int
-        Input bits and plane bits of a block.
-    sparsity : float
-        Share of pruned weights, 0 to 1.
-    efficiency : float
-        E in %.
-    n_w : int
-        Bits a weight.
-    mask_bits : float
-        Bits a weight of its mask; 0: the zeros are not reproduced.
-
-    Returns
-    -------
-    float
-
-    Examples
-    --------
     >>> round(analytic_memory_reduction(8, 80, 0.9, 99.5, n_w=8), 2)
     89.3
     """
@@ -231,19 +152,7 @@ class Spread(NamedTuple):
 
 
 def unpruned_per_block(care_mask: np.ndarray, n_out: int) -> np.ndarray:
-    """n_u of every whole block.
-
-    Parameters
-    ----------
-    care_mask : ndarray of bool or 0/1, shape (n,)
-        1 = unpruned.
-    n_out : int
-        Positions of a block.
-
-    Returns
-    -------
-    ndarray of int64, shape (n // n_out,)
-    """
+    """n_u of every whole block of a mask (n,) of bool or 0/1, 1 = unpruned: int64 (n // n_out,)."""
     care_mask = validate.bits("care_mask", care_mask)
     n_out = validate.integer("n_out", n_out, 1)
     blocks = len(care_mask) // n_out
@@ -273,22 +182,9 @@ def nearest_of_random_words(n_u: int, words: int) -> float:
 
     The distance to one word is binomial (n_u, 1/2), and the nearest of independent ones is farther
     than d with probability P(Bin > d)**words. The words of a decoder are linear combinations, only
-    pairwise independent, so that an encoder makes a few more errors.
+    pairwise independent (2**n_in of them without shift registers), so that an encoder makes a few
+    more errors.
 
-    Parameters
-    ----------
-    n_u : int
-        Care bits of a block.
-    words : int
-        Outputs that the decoder can reach; 2**n_in without shift registers.
-
-    Returns
-    -------
-    float
-        Wrong bits of the block.
-
-    Examples
-    --------
     >>> nearest_of_random_words(1, 256) < 1e-9, round(nearest_of_random_words(8, 256), 2)
     (True, 0.37)
     """
@@ -300,8 +196,6 @@ def least_wrong_share(bits_per_care_bit: float) -> float:
 
     No code of R < 1 bits a care bit gets more right than 1 - D with 1 - H(D) = R, D ≤ 1/2.
 
-    Examples
-    --------
     >>> round(least_wrong_share(0.5), 3), least_wrong_share(1.2)
     (0.11, 0.0)
     """
@@ -315,12 +209,8 @@ def xor_gates(decoder: Decoder) -> np.ndarray:
     """Two-input XOR gates of each output bit, if rows share none.
 
     A row of M of weight w needs w - 1 gates (none for w = 0). The gates that fold the window of a
-    folded matrix are shared: every row has an equal part of them.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_out,)
-        Their sum is the decoder's.
+    folded matrix are shared: every row has an equal part of them. float64 (n_out,), of which the
+    sum is the decoder's.
     """
     folded = decoder.nibbles
     if folded is None:

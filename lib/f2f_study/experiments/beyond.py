@@ -25,7 +25,7 @@ from f2f.decoder import MAX_N_OUT, Decoder
 from f2f.encoder.beam import encode_beam
 from f2f.encoder.exact import encode_viterbi
 from f2f.encoder.rate import choose_n_out, kappa, overflow
-from f2f.format.corrections import EliasFano
+from f2f.format.corrections import elias_fano_bits
 from f2f.format.orders import Order, matrix_shape, positions_of
 from f2f_study import results, sources
 from f2f_study.experiments import accounting
@@ -56,19 +56,9 @@ def iid_planes(n: int, sparsity: float, seed: int) -> tuple[np.ndarray, np.ndarr
 def wrong_planes(
     inputs: np.ndarray, care: np.ndarray, target: np.ndarray, n: int, decoder: Decoder
 ) -> np.ndarray:
-    """The planes, as bits, that decode wrong at each care position.
+    """The planes, as bits of uint8 (k,), that decode wrong at each care position.
 
-    Parameters
-    ----------
-    inputs : ndarray of uint8, shape (l + n_s, planes)
-        As of `encode_beam`.
-    care, target, n
-        As of `iid_planes`.
-    decoder : Decoder
-
-    Returns
-    -------
-    ndarray of uint8, shape (k,)
+    inputs: uint8 (l + n_s, planes), as of `encode_beam`; the rest as of `iid_planes`.
     """
     mask = np.uint8((1 << inputs.shape[1]) - 1)
     return (decoder.decode(inputs, n)[care] ^ target) & mask
@@ -79,6 +69,28 @@ def count_wrong(
 ) -> int:
     """Wrong care bits of all planes; arguments as `wrong_planes`."""
     return int(np.bitwise_count(wrong_planes(inputs, care, target, n, decoder)).sum())
+
+
+def coded(
+    care: np.ndarray, target: np.ndarray, n: int, decoder: Decoder, beam: int
+) -> dict[str, Any]:
+    """Encode eight planes, as of `iid_planes`; what is right, and what is stored.
+
+    Corrections are an Elias-Fano list a plane, by care rank as in `f2f.compress`.
+    """
+    inputs = encode_beam(care, target, n, decoder, PLANES, beam)
+    planes = wrong_planes(inputs, care, target, n, decoder)
+    errors = [int(np.count_nonzero(planes >> q & 1)) for q in range(PLANES)]
+    payload = inputs.size * N_IN
+    correction = sum(elias_fano_bits(count, len(care)) for count in errors)
+    return {
+        "care_bits": PLANES * len(care),
+        "wrong_bits": sum(errors),
+        "efficiency_percent": accounting.efficiency(PLANES * len(care), sum(errors)),
+        "payload_bits": payload,
+        "correction_bits": correction,
+        "stored_bits": payload + correction,
+    }
 
 
 def measure_encoder(
@@ -92,7 +104,7 @@ def measure_encoder(
     seed: int = 0,
     repeats: int = 1,
 ) -> dict[str, Any]:
-    """Encode iid planes with the beam encoder, timed.
+    """Encode iid planes with the beam encoder, timed: one row of `beyond_encoders.csv`.
 
     Parameters
     ----------
@@ -102,11 +114,6 @@ def measure_encoder(
         As in `encode_beam`; the planes are the low bits of the same eight.
     repeats : int
         The time is their median, after a warm-up.
-
-    Returns
-    -------
-    dict
-        One row of `beyond_encoders.csv`.
     """
     decoder = Decoder(N_IN, accounting.block_length(N_IN, sparsity), n_s, seed)
 
@@ -167,12 +174,9 @@ def _timed(
 def golden_optima() -> pd.DataFrame:
     """Both encoders on the planes whose optimum another program has found.
 
-    Returns
-    -------
-    pandas.DataFrame
-        One row for each case of `tests/golden/encoder-optimum.json`. optimum: its least number of
-        wrong care bits; beam, viterbi: those of a beam of 2**window, which cuts nothing, and of
-        the exact encoder.
+    One row for each case of `tests/golden/encoder-optimum.json`. optimum: its least number of wrong
+    care bits; beam, viterbi: those of a beam of 2**window, which cuts nothing, and of the exact
+    encoder.
     """
     file = results.repository_root() / "tests" / "golden" / "encoder-optimum.json"
     rows = []
@@ -194,11 +198,8 @@ def golden_optima() -> pd.DataFrame:
 def dependence(encoded: pd.DataFrame) -> pd.DataFrame:
     """Care bits that are linear combinations of earlier ones, behind each row of `measure_encoder`.
 
-    Returns
-    -------
-    pandas.DataFrame
-        The columns of `beyond_dependence.csv`. Only dependent bits need be wrong, and half of them
-        would be at random.
+    The columns of `beyond_dependence.csv`. Only dependent bits need be wrong, and half of them
+    would be at random.
     """
     keys = ["n_s", "n_out", "sparsity", "blocks", "seed"]
     cases = encoded[keys].drop_duplicates().to_dict("records")
@@ -212,12 +213,8 @@ def _count_case(n_s: int, n_out: int, sparsity: float, blocks: int, seed: int) -
     decoder = Decoder(N_IN, n_out, n_s, seed)
     care, _ = iid_planes(blocks * n_out, sparsity, seed)
     mean = len(care) / blocks
-    return {
-        "n_s": n_s,
-        "n_out": n_out,
-        "sparsity": sparsity,
-        "blocks": blocks,
-        "seed": seed,
+    case = {"n_s": n_s, "n_out": n_out, "sparsity": sparsity, "blocks": blocks, "seed": seed}
+    return case | {
         "plane_care_bits": len(care),
         "dependent_bits": int(count_dependent(care, decoder.rows, N_IN, n_out)),
         "modelled_dependent_bits": blocks * overflow(mean, mean * sparsity, N_IN, decoder.window),
@@ -254,16 +251,8 @@ def count_dependent(care, rows, n_in, n_out):
 def kappas(counted: pd.DataFrame) -> pd.DataFrame:
     """The share of the modelled dependent bits that end as errors, beside the fit in use.
 
-    Parameters
-    ----------
-    counted : pandas.DataFrame
-        Of `dependence`.
-
-    Returns
-    -------
-    pandas.DataFrame
-        By n_s and beam. measured: wrong over modelled dependent bits. fit:
-        `f2f.encoder.rate.kappa`, by which n_out is chosen.
+    From `dependence`, by n_s and beam. measured: wrong over modelled dependent bits. fit:
+    `f2f.encoder.rate.kappa`, by which n_out is chosen.
     """
     planes = counted["care_bits"] / counted["plane_care_bits"]
     return pd.DataFrame(
@@ -293,24 +282,15 @@ def length_cases(sparsities: Sequence[float], **common: Any) -> list[dict[str, A
 def measure_length(
     *, n_s: int, n_out: int, sparsity: float, weights: int, beam: int = 16, seed: int = 0
 ) -> dict[str, Any]:
-    """Encode 8 iid planes of `weights` bits at a block length; count what is stored.
+    """Encode 8 iid planes of `weights` bits at a block length: one row of `beyond_lengths.csv`.
 
-    Returns
-    -------
-    dict
-        One row of `beyond_lengths.csv`. Corrections are an Elias-Fano list a plane, by care rank
-        as in `f2f.compress`; overheads are over the entropy of the care bits, one bit each.
+    Overheads are over the entropy of the care bits, one bit each.
     """
     decoder = Decoder(N_IN, n_out, n_s, seed)
     care, target = iid_planes(weights, sparsity, seed)
     mask = np.zeros(weights, dtype=bool)
     mask[care] = True
-    inputs = encode_beam(care, target, weights, decoder, PLANES, beam)
-    planes = wrong_planes(inputs, care, target, weights, decoder)
-    errors = [np.flatnonzero(planes >> q & 1) for q in range(PLANES)]
-    total, wrong = PLANES * len(care), sum(map(len, errors))
-    payload = inputs.size * N_IN
-    correction = sum(EliasFano.encode(ranks, len(care)).nbits for ranks in errors)
+    found = coded(care, target, weights, decoder, beam)
     _, modelled = choose_n_out(mask, N_IN, n_s, beam, n_out)
     return {
         "n_s": n_s,
@@ -318,14 +298,9 @@ def measure_length(
         "sparsity": sparsity,
         "beam": beam,
         "chosen": choose_n_out(mask, N_IN, n_s, beam)[0] == n_out,
-        "care_bits": total,
-        "wrong_bits": wrong,
-        "efficiency_percent": accounting.efficiency(total, wrong),
-        "payload_bits": payload,
-        "correction_bits": correction,
-        "stored_bits": payload + correction,
-        "overhead_percent": 100 * ((payload + correction) / total - 1),
-        "modelled_overhead_percent": 100 * (PLANES * float(modelled) / total - 1),
+        **found,
+        "overhead_percent": 100 * (found["stored_bits"] / found["care_bits"] - 1),
+        "modelled_overhead_percent": 100 * (float(modelled) / len(care) - 1),
     }
 
 
@@ -341,12 +316,11 @@ def open_masks(
 ) -> list[PrunedModel]:
     """Models whose masks are encoded; arguments as of `sources.open_models`."""
     options = {"values": "none"} if source == "dlmc" else {}
-    models = []
-    for network in networks:
-        models += sources.open_models(
-            source, network, methods, [sparsity], download=download, **options
-        )
-    return models
+    opened = (
+        sources.open_models(source, network, methods, [sparsity], download=download, **options)
+        for network in networks
+    )
+    return [model for models in opened for model in models]
 
 
 def measure_orders(
@@ -373,7 +347,7 @@ def measure_orders(
 
     Returns
     -------
-    pandas.DataFrame
+    DataFrame
         The columns of `beyond_orders.csv`; the layers, then a row "total" for each order.
     """
     validate.choice("rate", rate, RATES)
@@ -386,11 +360,8 @@ def measure_orders(
         n_out = min(max(1, round(N_IN * n / len(care))), MAX_N_OUT)
         if rate == "fewest bits":
             n_out, _ = choose_n_out(care_mask, N_IN, n_s, beam)
-        decoder = Decoder(N_IN, n_out, n_s, seed)
-        inputs = encode_beam(care, target, n, decoder, PLANES, beam)
-        wrong = count_wrong(inputs, care, target, n, decoder)
-        counts = {"weights": n, "care_bits": PLANES * len(care), "wrong_bits": wrong}
-        return {"layer": layer, "order": order, "n_out": n_out, **counts}
+        found = coded(care, target, n, Decoder(N_IN, n_out, n_s, seed), beam)
+        return {"layer": layer, "order": order, "n_out": n_out, "weights": n, **found}
 
     layers = [name for name, layer in model.layers.items() if layer.unpruned]
     found = measure_all(measure, combinations(order=list(orders), layer=layers))
@@ -411,16 +382,8 @@ def measure_orders(
 def worst_layers(orders: pd.DataFrame, least_weights: int = 50_000) -> pd.DataFrame:
     """E of every model and of its worst layer of more than `least_weights` weights.
 
-    Parameters
-    ----------
-    orders : pandas.DataFrame
-        Of `measure_orders`.
-
-    Returns
-    -------
-    pandas.DataFrame
-        By network, method, rate and order: model_percent, worst_percent (nan if no layer is as
-        large), worst_layer.
+    From `measure_orders`, by network, method, rate and order: model_percent, worst_percent (nan if
+    no layer is as large), worst_layer.
     """
     keys = ["network", "method", "rate", "order"]
     layers = orders[(orders["layer"] != "total") & (orders["weights"] > least_weights)]
@@ -440,12 +403,8 @@ def summary(
 ) -> list[Quantity]:
     """What the notebook stands for; tolerances are what other seeds may change, nan for times.
 
-    Parameters
-    ----------
-    encoders : pandas.DataFrame
-        Of `measure_encoder` and `measure_optimum`.
-    lengths, orders, matrices : pandas.DataFrame
-        Of `measure_length`, `measure_orders` at the balanced rate, and `measure_matrix`.
+    `encoders` are rows of `measure_encoder` and `measure_optimum`, `orders` are at the balanced
+    rate.
     """
     quantities = []
     beams = encoders[encoders["encoder"] == "beam"].set_index(["n_s", "beam"])

@@ -11,8 +11,7 @@ processor time of one process, so that other work on the machine counts little.
 
 Two bounds, in bits per weight. *floor* is for incompressible values: the entropy of the mask plus
 every bit of an unpruned value (`f2f.base.entropy.floor_bits`); who codes values may go below it.
-*order0* codes values too, without memory: the entropy of the mask, that of the unpruned values of a
-tensor if they are integers, of their exponents if they are floats, and every sign and mantissa bit.
+*order0* is for a code of values without memory (`accounting.order0_bits`).
 """
 
 from __future__ import annotations
@@ -28,10 +27,11 @@ import pandas as pd
 
 import f2f
 from f2f.base import validate
-from f2f.base.entropy import binary_entropy, floor_bits
+from f2f.base.entropy import floor_bits
 from f2f.tensorfile import read_tensors, write_tensors
 from f2f_study import results
 from f2f_study.baselines import storage
+from f2f_study.experiments.accounting import order0_bits
 from f2f_study.experiments.product_cases import Case, matrix
 from f2f_study.networks.layers import PrunedModel
 from f2f_study.networks.quantize import quantize
@@ -42,23 +42,13 @@ from f2f_study.sources.dense import from_tensors
 CSV = "formats.csv"
 DTYPES = ("bfloat16", "int8", "float32")
 PACKAGE = "f2f"  # the format that is this package, with its defaults
-EXPONENTS = {"float16": 5, "bfloat16": 8, "float32": 8}  # bits, below the sign
 CASE = ["tensors", "dtype", "sparsity"]
-COLUMNS = (
-    "tensors",
-    "dtype",
-    "sparsity",
-    "weights",
-    "format",
-    "size_bits_per_weight",
-    "file_bits_per_weight",
-    "floor_bits_per_weight",
-    "order0_bits_per_weight",
-    "repeat",
-    "compress_ns_per_weight",
-    "decompress_ns_per_weight",
-    "load_ns_per_weight",
-)
+TIMES = ("compress", "decompress", "load")
+COLUMNS = [
+    *(*CASE, "weights", "format"),
+    *(f"{bits}_bits_per_weight" for bits in ("size", "file", "floor", "order0")),
+    *("repeat", *(f"{what}_ns_per_weight" for what in TIMES)),
+]
 
 Tensors = Mapping[str, np.ndarray]
 
@@ -130,7 +120,7 @@ def measure(title: str, tensors: Tensors, sparsity: float, repeats: int = 3) -> 
 
     Returns
     -------
-    pandas.DataFrame
+    DataFrame
         One row a sample; `COLUMNS`, as runs/README.md defines them. Formats whose package is
         absent are left out; `storage.absent` says so.
 
@@ -145,6 +135,7 @@ def measure(title: str, tensors: Tensors, sparsity: float, repeats: int = 3) -> 
     }
     contenders[PACKAGE] = _package()
     n = sum(array.size for array in tensors.values())
+    kept = {name: array[array != 0] for name, array in tensors.items()}
     samples = []
     for repeat in range(-1, repeats):
         for name, contender in contenders.items():
@@ -155,14 +146,18 @@ def measure(title: str, tensors: Tensors, sparsity: float, repeats: int = 3) -> 
         dtype=str(next(iter(tensors.values())).dtype),
         sparsity=sparsity,
         weights=n,
-        floor_bits_per_weight=_floor_bits(tensors) / n,
-        order0_bits_per_weight=sum(map(order0_bits, tensors.values())) / n,
+        floor_bits_per_weight=sum(
+            floor_bits(array.size, kept[name].size, 8 * array.itemsize)
+            for name, array in tensors.items()
+        )
+        / n,
+        order0_bits_per_weight=sum(order0_bits(kept[k], a.size) for k, a in tensors.items()) / n,
     )
-    for what in ("compress", "decompress", "load"):
+    for what in TIMES:
         found[f"{what}_ns_per_weight"] = 1e9 * found[f"{what}_s"] / n
     for what in ("size", "file"):
         found[f"{what}_bits_per_weight"] = 8 * found[f"{what}_bytes"] / n
-    return found[list(COLUMNS)]
+    return found[COLUMNS]
 
 
 def study(
@@ -183,14 +178,13 @@ def study(
         Of `DTYPES`.
     sparsities : sequence of float
         Shares of pruned weights.
-    model_file : str
-        A dense model, by path or name in the data folder; "": the committed ResNet.
-    most_weights : int
-        Of a larger model only every k-th layer is taken.
-    drawn_size : int
-        Rows and columns of the drawn matrix.
-    repeats, seed : int
-        Samples of each time; of the drawn matrix.
+    model_file, most_weights
+        A dense model, by path or name in the data folder, "": the committed ResNet; of a larger one
+        every k-th layer is taken.
+    drawn_size, seed : int
+        Rows and columns of the drawn matrix, and its seed.
+    repeats : int
+        Samples of each time.
     """
     for dtype in dtypes:
         validate.choice("dtypes", dtype, DTYPES)
@@ -214,13 +208,10 @@ def table(samples: pd.DataFrame) -> pd.DataFrame:
 
 
 def smaller(samples: pd.DataFrame) -> pd.DataFrame:
-    """The sequential entropy coder of mask and values beside this package, case by case.
+    """The sequential entropy coder of mask and values beside this package, by `CASE`.
 
-    Returns
-    -------
-    pandas.DataFrame
-        Indexed by `CASE`: bits per weight of "ans_values" and of this package, and `percent` that
-        the former stores less (negative: more). Empty without the coder's package.
+    Bits per weight of "ans_values" and of this package, and `percent` that the former stores less
+    (negative: more). Empty without the coder's package.
     """
     sizes = table(samples)["size_bits"].unstack("format")
     if "ans_values" not in sizes:
@@ -267,41 +258,6 @@ def summary(samples: pd.DataFrame) -> list[results.Quantity]:
         for (dtype, s), row in sizes.iterrows()
         for words, column in (("floor", "over_floor"), ("order-0 bound", "over_order0"))
     ]
-
-
-def order0_bits(array: np.ndarray) -> float:
-    """Least bits of a tensor whose values are coded without memory, by exponents if floats.
-
-    Parameters
-    ----------
-    array : numpy.ndarray
-        Integers, or floats of one of `EXPONENTS`; zeros are pruned.
-
-    Examples
-    --------
-    >>> order0_bits(np.array([1, 1, 2, 2], np.int8))  # no mask, two values
-    4.0
-    >>> order0_bits(np.array([1, -1.5], np.float32))  # one exponent: sign and mantissa alone
-    48.0
-    """
-    kept = array[array != 0]
-    mask = array.size * binary_entropy(kept.size / array.size) if array.size else 0.0
-    words = np.ascontiguousarray(kept).view(f"u{array.itemsize}")
-    bits = 8 * array.itemsize
-    if array.dtype.name in EXPONENTS:
-        width = EXPONENTS[array.dtype.name]
-        words, raw = (words << words.dtype.type(1)) >> words.dtype.type(bits - width), bits - width
-    else:
-        raw = 0
-    shares = np.unique(words, return_counts=True)[1] / max(kept.size, 1)
-    return float(mask - kept.size * np.sum(shares * np.log2(shares)) + kept.size * raw)
-
-
-def _floor_bits(tensors: Tensors) -> float:
-    return sum(
-        floor_bits(array.size, int(np.count_nonzero(array)), 8 * array.itemsize)
-        for array in tensors.values()
-    )
 
 
 def _sample(name: str, contender: Contender, tensors: Tensors, check: bool) -> dict[str, float]:

@@ -10,17 +10,14 @@ import os
 from typing import Any
 
 import joblib
-import numpy as np
 import pandas as pd
 
 from f2f.decoder import MATRICES
-from f2f.encoder.beam import encode_beam
-from f2f.format.corrections import elias_fano_bits
 from f2f.hardware import network
 from f2f.hardware.synthesis import synthesize
 from f2f_study.experiments import accounting
-from f2f_study.experiments.beyond import N_IN, PLANES, iid_planes, wrong_planes
-from f2f_study.experiments.matrices import make_matrix
+from f2f_study.experiments.beyond import N_IN
+from f2f_study.experiments.matrices import make_matrix, measure_matrix
 from f2f_study.results import Quantity
 
 WRITTEN = ("separate", "shared")
@@ -30,57 +27,24 @@ KEYS = ["kind", "n_s", "sparsity", "seed"]
 def measure_quality(
     kind: str, *, n_s: int, sparsity: float, blocks: int, seed: int = 0, beam: int = 64
 ) -> dict[str, Any]:
-    """E and stored bits of eight planes of fair bits with an independent mask.
+    """E of a matrix, and `bits_per_weight`: payload and corrections of an 8-bit one, no mask.
 
-    Parameters
-    ----------
-    kind, n_s, seed
-        Name the matrix, see `f2f_study.experiments.matrices.make_matrix`; n_out follows from S.
-    sparsity, blocks
-        Of the planes, which are the same for every kind; the seed names them too.
-    beam : int
-        Hypotheses kept.
-
-    Returns
-    -------
-    dict
-        `bits_per_weight`: payload and corrections of the 8-bit weights, without the mask.
+    Arguments as of `matrices.measure_matrix`; the planes are the same for every kind.
     """
-    n_out = accounting.block_length(N_IN, sparsity)
-    decoder, n = make_matrix(kind, n_out, n_s, seed), blocks * n_out
-    care, target = iid_planes(n, sparsity, seed)
-    inputs = encode_beam(care, target, n, decoder, PLANES, beam)
-    wrong = wrong_planes(inputs, care, target, n, decoder)
-    errors = [int(np.count_nonzero(wrong >> plane & 1)) for plane in range(PLANES)]
-    corrections = sum(elias_fano_bits(count, len(care)) for count in errors)
-    return {
-        "kind": kind,
-        "n_s": n_s,
-        "sparsity": sparsity,
-        "seed": seed,
-        "n_out": n_out,
-        "care_bits": PLANES * len(care),
-        "wrong_bits": sum(errors),
-        "efficiency_percent": accounting.efficiency(PLANES * len(care), sum(errors)),
-        "bits_per_weight": (N_IN * inputs.size + corrections) / n,
-    }
+    settings = {"blocks": blocks, "seed": seed, "data_seed": seed, "beam": beam}
+    found = measure_matrix(kind, n_s=n_s, sparsity=sparsity, **settings)
+    bits = found["stored_bits"] / (blocks * found["n_out"])
+    columns = [*KEYS, "n_out", "care_bits", "wrong_bits", "efficiency_percent"]
+    return {name: found[name] for name in columns} | {"bits_per_weight": bits}
 
 
 def measure_circuit(
     kind: str, written: str, *, n_s: int, sparsity: float, seed: int = 0
 ) -> dict[str, Any]:
-    """Cells of a matrix's plane decoder; arguments as of `measure_quality`.
+    """Cells of a matrix's plane decoder, written in one of the ways of `WRITTEN`.
 
-    Parameters
-    ----------
-    written : str
-        One of `WRITTEN`.
-
-    Returns
-    -------
-    dict
-        `row_gates`: XOR gates counted by the weight of the rows (of a folded matrix, of its two
-        stages); `written_gates`: those of the circuit before synthesis; then those after it.
+    `row_gates`: XOR gates counted by the weight of the rows (of a folded matrix, of its two
+    stages); `written_gates`: those of the circuit before synthesis; then those after it.
     """
     decoder = make_matrix(kind, accounting.block_length(N_IN, sparsity), n_s, seed)
     shared = written == "shared"

@@ -12,7 +12,7 @@ from f2f.base import validate
 from f2f.decoder import MATRICES, Decoder
 from f2f.encoder.beam import encode_beam
 from f2f_study.experiments import accounting
-from f2f_study.experiments.beyond import N_IN, PLANES, count_wrong, iid_planes
+from f2f_study.experiments.beyond import N_IN, coded, count_wrong, iid_planes
 
 MATRIX_KINDS = (
     *MATRICES,
@@ -41,10 +41,6 @@ def make_matrix(kind: str, n_out: int, n_s: int, seed: int) -> Decoder:
         the newest and the oldest byte and half of the nibbles between.
     n_out, n_s, seed
         As in `Decoder`.
-
-    Returns
-    -------
-    Decoder
 
     Raises
     ------
@@ -122,7 +118,7 @@ def measure_matrix(
     data_seed: int = 0,
     beam: int = 16,
 ) -> dict[str, Any]:
-    """Encode 8 iid planes with one matrix of a kind.
+    """Encode 8 iid planes with one matrix of a kind: one row of `beyond_gates.csv`.
 
     Parameters
     ----------
@@ -132,18 +128,10 @@ def measure_matrix(
         Name the planes: cases that share them are measured on the same data.
     beam : int
         Hypotheses kept.
-
-    Returns
-    -------
-    dict
-        One row of `beyond_gates.csv`. `nibbles_per_row` is the mean over groups of 32 rows, which
-        share their tables.
     """
     n_out = accounting.block_length(N_IN, sparsity)
     decoder, n = make_matrix(kind, n_out, n_s, seed), blocks * n_out
     care, target = iid_planes(n, sparsity, data_seed)
-    inputs = encode_beam(care, target, n, decoder, PLANES, beam)
-    total, wrong = PLANES * len(care), count_wrong(inputs, care, target, n, decoder)
     return {
         "kind": kind,
         "n_s": n_s,
@@ -151,16 +139,14 @@ def measure_matrix(
         "sparsity": sparsity,
         "beam": beam,
         "seed": seed,
-        "care_bits": total,
-        "wrong_bits": wrong,
-        "efficiency_percent": accounting.efficiency(total, wrong),
+        **coded(care, target, n, decoder, beam),
         "xor_gates_per_bit": float(accounting.xor_gates(decoder).mean()),
         "nibbles_per_row": _lookups(decoder),
     }
 
 
 def _lookups(decoder: Decoder) -> float:
-    """Lookups of 4 window bits that decoding needs, mean over groups of 32 rows."""
+    """Lookups of 4 window bits that decoding needs: mean over groups of 32 rows, sharing tables."""
     if decoder.nibbles is not None:
         return float(decoder.nibbles.shape[1])
     used = np.bitwise_or.reduceat(decoder.rows, np.arange(0, decoder.n_out, 32))
@@ -171,17 +157,10 @@ def _lookups(decoder: Decoder) -> float:
 def against_random(rows: pd.DataFrame) -> pd.DataFrame:
     """E of every kind of matrix beside that of random ones, at equal n_s and S.
 
-    Parameters
-    ----------
-    rows : pandas.DataFrame
-        Of `measure_matrix`, some draws of every kind on common planes, "random" among them.
-
-    Returns
-    -------
-    pandas.DataFrame
-        By n_s, sparsity and kind. mean, std: of E in % over the draws. gates: XOR gates of an
-        output bit. gain: mean less that of random. margin: gain in standard deviations of the
-        random draws (of one wrong bit, should those not differ): a kind wins above 1.
+    From rows of `measure_matrix`, some draws of every kind on common planes; by n_s, sparsity and
+    kind. mean, std: of E in % over the draws. gates: XOR gates of an output bit. gain: mean less
+    that of random. margin: gain in standard deviations of the random draws (of one wrong bit,
+    should those not differ): a kind wins above 1.
     """
     keys = ["n_s", "sparsity"]
     found = rows.groupby([*keys, "kind"], sort=False).agg(

@@ -49,18 +49,10 @@ def paper_values() -> pd.DataFrame:
 
 
 def beside_paper(ours: pd.DataFrame) -> pd.DataFrame:
-    """Our numbers and the paper's, where both are there.
+    """Our numbers (columns network, method, sparsity, n_s, dtype, quantity, `ours`) and theirs.
 
-    Parameters
-    ----------
-    ours
-        Columns network, method, sparsity, n_s, dtype, quantity, `ours`.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row per entered value that we have a number for, in the order of the file: the columns of
-        the file, `ours`, and `difference`, ours less the paper's.
+    A row per entered value that we have a number for, in the order of the file: the columns of the
+    file, `ours`, and `difference`, ours less the paper's.
     """
     rows = []
     for entry in paper_values().to_dict("records"):

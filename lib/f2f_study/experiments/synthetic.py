@@ -18,7 +18,7 @@ from scipy.stats import binom
 
 from f2f.base import validate
 from f2f.decoder import Decoder
-from f2f.format.orders import Order, positions_of
+from f2f.format.orders import Order, matrix_shape, positions_of
 from f2f.format.plane import decode_plane, encode_plane
 from f2f_study import sources
 from f2f_study.experiments import accounting
@@ -91,18 +91,9 @@ def measure(  # noqa: PLR0913  the columns of a study, all by name
 ) -> dict[str, Any]:
     """Encode one random plane exactly for one random matrix; errors are counted after decoding.
 
-    The same seed gives the same data, and rows of the same matrix, for every n_s.
-
-    Parameters
-    ----------
-    n_in, n_s, sparsity, blocks, seed, n_out, variation, ones, inverted
-        The columns of `synthetic_sparsity.csv`; n_out None is `accounting.block_length`, variation
-        None independent pruning (see `random_care_mask`).
-
-    Returns
-    -------
-    dict
-        One row of `synthetic_sparsity.csv`.
+    One row of `synthetic_sparsity.csv`, whose columns the arguments are: n_out None is
+    `accounting.block_length`, variation None independent pruning (see `random_care_mask`). The same
+    seed gives the same data, and rows of the same matrix, for every n_s.
     """
     n_out = accounting.block_length(n_in, sparsity) if n_out is None else n_out
     care_mask = random_care_mask(blocks, n_out, sparsity, seed, variation)
@@ -150,8 +141,6 @@ def random_coding_efficiency(n_in: int, n_out: int, sparsity: float) -> float:
 
     The mean of `accounting.nearest_of_random_words` over n_u, binomial (n_out, 1-S).
 
-    Examples
-    --------
     >>> round(random_coding_efficiency(8, 80, 0.9), 2)
     93.85
     """
@@ -164,17 +153,7 @@ def random_coding_efficiency(n_in: int, n_out: int, sparsity: float) -> float:
 def with_mask(rows: pd.DataFrame, n_w: int) -> pd.DataFrame:
     """What a bitmap for the mask costs weights of n_w bits, beside the bounds.
 
-    Parameters
-    ----------
-    rows : pandas.DataFrame
-        Of `measure`; the memory reduction is the mean over those of one decoder and S.
-    n_w : int
-        Bits a weight.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row for each (n_s, n_out, S); the columns of `synthetic_mask.csv`.
+    The columns of `synthetic_mask.csv`, from rows of `measure`: for each (n_s, n_out, S) the mean.
     """
     means = rows.groupby(["n_s", "n_out", "sparsity"], as_index=False).agg(
         without_mask_percent=("memory_reduction_percent", "mean")
@@ -190,14 +169,9 @@ def with_mask(rows: pd.DataFrame, n_w: int) -> pd.DataFrame:
 
 def reductions(rows: pd.DataFrame) -> pd.DataFrame:
     """Mean memory reductions of `measure` by S and n_s, and the paper's form from the mean E."""
-    means = rows.groupby(["sparsity", "n_s", "n_in", "n_out"])[
-        [
-            "efficiency_percent",
-            "memory_reduction_percent",
-            "stored_reduction_percent",
-            "bound_percent",
-        ]
-    ].mean()
+    columns = ["efficiency_percent", "memory_reduction_percent", "stored_reduction_percent"]
+    keys = ["sparsity", "n_s", "n_in", "n_out"]
+    means = rows.groupby(keys)[[*columns, "bound_percent"]].mean()
     analytic = [
         accounting.analytic_memory_reduction(n_in, n_out, s, e, n_w=1)
         for (s, _, n_in, n_out), e in means["efficiency_percent"].items()
@@ -208,10 +182,7 @@ def reductions(rows: pd.DataFrame) -> pd.DataFrame:
 def block_shares(n_out: int, sparsity: float, blocks: int, seed: int) -> pd.DataFrame:
     """The distribution of n_u in an independently drawn mask beside the binomial law.
 
-    Returns
-    -------
-    pandas.DataFrame
-        One row for each n_u up to the greatest drawn; the columns of `synthetic_n_u.csv`.
+    The columns of `synthetic_n_u.csv`, one row for each n_u up to the greatest drawn.
     """
     n_u = accounting.unpruned_per_block(random_care_mask(blocks, n_out, sparsity, seed), n_out)
     counts = np.bincount(n_u)
@@ -249,12 +220,7 @@ class RealLayer(NamedTuple):
 def open_layer(source: str, method: str, path: str = "", sparsity: float = 0.9) -> RealLayer:
     """The layer of the Transformer with the most unpruned weights, of those that are small enough.
 
-    Parameters
-    ----------
-    source, method, path
-        As in `f2f_study.sources.open_model`.
-    sparsity : float
-        Nominal, of the model.
+    Arguments as of `f2f_study.sources.open_model`.
     """
     model = sources.open_model(source, "transformer", method, sparsity, path=path)
     small = {name: layer for name, layer in model.layers.items() if layer.size <= MAX_LAYER}
@@ -272,22 +238,14 @@ def measure_layer(
 ) -> tuple[pd.DataFrame, np.ndarray]:
     """Encode the eight bit planes of a layer one by one, exactly, and decode them again.
 
-    Parameters
-    ----------
-    layer : RealLayer
-    order : str
-        One of `f2f.format.orders.ORDERS`.
-    decoder : Decoder
-
     Returns
     -------
-    rows : pandas.DataFrame
+    rows : DataFrame
         One row a plane; the columns of `real_layer.csv`.
     decoded : ndarray of int8
         The weights, zero at pruned places.
     """
-    rows_of_tensor = layer.mask.shape[0] if layer.mask.ndim > 1 else 1
-    walk = Order(order, rows_of_tensor, layer.mask.size // max(rows_of_tensor, 1))
+    walk = Order(order, *matrix_shape(layer.mask.shape))
     words = walk.take(np.where(layer.mask, layer.weights, 0).reshape(-1).view(np.uint8))
     care_mask = walk.take(layer.mask.reshape(-1).astype(np.uint8))
     n_u, n = accounting.unpruned_per_block(care_mask, decoder.n_out), len(words)
@@ -332,25 +290,18 @@ def layer_totals(rows: pd.DataFrame) -> pd.DataFrame:
 def summary(over_sparsity: pd.DataFrame, layer: pd.DataFrame, sparsity: float) -> list[Quantity]:
     """What the notebook stands for; tolerances are what another matrix and other data may change.
 
-    Parameters
-    ----------
-    over_sparsity, layer : pandas.DataFrame
-        Of `measure` over S, and of `measure_layer` in row and golden order.
-    sparsity : float
-        The S whose E are named.
+    Rows of `measure` over S, whose `sparsity` is named, and of `measure_layer` in both orders.
     """
     means = over_sparsity.groupby(["sparsity", "n_s"])["efficiency_percent"].mean()
     totals = layer_totals(layer)["efficiency_percent"]
-    here = means[means.index.isin([sparsity], level="sparsity")].droplevel("sparsity")
-    return [
-        *(
-            Quantity(f"E at S = {sparsity:g}, n_s = {n_s}", here[n_s], "%", tolerance)
-            for n_s, tolerance in ((0, 1.0), (1, 0.2), (2, 0.1))
-            if n_s in here.index
-        ),
-        Quantity("least E of any S, n_s = 2", means.xs(2, level="n_s").min(), "%", 0.1),
-        *(
-            Quantity(f"E of a real layer, {order} order, n_s = 2", totals[order], "%", 0.3)
-            for order in ("row", "golden")
-        ),
+    found = [
+        Quantity(f"E at S = {sparsity:g}, n_s = {n_s}", means[sparsity, n_s], "%", tolerance)
+        for n_s, tolerance in ((0, 1.0), (1, 0.2), (2, 0.1))
+        if (sparsity, n_s) in means.index
+    ]
+    least = means.xs(2, level="n_s").min()
+    found.append(Quantity("least E of any S, n_s = 2", least, "%", 0.1))
+    return found + [
+        Quantity(f"E of a real layer, {order} order, n_s = 2", totals[order], "%", 0.3)
+        for order in ("row", "golden")
     ]

@@ -22,21 +22,11 @@ def plane_bits(weights: np.ndarray, plane: int) -> np.ndarray:
 
 
 def steps(trellis: Trellis, decoder: Decoder) -> pd.DataFrame:
-    """Every transition of the trellis of Algorithm 3.
+    """Every transition of the trellis of Algorithm 3, l blocks of `decoder`.
 
-    Parameters
-    ----------
-    trellis : Trellis
-        The forward pass over a plane of l blocks.
-    decoder : Decoder
-        The one it was made for.
-
-    Returns
-    -------
-    pandas.DataFrame
-        l · 2**window rows, by block and window; the columns of `trellis.csv`. A window holds the
-        n_s + 1 vectors of the step, oldest in the low bits; `survives` marks the way kept into
-        `state_after`, `on_best_path` the steps of the optimum.
+    l · 2**window rows, by block and window; the columns of `trellis.csv`. A window holds the
+    n_s + 1 vectors of the step, oldest in the low bits; `survives` marks the way kept into
+    `state_after`, `on_best_path` the steps of the optimum.
     """
     n_in, n_s = decoder.n_in, decoder.n_s
     blocks, windows = trellis.unmatched.shape
@@ -66,17 +56,8 @@ def bits(
 ) -> pd.DataFrame:
     """A plane bit by bit: wanted, decoded, and corrected where a care bit came out wrong.
 
-    Parameters
-    ----------
-    target, care_mask, decoded : ndarray of uint8, shape (n,)
-        0/1: the bits wanted where the mask is 1, and what the decoder puts out.
-    n_out : int
-        Positions of a block.
-
-    Returns
-    -------
-    pandas.DataFrame
-        n rows; the columns of `bits.csv`.
+    target, care_mask, decoded: 0/1 uint8 (n,), the bits wanted where the mask is 1, and what the
+    decoder puts out. n rows; the columns of `bits.csv`.
     """
     position = np.arange(len(target))
     wrong = (care_mask == 1) & (target != decoded)
@@ -94,15 +75,7 @@ def bits(
 
 
 def fewest_wrong_bits(target: np.ndarray, care_mask: np.ndarray, decoder: Decoder) -> int:
-    """Wrong care bits of the best input sequence, by trying them all: 2**(n_in·(l + n_s)).
-
-    Parameters
-    ----------
-    target, care_mask : ndarray of uint8, shape (n,)
-        As in `bits`.
-    decoder : Decoder
-        Small enough for the search.
-    """
+    """Wrong care bits of the best input sequence, by trying them all: 2**(n_in·(l + n_s))."""
     count, n = decoder.n_vectors(len(target)), len(target)
     every = np.arange(1 << decoder.n_in * count)[:, None] >> decoder.n_in * np.arange(count)
     sequences = (every & ((1 << decoder.n_in) - 1)).astype(np.uint8)

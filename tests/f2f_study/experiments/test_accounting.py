@@ -67,6 +67,12 @@ def test_order0_bits_count_exponents_and_integers():
     whole = accounting.order0_bits(values, 2 * values.size)
     assert whole == pytest.approx(2 * values.size + values.size * (2 + 23), rel=0.001)
     assert accounting.order0_bits(values[:0], 100) == 0
+    # Exponents of 1 and 2 in turn, one bit each, and a mask of half of the places.
+    alternating = np.tile([1.0, 3.0], 16)
+    for dtype, mantissa in (("float16", 10), ("bfloat16", 7), ("float32", 23)):
+        found = accounting.order0_bits(alternating.astype(dtype), 64)
+        assert found == 64 + 32 * (1 + mantissa)
+    assert accounting.order0_bits(alternating.astype(np.int8), 64) == 64 + 32
 
 
 def test_spread_of_independent_and_of_clustered_masks():

@@ -20,7 +20,7 @@ WINDOW = (
 )
 # Named by the column whose names the legend of the figure must hold.
 LEGENDS = {
-    "bits_by_part": None, "deviations": None, "standin_quality": None,
+    "bits_by_part": None, "standin_quality": None,
     "beyond_dependence": None, "synthetic_n_u": None, "synthetic_mask": None, "trellis": None,
     "real_layer": None, "beyond_encoders": "n_s", "beyond_gates": "kind", "beyond_lengths": "n_s",
     "beyond_lookahead": "beam", "beyond_orders": "order",

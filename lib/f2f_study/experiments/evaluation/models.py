@@ -39,29 +39,13 @@ def every_nth(models: Sequence[PrunedModel], n: int) -> list[PrunedModel]:
 def described(models: Sequence[PrunedModel]) -> pd.DataFrame:
     """What was opened: a row per model with its size, measured sparsity, origin and quality.
 
-    Parameters
-    ----------
-    models
-        As `f2f_study.sources.open_models` returns them.
-
-    Returns
-    -------
-    pandas.DataFrame
-        `values` says in words where the numbers come from: masks that are published without
-        values get drawn ones.
+    `values` says in words where the numbers come from: masks that are published without values get
+    drawn ones.
     """
-    return pd.DataFrame(
-        {
-            "method": model.method,
-            "sparsity": model.sparsity,
-            "layers": len(model.layers),
-            "weights": model.size,
-            "measured_sparsity": model.measured_sparsity,
-            "values": model.values,
-            "quality": model.quality,
-        }
-        for model in models
-    )
+    columns = ["method", "sparsity", "size", "measured_sparsity", "values", "quality"]
+    rows = pd.DataFrame([[getattr(m, name) for name in columns] for m in models], columns=columns)
+    rows.insert(2, "layers", [len(model.layers) for model in models])
+    return rows.rename(columns={"size": "weights"})
 
 
 def identity(model: PrunedModel) -> dict[str, object]:
@@ -88,26 +72,14 @@ def _published_in_int8(model: PrunedModel) -> bool:
 
 
 def layer_weights(layer: Layer, dtype: str, scheme: str = "channel") -> np.ndarray:
-    """The weights of a layer in a number format.
+    """The weights of a layer as one of `DTYPES`; int8 ones are quantized if they are not int8.
 
     Parameters
     ----------
-    layer
-        Float32 weights, or int8 ones.
-    dtype
-        "float32", or "int8": quantized where they are not int8 already.
+    layer, dtype
+        `ValueError` if it has no values, or if it is int8 and float32 was asked for.
     scheme
         Scales of the quantization: "channel" (one per output channel) or "tensor".
-
-    Returns
-    -------
-    numpy.ndarray
-        The layer's shape, zero at pruned places.
-
-    Raises
-    ------
-    ValueError
-        The layer has no values, or is int8 and float32 was asked for.
     """
     validate.choice("dtype", dtype, DTYPES)
     if layer.weights is None:
@@ -126,19 +98,10 @@ def restored_state(
     tensors: Mapping[str, np.ndarray] | None = None,
     scheme: str = "channel",
 ) -> dict[str, np.ndarray]:
-    """The parameters of a network with its layers in a number format.
+    """Every parameter of a network by name, with its layers in a number format.
 
-    Parameters
-    ----------
-    model, dtype, scheme
-        As in `layer_weights`. Layers quantized here are dequantized to float32.
-    tensors
-        The decoded layers by name; None takes the layers as they went in.
-
-    Returns
-    -------
-    dict
-        Every parameter by name, `model.others` among them.
+    Layers quantized here are dequantized to float32. `tensors` are the decoded layers; None takes
+    them as they went in.
     """
     state = dict(model.others)
     for name, layer in model.layers.items():
@@ -152,7 +115,9 @@ def restored_state(
 def with_totals(
     layers: pd.DataFrame, keys: Sequence[str], joined: Mapping[str, str]
 ) -> pd.DataFrame:
-    """The rows of layers, and behind those of a model one for all of it.
+    """The rows of layers, and behind those of a model one for all of it, whose layer is `TOTAL`.
+
+    What is no count the caller derives from the counts, for layers and models alike.
 
     Parameters
     ----------
@@ -163,12 +128,6 @@ def with_totals(
     joined
         How a column of the layers gives that of the model: "sum" or "all"; in every other one the
         model has the first layer's value.
-
-    Returns
-    -------
-    pandas.DataFrame
-        The same columns; `layer` of the new rows is `TOTAL`. What is no count the caller derives
-        from the counts, for layers and models alike.
     """
     parts = []
     for _, part in layers.groupby([*MODEL, *keys], sort=False):
@@ -190,19 +149,10 @@ def percent(part: pd.Series, whole: pd.Series) -> pd.Series:
 def summary(
     spread: pd.DataFrame, paper: pd.DataFrame, package: pd.DataFrame, quality: pd.DataFrame
 ) -> list[Quantity]:
-    """Quantities of whole models, named by method, sparsity and dtype.
+    """Quantities of whole models, named by method, sparsity and dtype; `quality` may be empty.
 
-    Parameters
-    ----------
-    spread, paper, package, quality
-        Of `n_u_spread`, `paper_setting`, `package_setting` and the functions of
-        `f2f_study.experiments.evaluation.quality`; the last may be empty.
-
-    Returns
-    -------
-    list of Quantity
-        In the paper's setting E at the largest n_s; its tolerance covers the sampled blocks and
-        another draw of the matrix. Times are only reported.
+    In the paper's setting E at the largest n_s; its tolerance covers the sampled blocks and another
+    draw of the matrix. Times are only reported.
     """
     found = []
     for row in totals(spread).itertuples():
@@ -214,13 +164,13 @@ def summary(
         found.append(Quantity(name, row.efficiency_percent, "%", 1.0))
     for row in totals(package).itertuples():
         name = f"{row.method} {row.sparsity:g} {row.dtype}: "
-        found.append(Quantity(name + "E", row.efficiency_percent, "%", 0.1))
-        found.append(Quantity(name + "stored bits per weight", row.bits_per_weight, "bit", 0.05))
-        found.append(Quantity(name + "stored bits over the floor", row.ratio_to_floor, "1", 0.01))
-        found.append(
-            Quantity(name + "stored bits over the order-0 bound", row.ratio_to_order0, "1", 0.01)
-        )
-        found.append(Quantity(name + "encoding", row.encode_s, "s", math.nan))
+        found += [
+            Quantity(name + "E", row.efficiency_percent, "%", 0.1),
+            Quantity(name + "stored bits per weight", row.bits_per_weight, "bit", 0.05),
+            Quantity(name + "stored bits over the floor", row.ratio_to_floor, "1", 0.01),
+            Quantity(name + "stored bits over the order-0 bound", row.ratio_to_order0, "1", 0.01),
+            Quantity(name + "encoding", row.encode_s, "s", math.nan),
+        ]
     for row in quality.itertuples():
         name = f"{row.method} {row.sparsity:g} {row.dtype}: quality, {row.metric}"
         found.append(Quantity(name, row.after, "%" if row.metric[0] == "%" else "BLEU", 1.0))

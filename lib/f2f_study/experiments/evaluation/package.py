@@ -74,12 +74,10 @@ def package_setting(
 
     Returns
     -------
-    rows : pandas.DataFrame
-        The columns of `package_setting.csv` (runs/README.md): every stored bit by part, beside
-        two bounds: `floor_bits`, the entropy of the mask and every unpruned bit taken as
-        incompressible, and `order0_bits` (see `accounting.order0_bits`), which for floats lies
-        below it.
-        `lossless`: decoded and equal bit for bit.
+    rows : DataFrame
+        The columns of `package_setting.csv` (runs/README.md): every stored bit by part, beside two
+        bounds, for incompressible values and `accounting.order0_bits`. `lossless`: decoded and
+        equal bit for bit.
     decoded : list of Decoded
         The models that are whole networks (they have `others`) and so can be judged.
     """

@@ -65,7 +65,7 @@ def paper_setting(
 
     Returns
     -------
-    pandas.DataFrame
+    DataFrame
         The columns of `paper_setting.csv` (runs/README.md). Corrections by the paper's accounting;
         `memory_reduction_percent` leaves the mask out, as decoded bits at pruned places are
         arbitrary, and `memory_reduction_with_mask_percent` adds one bit per weight.
@@ -83,17 +83,9 @@ def paper_setting(
 
 
 def ones_by_plane(model: PrunedModel, dtype: str, scheme: str = "channel") -> pd.Series:
-    """Share of ones among the care bits of every bit plane: what inverting can use.
+    """Share of ones among the care bits of every bit plane, in %: what inverting can use.
 
-    Parameters
-    ----------
-    model, dtype, scheme
-        As in `paper_setting`.
-
-    Returns
-    -------
-    pandas.Series
-        In %, by plane: 0 is the lowest bit, the last the sign.
+    By plane: 0 is the lowest bit, the last the sign.
     """
     unpruned = np.concatenate(
         [layer_weights(layer, dtype, scheme)[layer.mask] for layer in model.layers.values()]

@@ -27,16 +27,9 @@ from f2f_study.networks.layers import PrunedModel
 def paper_prediction(histogram: pd.DataFrame, paper: pd.DataFrame) -> pd.DataFrame:
     """E of whole models with n_s = 0, beside what their histogram of n_u predicts.
 
-    Parameters
-    ----------
-    histogram, paper
-        Of `n_u_histogram` and `paper_setting`, which must have n_s = 0.
-
-    Returns
-    -------
-    pandas.DataFrame
-        method, sparsity, dtype, `efficiency_percent` (planes as they are) and `predicted_percent`,
-        which takes every bit for a fair coin: skewed planes, as in exponents, come out better.
+    By method, sparsity, dtype: `efficiency_percent`, of planes as they are, and
+    `predicted_percent`, which takes every bit for a fair coin: skewed planes, as in exponents, come
+    out better.
     """
     distance = np.array(
         [nearest_of_random_words(n, 2**N_IN) for n in range(histogram["n_u"].max() + 1)]
@@ -56,18 +49,8 @@ def paper_prediction(histogram: pd.DataFrame, paper: pd.DataFrame) -> pd.DataFra
 def package_prediction(models: Sequence[PrunedModel], package: pd.DataFrame) -> pd.DataFrame:
     """Wrong bits of whole models, beside those that the rate model predicts for their n_out.
 
-    Parameters
-    ----------
-    models
-        What was coded.
-    package
-        Of `package_setting`.
-
-    Returns
-    -------
-    pandas.DataFrame
-        method, sparsity, dtype, `care_bits`, `wrong_bits`, `predicted_wrong_bits` and `ratio`,
-        measured over predicted.
+    By method, sparsity, dtype: `care_bits`, `wrong_bits`, `predicted_wrong_bits` and `ratio`,
+    measured over predicted.
     """
     known = {(m.method, m.sparsity): m for m in models}
     layers = package[package["layer"] != TOTAL]
@@ -75,13 +58,10 @@ def package_prediction(models: Sequence[PrunedModel], package: pd.DataFrame) -> 
         row.care_bits * _error_rate(known[row.method, row.sparsity].layers[row.layer].mask, row)
         for row in layers.itertuples()
     ]
-    columns = ["care_bits", "wrong_bits", "predicted_wrong_bits"]
-    sums = (
-        layers.assign(predicted_wrong_bits=predicted)
-        .groupby(["method", "sparsity", "dtype"], sort=False)[columns]
-        .sum()
-        .reset_index()
-    )
+    keys = ["method", "sparsity", "dtype"]
+    columns = [*keys, "care_bits", "wrong_bits", "predicted_wrong_bits"]
+    layers = layers.assign(predicted_wrong_bits=predicted)[columns]
+    sums = layers.groupby(keys, sort=False, as_index=False).sum()
     return sums.assign(ratio=sums["wrong_bits"] / sums["predicted_wrong_bits"])
 
 
@@ -92,18 +72,10 @@ def _error_rate(mask: np.ndarray, row: Any) -> float:
 
 
 def stored_over_floor(package: pd.DataFrame) -> pd.Series:
-    """All stored bits of whole models over the floor.
+    """All stored bits of whole models over the floor, by dtype, sparsity and method.
 
-    Parameters
-    ----------
-    package
-        Of `package_setting`.
-
-    Returns
-    -------
-    pandas.Series
-        Indexed by dtype, sparsity and method. Headers, which do not grow with a layer, are left
-        out for models of less than five million weights, of which they are a visible part.
+    Headers, which do not grow with a layer, are left out for models of less than five million
+    weights, of which they are a visible part.
     """
     whole = totals(package).set_index(["dtype", "sparsity", "method"])
     real = whole["weights"] >= 5_000_000
@@ -115,18 +87,8 @@ def falls_with_spread(
 ) -> bool:
     """Whether in the paper's setting E falls as the spread of n_u rises, method by method.
 
-    Parameters
-    ----------
-    spread, paper
-        Of `n_u_spread` and `paper_setting`; whole models are compared, at the largest n_s, of one
-        sparsity, dtype and inverting.
-    slack_percent
-        By how much an E may exceed that of a method of smaller spread, for the draw of the sample.
-
-    Returns
-    -------
-    bool
-        True if no E exceeds the one before by more.
+    Whole models are compared, at the largest n_s, of one sparsity, dtype and inverting. An E may
+    exceed that of a method of smaller spread by the slack, for the draw of the sample.
     """
     largest = totals(paper[paper["n_s"] == paper["n_s"].max()])
     met = largest.merge(totals(spread)[[*MODEL, "variation"]], on=MODEL).sort_values("variation")

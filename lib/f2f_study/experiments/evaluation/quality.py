@@ -62,20 +62,10 @@ def _compared(
 
 
 def standin_quality(decoded: Sequence[Decoded], scheme: str = "channel") -> pd.DataFrame:
-    """The stand-ins judged on their test data before and after coding.
+    """The stand-ins of `package_setting` judged on their test data before and after coding.
 
-    Parameters
-    ----------
-    decoded
-        Of `package_setting`, of source standin.
-    scheme
-        Scales of INT8, as they were coded.
-
-    Returns
-    -------
-    pandas.DataFrame
-        The columns of `quality.csv` (runs/README.md); `dense` is the unpruned stand-in's.
-        `same_outputs`: every output on the test data is the same, bit for bit.
+    The columns of `quality.csv` (runs/README.md); `dense` is the unpruned stand-in's.
+    `same_outputs`: every output on the test data is the same, bit for bit.
     """
     import torch
 
@@ -106,7 +96,7 @@ def recorded_percent(model: PrunedModel) -> float:
 def imagenet_quality(
     decoded: Sequence[Decoded], folder: str, images: int = 1000, batch: int = 32
 ) -> pd.DataFrame:
-    """Top-1 accuracy of a torchvision ResNet-50 on ImageNet validation images.
+    """Top-1 accuracy of a torchvision ResNet-50 on ImageNet validation images, as `quality.csv`.
 
     Parameters
     ----------
@@ -119,11 +109,6 @@ def imagenet_quality(
         How many, evenly spaced; 0 = all.
     batch
         Images that go through the network at once.
-
-    Returns
-    -------
-    pandas.DataFrame
-        The columns of `quality.csv`.
 
     Raises
     ------
@@ -171,22 +156,9 @@ class Pairs(NamedTuple):
 
 
 def newstest2014(sentences: int = 0) -> Pairs:
-    """WMT14 newstest2014, English to German, through sacrebleu.
+    """WMT14 newstest2014, English to German, through sacrebleu: the first sentences, 0 for all.
 
-    Parameters
-    ----------
-    sentences
-        How many, from the beginning; 0 = all.
-
-    Returns
-    -------
-    Pairs
-        As many sentences as references.
-
-    Raises
-    ------
-    ModelUnavailable
-        sacrebleu is not installed, or the set cannot be downloaded.
+    `ModelUnavailable` if sacrebleu is not installed, or the set cannot be downloaded.
     """
     try:
         from sacrebleu import utils
@@ -206,19 +178,10 @@ def newstest2014(sentences: int = 0) -> Pairs:
 
 
 class Translator:
-    """A translation model of Hugging Face.
+    """A translation model of Hugging Face, by name or folder, e.g. Helsinki-NLP/opus-mt-en-de.
 
-    Parameters
-    ----------
-    name
-        Its name or folder, e.g. Helsinki-NLP/opus-mt-en-de.
-    batch
-        Sentences that are translated at once.
-
-    Raises
-    ------
-    ModelUnavailable
-        transformers is not installed, or the model cannot be loaded.
+    `batch` sentences are translated at once. `ModelUnavailable` if transformers is not installed,
+    or the model cannot be loaded.
     """
 
     def __init__(self, name: str, batch: int = 16) -> None:
@@ -265,21 +228,9 @@ def translation_quality(
     translate: Callable[[Sequence[str], State], Iterable[str]],
     pairs: Pairs,
 ) -> pd.DataFrame:
-    """BLEU of a translation model before and after coding.
+    """BLEU of a translation model before and after coding, as `quality.csv`.
 
-    Parameters
-    ----------
-    decoded
-        Of `package_setting`, in float32.
-    translate
-        (sentences, parameters) -> translations, as `Translator.translate`.
-    pairs
-        As `newstest2014` gives them.
-
-    Returns
-    -------
-    pandas.DataFrame
-        The columns of `quality.csv`; `same_outputs`: every translation is the same.
+    `translate` is as `Translator.translate`; `same_outputs`: every translation is the same.
     """
     from sacrebleu import corpus_bleu
 

@@ -23,20 +23,12 @@ from f2f_study.sources.dlmc import resnet_names
 
 
 def n_u_spread(models: Sequence[PrunedModel]) -> pd.DataFrame:
-    """Spread of n_u of every layer and, over all blocks, of every model.
+    """Spread of n_u of every layer and, over all blocks, of every model; masks are enough.
 
-    Parameters
-    ----------
-    models
-        Masks are enough.
-
-    Returns
-    -------
-    pandas.DataFrame
-        The columns of `n_u_spread.csv` (runs/README.md). `variation` is the standard deviation of
-        n_u over its mean, `variation_binomial` that of independent pruning at the same
-        density. `excess_percent`: unpruned weights beyond the first n_in = 8
-        of their block, more than a block's own input vector can serve, of all of them.
+    The columns of `n_u_spread.csv` (runs/README.md). `variation` is the standard deviation of n_u
+    over its mean, `variation_binomial` that of independent pruning at the same density.
+    `excess_percent`: unpruned weights beyond the first n_in = 8 of their block, more than a block's
+    own input vector can serve, of all of them.
     """
     rows = []
     for model in models:
@@ -77,16 +69,8 @@ def _spread(n_u: np.ndarray, n_out: int) -> dict[str, float]:
 def n_u_histogram(models: Sequence[PrunedModel]) -> pd.DataFrame:
     """Distribution of n_u over all blocks of a model, beside the binomial of its sparsity.
 
-    Parameters
-    ----------
-    models
-        As in `n_u_spread`.
-
-    Returns
-    -------
-    pandas.DataFrame
-        The columns of `n_u_histogram.csv`: for every n_u in 0…n_out the share of blocks that have
-        it, in %, measured and binomial.
+    The columns of `n_u_histogram.csv`: for every n_u in 0…n_out the share of blocks that have it,
+    in %, measured and binomial.
     """
     parts = []
     for model in models:
@@ -104,42 +88,15 @@ def n_u_histogram(models: Sequence[PrunedModel]) -> pd.DataFrame:
 
 
 def by_kind_of_layer(rows: pd.DataFrame, values: list[str], columns: list[str]) -> pd.DataFrame:
-    """Means over the layers of a kind.
-
-    Parameters
-    ----------
-    rows
-        A table with a row per layer.
-    values
-        Its columns to average.
-    columns
-        Its columns that tell apart what is not averaged, such as method and sparsity.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row per kind, see `kind_of_layer`, and a column per value and combination.
-    """
+    """Means of `values` over the layers of a kind (`kind_of_layer`), apart by `columns`."""
     layers = rows[rows["layer"] != TOTAL]
     kinds = layers.assign(kind=layers["layer"].map(kind_of_layer))
     return kinds.pivot_table(values, "kind", columns, sort=False)
 
 
 def kind_of_layer(name: str) -> str:
-    """What a layer is, whatever its number.
+    """What a layer is: its name without numbers and ".weight"; DLMC's names become torchvision's.
 
-    Parameters
-    ----------
-    name
-        Of the tensor; one of DLMC's ResNet-50 stands for torchvision's.
-
-    Returns
-    -------
-    str
-        The name without numbers and without ".weight".
-
-    Examples
-    --------
     >>> kind_of_layer("decoder.0.encdec_attention.kv.weight")
     'decoder.encdec_attention.kv'
     >>> kind_of_layer("bottleneck_2_block_group3_5_1")
@@ -155,29 +112,16 @@ def efficiency_by_spread(
 ) -> pd.DataFrame:
     """Every layer's spread of n_u beside its E in the two settings.
 
-    Parameters
-    ----------
-    spread, paper, package
-        Of `n_u_spread`, `paper_setting` and `package_setting`.
-
-    Returns
-    -------
-    pandas.DataFrame
-        The columns of `efficiency_by_spread.csv`; E of the paper's setting is that of the largest
-        n_s, with inverting.
+    The columns of `efficiency_by_spread.csv`; E of the paper's setting is that of the largest n_s,
+    with inverting.
     """
     best = paper[(paper["n_s"] == paper["n_s"].max()) & paper["inverting"]]
+    best = best.rename(columns={"efficiency_percent": "paper_percent"})
+    layers = package[package["layer"] != TOTAL]
+    layers = layers.rename(columns={"efficiency_percent": "package_percent"})
     layer = [*MODEL, "layer"]
-    met = (
-        package[package["layer"] != TOTAL]
-        .merge(spread[[*layer, "variation", "excess_percent"]], on=layer)
-        .merge(best, on=[*layer, "dtype"], suffixes=("", "_paper"))
-        .rename(
-            columns={
-                "efficiency_percent": "package_percent",
-                "efficiency_percent_paper": "paper_percent",
-            }
-        )
-    )
-    columns = ["variation", "excess_percent", "paper_percent", "package_percent"]
+    columns = ["variation", "excess_percent"]
+    met = layers.merge(spread[[*layer, *columns]], on=layer)
+    met = met.merge(best[[*layer, "dtype", "paper_percent"]], on=[*layer, "dtype"])
+    columns += ["paper_percent", "package_percent"]
     return met[[*MODEL, "dtype", "layer", "weights", *columns]]

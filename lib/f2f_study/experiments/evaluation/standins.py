@@ -27,17 +27,7 @@ class Trained(NamedTuple):
 
 
 def train_dense(networks: Sequence[str], steps_percent: float, seed: int) -> list[Trained]:
-    """Train stand-ins from scratch.
-
-    Parameters
-    ----------
-    networks
-        Some of `standin.NETWORKS`.
-    steps_percent
-        Share of the training steps of the committed files.
-    seed
-        Of initial weights and batches.
-    """
+    """Train stand-ins from scratch, with a share of the training steps of the committed files."""
     found = []
     for network in tqdm(networks, desc="dense"):
         started = time.perf_counter()
@@ -53,17 +43,7 @@ def train_pruned(
     steps_percent: float,
     seed: int,
 ) -> list[Trained]:
-    """Prune every dense network by every method to every sparsity.
-
-    Parameters
-    ----------
-    dense
-        Of `train_dense`.
-    methods, sparsities
-        Of pruning.
-    steps_percent, seed
-        As in `train_dense`.
-    """
+    """Prune every dense network of `train_dense` by every method to every sparsity."""
     found = []
     wanted = [(d.model, m, s) for d in dense for s in sparsities for m in methods]
     for model, method, sparsity in tqdm(wanted, desc="pruned"):
@@ -82,18 +62,9 @@ def save_all(trained: Sequence[Trained], folder: Path) -> None:
 
 
 def standins(trained: Sequence[Trained]) -> pd.DataFrame:
-    """Every committed stand-in, judged again, beside the one trained in this run.
+    """Every committed stand-in, judged again, beside the one trained in this run, if any.
 
-    Parameters
-    ----------
-    trained
-        Any of them, dense or pruned.
-
-    Returns
-    -------
-    pandas.DataFrame
-        The columns of `standins.csv` (runs/README.md); those of the training are NaN where there
-        was none.
+    The columns of `standins.csv` (runs/README.md); those of the training may be NaN.
     """
     fresh = {(m.network, m.method, m.sparsity): (m, seconds) for m, seconds in trained}
     rows = []
@@ -122,19 +93,9 @@ def standins(trained: Sequence[Trained]) -> pd.DataFrame:
 
 
 def summary(rows: pd.DataFrame) -> list[Quantity]:
-    """The quality of every committed network.
-
-    Parameters
-    ----------
-    rows
-        Of `standins`.
-    """
-    return [
-        Quantity(
-            f"{row.network} {row.method} {row.sparsity:g}: quality, {row.metric}",
-            row.recomputed_percent,
-            "%",
-            1.0,
-        )
-        for row in rows.itertuples()
+    """The quality of every committed network, from `standins`."""
+    names = [
+        f"{r.network} {r.method} {r.sparsity:g}: quality, {r.metric}" for r in rows.itertuples()
     ]
+    found = zip(names, rows["recomputed_percent"], strict=True)
+    return [Quantity(name, percent, "%", 1.0) for name, percent in found]

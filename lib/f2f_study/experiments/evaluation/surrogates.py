@@ -31,19 +31,14 @@ def surrogate_fidelity(
 
     Returns
     -------
-    pandas.DataFrame
+    DataFrame
         The columns of `surrogate_fidelity.csv` (runs/README.md): a row per layer and model of
         which there is a surrogate.
     """
-    n_s = int(paper["n_s"].max())
-    network = paper["network"].iloc[0]
+    n_s, network = int(paper["n_s"].max()), paper["network"].iloc[0]
     pairs = paper[["method", "sparsity"]].drop_duplicates().itertuples(index=False)
-    there = sources.available("surrogate", network)
-    drawn = [
-        sources.open_model("surrogate", network, *pair, seed=seed)
-        for pair in pairs
-        if pair in there
-    ]
+    there = [pair for pair in pairs if pair in sources.available("surrogate", network)]
+    drawn = [sources.open_model("surrogate", network, *pair, seed=seed) for pair in there]
     setting = paper_setting(drawn, ["int8"], n_s=[n_s], seed=seed, **options)
     return _columns(spread, paper, n_s).merge(
         _columns(n_u_spread(drawn), setting, n_s)[[*_KEYS, "variation", "efficiency_percent"]],
