@@ -3,7 +3,9 @@
 Large models come as a folder: shards, an index (``model.safetensors.index.json``) that says which
 tensor lies in which shard, and the files beside them (configuration, tokenizer). The compressed
 folder looks the same: every shard a file of `f2f.format.container`, the index with the names of
-these, everything else copied. A folder with one ``model.safetensors`` and no index is one shard.
+these, every other file copied. A folder with one ``model.safetensors`` (or ``pytorch_model.bin``,
+which becomes that) and no index is one shard. Of a name that stands in several shards, the index
+says which tensor counts; every shard keeps its own.
 
 Shards are read, coded and written one after another, each whole or not at all. What has been
 written is found again by the next call: a compressed shard keeps a checksum of the shard it was
@@ -16,11 +18,13 @@ of 663 MB of pruned INT8 and BF16 matrices take 1.1 GB (``benchmarks/memory.py``
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
@@ -58,6 +62,11 @@ class Folder(NamedTuple):
     index_name: str
     content: dict[str, Any]
     shards: dict[str, list[str]]
+
+    def own(self, shard: str, found: Iterable[str]) -> list[str]:
+        """Of the names found in a shard, those that the index does not put into another."""
+        others = {n for other, names in self.shards.items() if other != shard for n in names}
+        return [name for name in found if name not in others]
 
 
 def read_folder(path: str | os.PathLike[str]) -> Folder:
@@ -122,13 +131,19 @@ def compress_folder(
     ValueError
         Wrong options, or the same folder twice.
     FormatError
-        As `read_folder`, or a shard is damaged or lacks a tensor that the index puts there.
+        As `read_folder`, a shard is damaged or lacks a tensor that the index puts there, or would
+        get the name of another file.
     OSError
         A file cannot be read or written.
+
+    Warns
+    -----
+    UserWarning
+        Something beside the shards is neither a file nor a folder, and is left out.
     """
     folder, out = _prepare(source, target)
     before = after = 0
-    renamed = {shard: _compressed_name(shard) for shard in folder.shards}
+    renamed = _compressed_names(folder)
     with tqdm(folder.shards.items(), desc="shards", unit="shard", disable=not progress) as bar:
         for shard, names in bar:
             before += (folder.path / shard).stat().st_size
@@ -208,8 +223,9 @@ class CompressedFolder(Mapping[str, CompressedTensor]):
         for shard, names in folder.shards.items():
             with open_file(folder.path / shard) as file:
                 _check_names(file.path, names, file)
-                self._shards |= dict.fromkeys(file, file.path)
-                self.aliases |= file.aliases
+                own = folder.own(shard, file)
+                self._shards |= dict.fromkeys(own, file.path)
+                self.aliases |= {name: file.aliases[name] for name in own if name in file.aliases}
 
     def __enter__(self) -> CompressedFolder:
         return self
@@ -244,36 +260,62 @@ def open_compressed(path: str | os.PathLike[str]) -> ModelFile | CompressedFolde
 
 
 def read_shards(path: str | os.PathLike[str]) -> Iterator[Tensors]:
-    """The tensors of a model file, or of the shards of a checkpoint folder one after another."""
+    """The tensors of a model file, or of the shards of a checkpoint folder one after another.
+
+    Of a name that stands in several shards, only the tensor that counts.
+    """
     if not validate.path("path", path).is_dir():
         yield read_tensors(path)
         return
     folder = read_folder(path)
     for shard, names in folder.shards.items():
-        yield _read_shard(folder.path / shard, names)
+        tensors = _read_shard(folder.path / shard, names)
+        for name in set(tensors).difference(folder.own(shard, tensors)):
+            del tensors[name]
+        yield tensors
+        del tensors  # or it would stay beside the next shard
 
 
 def _prepare(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> tuple[Folder, Path]:
     """The source, and the target folder with everything but shards and index."""
     out = validate.path("target", target)
     folder = read_folder(validate.path("source", source))
-    out.mkdir(parents=True, exist_ok=True)
     if out.resolve() == folder.path.resolve() or folder.path.resolve() in out.resolve().parents:
         raise ValueError(f"OUT must be a folder outside IN, got {os.fspath(target)!r}")
-    for path in sorted(folder.path.iterdir()):
-        if path.name == folder.index_name or path.name in folder.shards:
-            continue
-        if path.is_dir():
-            shutil.copytree(path, out / path.name, dirs_exist_ok=True)
-        else:
-            with open(path, "rb") as old, atomic_write(out / path.name) as new:
-                shutil.copyfileobj(old, new)
+    for place, folders, files in os.walk(folder.path):
+        inside = out / Path(place).relative_to(folder.path)
+        inside.mkdir(parents=True, exist_ok=True)
+        for name in sorted(files + folders):
+            path = Path(place, name)
+            if path.parent == folder.path and (name == folder.index_name or name in folder.shards):
+                continue
+            if path.is_file():
+                _copy(path, inside / name)
+            elif path.is_symlink() or not path.is_dir():  # a link to a folder may lead in circles
+                warnings.warn(f"{path}: neither a file nor a folder, left out", stacklevel=3)
     return folder, out
 
 
-def _compressed_name(shard: str) -> str:
-    """.bin shards of PyTorch become .safetensors."""
-    return shard if shard.endswith(".safetensors") else PurePath(shard).stem + ".safetensors"
+def _copy(path: Path, copy: Path) -> None:
+    """Copy a file with its mode; an equal one, read-only maybe, stays."""
+    if copy.is_file() and filecmp.cmp(path, copy, shallow=False):
+        return
+    with open(path, "rb") as old, atomic_write(copy) as new:
+        shutil.copyfileobj(old, new)
+    shutil.copymode(path, copy)
+
+
+def _compressed_names(folder: Folder) -> dict[str, str]:
+    """The name of each shard once compressed: .bin shards of PyTorch become .safetensors."""
+    taken = set(os.listdir(folder.path)).difference(folder.shards)
+    renamed = {}
+    for shard in folder.shards:
+        name = PurePath(shard).stem + ".safetensors" if folder.index_name else SINGLE[0]
+        if name in taken:
+            raise FormatError(f"{folder.path / shard}: would become {name!r}, as another file does")
+        taken.add(name)
+        renamed[shard] = name
+    return renamed
 
 
 def _write_index(folder: Folder, out: Path, renamed: dict[str, str]) -> None:

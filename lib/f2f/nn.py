@@ -102,7 +102,8 @@ def load_state_dict(
     folder = read_folder(source)
     for shard in folder.shards:
         with container.open_file(folder.path / shard) as file:
-            state |= _as_tensors(file, n_jobs, progress)
+            own = {name: file[name] for name in folder.own(shard, file)}
+            state |= _as_tensors(own, n_jobs, progress)
     return state
 
 

@@ -104,14 +104,64 @@ def test_finished_shards_are_not_coded_again(tmp_path, monkeypatch):
     assert len(coded) == 3
 
 
-def test_a_folder_of_one_file(tmp_path):
+@pytest.mark.parametrize("name", checkpoint.SINGLE)
+def test_a_folder_of_one_file(tmp_path, name):
+    source, packed = tmp_path / "in", tmp_path / "packed"
+    source.mkdir()
+    write_tensors(source / name, tensors(0))
+    checkpoint.compress_folder(source, packed, beam=1)
+    assert os.listdir(packed) == ["model.safetensors"]
+    assert main(["verify", str(packed), "--against", str(source), "--quiet"]) == 0
+    checkpoint.decompress_folder(packed, tmp_path / "back")
+    assert_same(read_tensors(tmp_path / "back" / "model.safetensors"), tensors(0))
+
+
+@pytest.mark.parametrize("other", ["a.bin", "a.safetensors"])
+def test_no_shard_takes_the_name_of_another_file(tmp_path, other):
     source = tmp_path / "in"
     source.mkdir()
-    write_tensors(source / "model.safetensors", tensors(0))
-    checkpoint.compress_folder(source, tmp_path / "packed", beam=1)
-    assert os.listdir(tmp_path / "packed") == ["model.safetensors"]
-    checkpoint.decompress_folder(tmp_path / "packed", tmp_path / "back")
-    assert_same(read_tensors(tmp_path / "back" / "model.safetensors"), tensors(0))
+    places = {}
+    for number, shard in enumerate(["a.pth", "b.pth", other][: 2 + (other == "a.bin")]):
+        write_tensors(source / shard, tensors(number))
+        places |= dict.fromkeys(tensors(number), shard)
+    (source / other).touch()
+    (source / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
+    with pytest.raises(FormatError, match="would become 'a.safetensors', as another file does"):
+        checkpoint.compress_folder(source, tmp_path / "out")
+
+
+def test_of_a_name_in_two_shards_the_index_says_which_counts(tmp_path):
+    source, packed, back = make(tmp_path / "in"), tmp_path / "packed", tmp_path / "back"
+    stale = {"layer0.weight": np.zeros((48, 64), np.float32)}
+    write_tensors(source / "model-00002-of-00003.safetensors", tensors(1) | stale)
+    checkpoint.compress_folder(source, packed, beam=1)
+    assert main(["verify", str(packed), "--against", str(source), "--quiet"]) == 0
+    state = {name: value.numpy() for name, value in nn.load_state_dict(packed).items()}
+    assert_same(state, tensors(0) | tensors(1) | tensors(2))
+    with checkpoint.open_compressed(packed) as folder:
+        assert folder["layer0.weight"].k > 0
+    checkpoint.decompress_folder(packed, back)
+    shard = "model-00002-of-00003.safetensors"
+    assert_same(read_tensors(back / shard), tensors(1) | stale)
+
+
+def test_what_else_lies_in_a_folder(tmp_path):
+    """Links to files are files; links in circles, links to nothing and pipes are left out."""
+    source, packed = make(tmp_path / "in", shards=1), tmp_path / "packed"
+    (source / "tokenizer" / "vocab.txt").chmod(0o444)
+    (source / "run.sh").touch(0o755)
+    (source / "generation_config.json").symlink_to("config.json")
+    (source / "circle").symlink_to(source)
+    (source / "tokenizer" / "gone").symlink_to("nowhere")
+    os.mkfifo(source / "pipe")
+    for _ in range(2):  # the second time, what is read-only is there already
+        with pytest.warns(UserWarning, match="neither a file nor a folder, left out") as said:
+            checkpoint.compress_folder(source, packed, beam=1)
+        left_out = {str(warning.message).split(":")[0] for warning in said}
+        assert left_out == {str(source / name) for name in ("circle", "pipe", "tokenizer/gone")}
+    assert (packed / "generation_config.json").read_text() == '{"hidden_size": 64}'
+    modes = [(packed / name).stat().st_mode & 0o777 for name in ("tokenizer/vocab.txt", "run.sh")]
+    assert modes == [0o444, 0o755]
 
 
 def test_a_folder_loads_into_a_module(tmp_path):
