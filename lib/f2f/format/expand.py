@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from f2f.base.intrinsics import aligned_zeros, borrowed
+from f2f.base.intrinsics import aligned_zeros, borrowed, bytes_from
 from f2f.base.jit import njit
 from f2f.decoder.gates import IDENTITY
 from f2f.format.join import join_bytes
@@ -163,7 +163,7 @@ def _read_words(encoded, start, which, lo, count, chunk, out, at):
     care = read_mask(encoded.mask, lo, count, chunk)
     if out.itemsize == 1 and len(encoded.groups) == 1:
         begin = read_alone(encoded, 0, encoded.affine, lo, count, chunk, 0)
-        decoded = chunk.decoded.reshape(chunk.decoded.size)
+        decoded = bytes_from(chunk.decoded, 0)
         clear_pruned(decoded, begin, chunk.words, 0, count, out.view(np.uint8), at)
     else:
         begin = 0

@@ -26,11 +26,13 @@ from numba.extending import intrinsic
 
 from f2f.base.intrinsics import (
     BMI2,
+    I1,
     I32,
     I64,
     aligned_zeros,
     borrowed,
     byte_pointer,
+    bytes_from,
     copy_bytes,
     element_pointer,
     load,
@@ -40,7 +42,7 @@ from f2f.base.intrinsics import (
     trailing_zeros,
 )
 from f2f.base.jit import njit
-from f2f.decoder.gates import IDENTITY, SLACK, Affine, Gates, decode_blocks, work_bytes
+from f2f.decoder.gates import IDENTITY, SLACK, Affine, Gates, decode_flat, work_bytes
 
 CHUNK = 8192  # positions of a chunk at most; a power of two
 _WORDS = CHUNK // 64 + 2  # mask words of a chunk, and what `read_mask` writes behind them
@@ -159,7 +161,7 @@ class Chunk(NamedTuple):
     windows : ndarray of WINDOW
         Which positions lie in each row of `decoded`.
     work : ndarray of uint8
-        Of `decode_blocks`.
+        Of `decode_flat`.
     words : ndarray of uint64, shape (CHUNK // 64 + 2,)
         The mask: bit i % 64 of word i // 64 for position i of the chunk; zero behind the last.
     before : ndarray of int32, shape (CHUNK // 64 + 2,)
@@ -377,55 +379,70 @@ def read_alone(encoded, group, affine, lo, count, chunk, row):
 
     Returns where the byte of position lo lies in chunk.decoded[row].
     """
-    planes, gates = encoded.groups[group], encoded.gates
-    inputs = carray(_bytes_at(planes.address), (planes.vectors, planes.planes), np.uint8)
-    decoded = chunk.decoded.reshape(chunk.decoded.size)
-    first, end = lo // gates.n_out, (lo + count + gates.n_out - 1) // gates.n_out
+    n_out = encoded.gates.n_out
+    first, end = lo // n_out, (lo + count + n_out - 1) // n_out
     at = row * chunk.decoded.shape[1]
-    decode_blocks(inputs, first, end - first, gates, affine, decoded, at, chunk.work)
-    return lo - first * gates.n_out
+    _decode(encoded, group, affine, first, end - first, chunk, at)
+    return lo - first * n_out
 
 
 @njit(forceinline=True)
 def read_planes(encoded, group, affine, lo, count, chunk, row):
     """Stage 2: decoded bytes of positions lo … lo+count-1 of a group into chunk.decoded[row].
 
-    affine: of `decode_blocks`. What was decoded beyond the last chunk of the row is kept.
+    affine: of `decode_flat`. What was decoded beyond the last chunk of the row is kept.
     """
-    planes, window = encoded.groups[group], chunk.windows[row]
-    inputs = carray(_bytes_at(planes.address), (planes.vectors, planes.planes), np.uint8)
-    gates = encoded.gates
-    n_out = gates.n_out
-    decoded, at = chunk.decoded, row * chunk.decoded.shape[1]
-    flat = decoded.reshape(decoded.size)
-    if not window.first <= lo <= window.end:
-        first = lo // n_out
-        decode_blocks(inputs, first, 1, gates, affine, flat, at, chunk.work)
-        window.first, window.end = first * n_out, (first + 1) * n_out
-    kept = window.end - lo
-    copy_bytes(flat, at + lo - window.first, flat, at, kept)
+    n_out, window = encoded.gates.n_out, chunk.windows[row]
+    decoded, at = bytes_from(chunk.decoded, 0), row * chunk.decoded.shape[1]
+    if window.first <= lo <= window.end:
+        before, kept = 0, window.end - lo
+        copy_bytes(decoded, at + lo - window.first, decoded, at, kept)
+    else:  # begin anew, with a whole block, of which some lies before lo
+        window.end = lo // n_out * n_out
+        before, kept = lo - window.end, 0
     window.first = lo
-    if kept < count:
-        first, blocks = window.end // n_out, (count - kept + n_out - 1) // n_out
-        decode_blocks(inputs, first, blocks, gates, affine, flat, at + kept, chunk.work)
+    if window.end < lo + count:
+        blocks = (lo + count - window.end + n_out - 1) // n_out
+        _decode(encoded, group, affine, window.end // n_out, blocks, chunk, at + kept)
         window.end += blocks * n_out
+    if before:
+        copy_bytes(decoded, at + before, decoded, at, window.end - lo)
+
+
+@njit(forceinline=True)
+def _decode(encoded, group, affine, first, blocks, chunk, at):
+    """Blocks of a group of planes, from block `first` on, into chunk.decoded from byte `at` on."""
+    planes = encoded.groups[group]
+    inputs = carray(_bytes_at(planes.address), planes.vectors * planes.planes, np.uint8)
+    decoded = bytes_from(chunk.decoded, 0)
+    gates, work = encoded.gates, chunk.work
+    decode_flat(inputs, planes.planes, first, blocks, gates, affine, decoded, at, work)
 
 
 def _by_mask(context: Any, builder: Any, kind: Any, bits: Any, count: Any, step: Any) -> None:
-    """step(byte offset, mask) for groups of 32 elements: all ones where a bit is set.
+    """step(byte offset, mask) for groups of 32 elements, two at once: all ones where a bit is set.
 
     bits: a pointer to bytes, and the number of the first bit. The byte behind a group is read.
     """
     words, bit = bits
-    lanes = ir.VectorType(ir.IntType(kind.bitwidth), 32)
     first, shift = builder.lshr(bit, I64(3)), builder.and_(bit, I64(7))
     groups = builder.udiv(builder.add(count, I64(31)), I64(32))
-    with cgutils.for_range(builder, groups) as loop:
-        at = builder.add(first, builder.mul(loop.index, I64(4)))
-        word = load(builder, I64, builder.gep(words, [at]))
-        bits = builder.trunc(builder.lshr(word, shift), I32)
-        mask = builder.sext(builder.bitcast(bits, ir.VectorType(ir.IntType(1), 32)), lanes)
-        step(builder.mul(loop.index, I64(4 * kind.bitwidth)), mask)
+
+    def step_at(group: Any, lanes: int) -> None:
+        place = builder.gep(words, [builder.add(first, builder.mul(group, I64(4)))])
+        word = builder.lshr(load(builder, I64, place), shift)
+        if lanes == 64:  # two shifts: one by 64 would be undefined where shift is 0
+            behind = builder.zext(builder.load(builder.gep(place, [I64(8)])), I64)
+            behind = builder.shl(builder.shl(behind, I64(1)), builder.sub(I64(63), shift))
+            word = builder.or_(word, behind)
+        one = builder.bitcast(builder.trunc(word, ir.IntType(lanes)), ir.VectorType(I1, lanes))
+        mask = builder.sext(one, ir.VectorType(ir.IntType(kind.bitwidth), lanes))
+        step(builder.mul(group, I64(4 * kind.bitwidth)), mask)
+
+    with cgutils.for_range(builder, builder.udiv(groups, I64(2))) as loop:
+        step_at(builder.mul(loop.index, I64(2)), 64)
+    with builder.if_then(builder.trunc(groups, I1)):
+        step_at(builder.sub(groups, I64(1)), 32)
 
 
 @intrinsic
@@ -471,10 +488,9 @@ def flip_places(typingctx, target, at, words, count, flip):
         kinds = signature.args
         to = element_pointer(context, builder, kinds[0], target, at)
         masks = byte_pointer(context, builder, kinds[2], words, I64(0))
-        flips = same_elements(builder, flip, 32)
 
         def change(along: Any, mask: Any) -> None:
-            place = builder.gep(to, [along])
+            place, flips = builder.gep(to, [along]), same_elements(builder, flip, mask.type.count)
             value = load(builder, mask.type, place)
             store(builder, builder.xor(value, builder.and_(mask, flips)), place)
 

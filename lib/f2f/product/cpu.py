@@ -65,13 +65,11 @@ def product(tensor: CompressedTensor, x: np.ndarray, threads: int | None = None)
         and bool(np.isfinite(x).all())
     )
     make = _dense_jobs if dense else _sparse_jobs
-    jobs, results = make(tensor, op, x, threads)
-    others = [_pool(threads, os.getpid()).submit(job) for job in jobs[1:]]
-    jobs[0]()
-    for other in others:
+    (job, permuted), *rest = make(tensor, op, x, threads)
+    others = [_pool(threads, os.getpid()).submit(other) for other, _ in rest]
+    job()
+    for other, (_, part) in zip(others, rest, strict=True):
         other.result()
-    permuted = results[0]
-    for part in results[1:]:
         permuted += part
     out = np.empty((op.walk.rows, x.shape[1]), dtype=x.dtype)
     out[op.permuted.rows] = permuted.T if dense else permuted
@@ -87,7 +85,7 @@ def _pool(threads: int, process: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max(threads - 1, 1))
 
 
-Jobs = tuple[list[Callable[[], None]], list[np.ndarray]]
+Jobs = list[tuple[Callable[[], None], np.ndarray]]  # what threads call, and what they add to
 Kept = TypeVar("Kept")
 
 
@@ -100,23 +98,22 @@ def _kept(op: Operands, key: tuple[str, int], make: Callable[[], Kept]) -> Kept:
 
 
 def _dense_jobs(tensor: CompressedTensor, op: Operands, x: np.ndarray, threads: int) -> Jobs:
-    """What each thread calls, and where its part of the result (m, rows) comes, permuted."""
+    """The dense way; results are (m, rows), permuted."""
     reach = op.walk.cols
     if op.walk.kind == DIAGONAL:  # a piece of a segment may run over the last column
         reach += min(op.walk.segment, CHUNK)
-    permuted = np.ascontiguousarray(x[np.resize(op.permuted.columns, reach)].T)
+    once = x.T[:, op.permuted.columns]
+    permuted = np.ascontiguousarray(np.tile(once, -(-reach // op.walk.cols)))
     runs = 1 if op.walk.kind == ROW else SIDE_BY_SIDE
     wrong = _kept(op, ("wrong", 1), lambda: find_wrong(tensor, op))
     parts = _kept(op, ("parts", threads), lambda: _dense_parts(op, threads, runs))
-    results = [np.zeros((x.shape[1], op.walk.rows), dtype=x.dtype) for _ in range(threads)]
-
-    def job(number: int) -> None:
+    jobs: Jobs = []
+    for part in parts:
         chunk = make_chunk(op.encoded, runs)
-        buffers = make_runs(chunk, tensor.dtype)
-        y = results[number]
-        add_dense(op.encoded, op.walk, wrong, parts[number], chunk, buffers, permuted, y)
-
-    return [partial(job, number) for number in range(threads)], results
+        own, y = make_runs(chunk, tensor.dtype), np.zeros((x.shape[1], op.walk.rows), x.dtype)
+        job = partial(add_dense, op.encoded, op.walk, wrong, part, chunk, own, permuted, y)
+        jobs.append((job, y))
+    return jobs
 
 
 def _dense_parts(op: Operands, threads: int, runs: int) -> list[np.ndarray]:
@@ -147,18 +144,17 @@ def _spacing(most: int, step: int, cols: int) -> int:
 
 
 def _sparse_jobs(tensor: CompressedTensor, op: Operands, x: np.ndarray, threads: int) -> Jobs:
-    """What each thread calls, and where its part of the result (rows, m) comes, permuted."""
+    """The sparse way; results are (rows, m), permuted."""
     permuted = np.ascontiguousarray(x[op.permuted.columns])
-    shares = _kept(op, ("shares", threads), lambda: _sparse_shares(op, threads))
-    results = [np.zeros((op.walk.rows, x.shape[1]), dtype=x.dtype) for _ in range(threads)]
-
-    def job(number: int) -> None:
-        share = shares[number]._replace(start=copied(shares[number].start))
+    jobs: Jobs = []
+    for share in _kept(op, ("shares", threads), lambda: _sparse_shares(op, threads)):
+        own = share._replace(start=copied(share.start))
         chunk, care = make_chunk(op.encoded, max(len(op.encoded.groups), 1)), make_care()
         terms = make_terms(tensor.dtype, care, x.dtype)
-        add_sparse(op.encoded, op.walk, share, chunk, care, terms, permuted, results[number])
-
-    return [partial(job, number) for number in range(threads)], results
+        y = np.zeros((op.walk.rows, x.shape[1]), x.dtype)
+        job = partial(add_sparse, op.encoded, op.walk, own, chunk, care, terms, permuted, y)
+        jobs.append((job, y))
+    return jobs
 
 
 def _sparse_shares(op: Operands, threads: int) -> list[Share]:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from f2f.base.intrinsics import borrowed, popcount
+from f2f.base.intrinsics import borrowed, bytes_from, popcount
 from f2f.base.jit import njit
 from f2f.format.operands import Operands
 from f2f.format.places import DIAGONAL, ROW
@@ -110,7 +110,7 @@ def add_dense(encoded, walk, wrong, parts, chunk, runs, x, y):
     encoded, walk, wrong = borrowed(encoded), borrowed(walk), borrowed(wrong)
     chunk, runs = borrowed(chunk), borrowed(runs)
     parts, x, y = borrowed(parts), borrowed(x), borrowed(y)
-    segment, values = walk.segment, runs.values
+    segment, values, most = walk.segment, runs.values, _chunk(encoded.gates.n_out)
     for p in range(len(parts)):
         first, length, count_runs = parts[p]
         columns = runs.columns[:count_runs]
@@ -118,8 +118,8 @@ def add_dense(encoded, walk, wrong, parts, chunk, runs, x, y):
             chunk.windows[s].first = chunk.windows[s].end = -1  # nothing is decoded yet
             begin = (first + s * length) * segment
             runs.wrong[s] = np.searchsorted(wrong.positions, begin)
-        for begin in range(0, length * segment, CHUNK):
-            count = min(CHUNK, length * segment - begin)
+        for begin in range(0, length * segment, most):
+            count = min(most, length * segment - begin)
             for s in range(count_runs):
                 lo = (first + s * length) * segment + begin
                 _read_bytes(encoded, wrong, runs.wrong, s, lo, count, chunk)
@@ -140,6 +140,13 @@ def add_dense(encoded, walk, wrong, parts, chunk, runs, x, y):
                 at += piece
 
 
+@njit(inline="always")
+def _chunk(n_out):
+    """Positions of a chunk: whole blocks, four by four as they are decoded, if so many go in."""
+    batch = 4 * n_out
+    return CHUNK // batch * batch or CHUNK
+
+
 @njit(forceinline=True)
 def _read_bytes(encoded, wrong, next_wrong, run, lo, count, chunk):
     """The corrected one-byte words of a chunk, zero where pruned, into chunk.decoded[run].
@@ -152,7 +159,7 @@ def _read_bytes(encoded, wrong, next_wrong, run, lo, count, chunk):
         read_planes(encoded, 0, encoded.affine, lo, count, chunk, run)
     else:
         decoded[run, :count] = encoded.affine.offset
-    flat = decoded.reshape(decoded.size)
+    flat = bytes_from(decoded, 0)
     w = next_wrong[run]
     while wrong.positions[w] < lo + count:
         flat[at + wrong.positions[w] - lo] ^= wrong.flips[w]
@@ -171,8 +178,9 @@ def _add_pieces(y, values, at, x, columns, step, count):
         b2, x2 = values[2, at : at + count], x[columns[2] : columns[2] + count]
         b3, x3 = values[3, at : at + count], x[columns[3] : columns[3] + count]
         for v in range(count):
-            total = y[v] + y.dtype.type(b0[v]) * x0[v] + y.dtype.type(b1[v]) * x1[v]
-            y[v] = total + y.dtype.type(b2[v]) * x2[v] + y.dtype.type(b3[v]) * x3[v]
+            left = y[v] + y.dtype.type(b0[v]) * x0[v] + y.dtype.type(b1[v]) * x1[v]
+            right = y.dtype.type(b2[v]) * x2[v] + y.dtype.type(b3[v]) * x3[v]
+            y[v] = left + right
         return
     for s in range(len(columns)):
         b = values[s, at : at + count]

@@ -69,10 +69,12 @@ def test_every_mask_and_odd_shapes(shape, codec, order):
         assert_product(tensor, x, spmm(tensor, x, threads=threads))
 
 
+@pytest.mark.parametrize("n_out", [None, 2500])  # many blocks of a chunk, and not four
 @pytest.mark.parametrize("order", ORDERS)
-def test_dense_and_sparse_ways_agree(order):
+def test_dense_and_sparse_ways_agree(order, n_out):
     """One to three columns of bytes are multiplied densely, more of them sparsely."""
-    tensor = compress(weights((300, 260), "int8", 0.3), order=order, mask_codec="bitmap", beam=1)
+    array = weights((300, 260), "int8", 0.3)
+    tensor = compress(array, order=order, mask_codec="bitmap", n_out=n_out, beam=1)
     x = np.random.default_rng(1).integers(-99, 99, (260, 4))
     together = spmm(tensor, x)
     assert_product(tensor, x, together)
