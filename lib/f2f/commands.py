@@ -29,11 +29,11 @@ from f2f.checkpoint import (
     read_folder,
     read_shards,
 )
-from f2f.format.codec import ENCODERS, NEGATIVE_ZEROS, compress
+from f2f.format.codec import COMMON, ENCODERS, NEGATIVE_ZEROS, compress, negative_zero_share
 from f2f.format.container import open_file, save
 from f2f.format.mask import CODECS
 from f2f.format.orders import ORDERS, matrix_shape
-from f2f.format.tensor import CompressedTensor
+from f2f.format.tensor import SIGNED_ZEROS, CompressedTensor
 from f2f.hardware.export import write_project
 from f2f.parallel import compress_model, decompress_model
 from f2f.tensorfile import SUFFIXES, read_tensors, suffix, write_tensors
@@ -220,6 +220,7 @@ def _differences(name: str, a: np.ndarray, b: np.ndarray) -> list[str]:
 def _inspect(arguments: argparse.Namespace) -> int:
     rows: list[list[str]] = []
     plain = 0
+    zeros: dict[str, float] = {}
     total = dict.fromkeys(_COLUMNS, 0.0)
     with open_compressed(arguments.input) as file:
         for name in tqdm(file, desc="inspect", disable=not sys.stderr.isatty(), leave=False):
@@ -227,6 +228,7 @@ def _inspect(arguments: argparse.Namespace) -> int:
                 rows.append([name, f"= {file.aliases[name]}"])
                 continue
             tensor = file[name]
+            zeros[name] = _negative_zeros(name, tensor)
             shape = "x".join(map(str, tensor.shape)) or "scalar"
             if tensor.kind == "dense":
                 plain += tensor.nbytes
@@ -249,7 +251,23 @@ def _inspect(arguments: argparse.Namespace) -> int:
     print(f"{common} beside the tensors (file header, names).")
     print("bits/w: bits a weight with mask, corrections and record; floor: the entropy bound with")
     print("the mask; ratio: bits/w to floor; then the bits a weight of other formats.")
+    often = {name: share for name, share in zeros.items() if share >= COMMON}
+    if often:
+        most = max(often, key=lambda name: often[name])
+        where = f"{100 * often[most]:.0f} % of {printable(most)}"
+        print(f"\n-0.0 is kept as a weight, and common: {where} (tensors so: {len(often)}).")
+        print("Compressed with --negative-zero prune, the original gives a smaller file.")
     return 0
+
+
+def _negative_zeros(name: str, tensor: CompressedTensor) -> float:
+    """The share of -0.0 in a tensor that is decoded for it where it may have much."""
+    if tensor.dtype not in SIGNED_ZEROS or len(tensor.shape) < 2:
+        return 0.0
+    if tensor.kind == "encoded" and (tensor.mask is None or tensor.k < COMMON * tensor.n):
+        return 0.0
+    (array,) = decompress_model({name: tensor}).values()
+    return negative_zero_share(array)
 
 
 def _verilog(arguments: argparse.Namespace) -> int:

@@ -14,6 +14,7 @@ task ``threads=`` (an option of `f2f.compress`) spreads planes and mask.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from numbers import Integral
@@ -26,7 +27,13 @@ from tqdm import tqdm
 from f2f.base import validate
 from f2f.base.errors import FormatError
 from f2f.base.tensors import is_numeric
-from f2f.format.codec import compress, decompress_numpy
+from f2f.format.codec import (
+    COMMON,
+    NEGATIVE_ZERO_HINT,
+    compress,
+    decompress_numpy,
+    negative_zero_share,
+)
 from f2f.format.tensor import DTYPES, CompressedTensor
 
 
@@ -83,9 +90,14 @@ def compress_model(
         if given is not mask and not np.array_equal(given, mask):
             raise ValueError(f"masks must be equal for names that share a tensor, as {name!r} does")
 
+    if options.get("negative_zero") is None:
+        found = {name: arrays[name] for name in first.values() if name not in shared_masks}
+        _warn_of_negative_zeros({name: a for name, a in found.items() if _is_coded(a)})
+        options["negative_zero"] = "keep"
+
     def task(name: str) -> Any:
         array = arrays[name]
-        if name in shared_masks or (array.ndim > 1 and array.dtype.name in DTYPES):
+        if name in shared_masks or _is_coded(array):
             return joblib.delayed(_compress)(name, array, shared_masks.get(name), options)
         return joblib.delayed(_store)(name, array)
 
@@ -128,6 +140,24 @@ def decompress_model(
     # Decoding takes less time than sending its result to another process; kernels free the GIL.
     done = _run(tasks, n_jobs, progress, "decompress", "threads")
     return {name: done[first[name]] for name in loaded}
+
+
+def _is_coded(array: np.ndarray) -> bool:
+    """Whether an array is coded without a mask."""
+    return array.ndim > 1 and array.dtype.name in DTYPES
+
+
+def _warn_of_negative_zeros(arrays: dict[str, np.ndarray]) -> None:
+    """One warning for all arrays where -0.0 is common."""
+    shares = {name: negative_zero_share(array) for name, array in arrays.items()}
+    common = {name: share for name, share in shares.items() if share >= COMMON}
+    if common:
+        name, share = max(common.items(), key=lambda item: item[1])
+        warnings.warn(
+            f"{100 * share:.0f} % of tensor {name!r} is {NEGATIVE_ZERO_HINT}"
+            + (f"; {len(common) - 1} more tensors hold much of it" if len(common) > 1 else ""),
+            stacklevel=3,
+        )
 
 
 def _first_names(values: dict[str, Any]) -> dict[str, str]:

@@ -295,6 +295,10 @@ def test_negative_zeros_are_said_and_pruned_on_request(folder, capsys):
     arguments = ("compress", "in.npz", "pruned.safetensors", "--negative-zero", "prune")
     assert run(capsys, *arguments)[::2] == (0, "")
     assert f2f.load("pruned.safetensors")["w"].k == mask.sum()
+    for file, said in (("kept", True), ("pruned", False)):
+        out = run(capsys, "inspect", f"{file}.safetensors")[1]
+        assert ("common: 90 % of w (tensors so: 1)" in out) == said
+        assert ("--negative-zero prune" in out) == said
 
 
 def test_arrays_of_no_numbers_leave_no_file(folder, capsys):

@@ -1,5 +1,7 @@
 """Whole models over other back ends of joblib, a Dask cluster among them: the same bytes."""
 
+import warnings
+
 import joblib
 import ml_dtypes
 import numpy as np
@@ -104,6 +106,18 @@ def test_what_is_no_array_of_numbers_is_named():
         compress_model({"x": [1, 2]})
     with pytest.raises(ValueError, match=r"tensors\['bias'\] must not be a masked array"):
         compress_model({"bias": np.ma.masked_equal([0.0, 1.0], 0)})
+
+
+def test_one_warning_for_all_tensors_that_are_minus_zero():
+    weight = -np.eye(40, dtype=np.float32)  # elsewhere -0.0
+    model = {"a": weight, "b": weight.copy(), "c": np.eye(40), "bias": -np.zeros(40, np.float32)}
+    with pytest.warns(UserWarning, match=r"98 % of tensor 'a' is -0\.0.* 1 more tensors") as found:
+        compress_model(model, beam=1, n_jobs=2)
+    assert len(found) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        compress_model(model, masks=dict.fromkeys("ab", weight != 0), beam=1)
+        compress_model(model, beam=1, negative_zero="keep")
 
 
 def test_masks_of_floats_and_names_with_a_prefix():

@@ -54,6 +54,10 @@ ENCODERS = ("beam", "viterbi")
 MASK_CODECS = (*CODECS, "none")
 NEGATIVE_ZEROS = ("keep", "prune")
 COMMON = 0.05  # share of -0.0 that is no accident
+NEGATIVE_ZERO_HINT = (
+    '-0.0, which is kept as a weight; negative_zero="prune" (--negative-zero prune) or a mask '
+    'takes it as pruned, "keep" silences this'
+)
 
 
 def compress(  # noqa: PLR0913  (options of a user's function, by keyword only)
@@ -152,8 +156,10 @@ def compress(  # noqa: PLR0913  (options of a user's function, by keyword only)
     bits = values.reshape(-1).view(f"u{DTYPES.get(dtype, 1)}")
     if mask is None:
         care_mask = bits != 0
-        if dtype in SIGNED_ZEROS:
-            care_mask &= _kept_zeros(bits, negative_zero)
+        if negative_zero == "prune" and dtype in SIGNED_ZEROS:
+            care_mask &= ~is_negative_zero(values.reshape(-1))
+        elif negative_zero is None and (share := negative_zero_share(values)) >= COMMON:
+            warnings.warn(f"{100 * share:.0f} % of the array is {NEGATIVE_ZERO_HINT}", stacklevel=2)
     else:
         care_mask = _as_mask(mask, shape)
     if mask is not None or negative_zero == "prune":
@@ -463,21 +469,18 @@ def _as_array(array: Any) -> tuple[np.ndarray, str]:
     raise ValueError(f"array must be a NumPy array or a torch tensor, got {type(array).__name__}")
 
 
-def _kept_zeros(bits: np.ndarray, negative_zero: str | None) -> np.ndarray | bool:
-    """Where a float is no -0.0, or everywhere if those are to be kept."""
-    if negative_zero == "keep":
-        return True
-    zeros = bits == bits.dtype.type(1 << 8 * bits.itemsize - 1)
-    if negative_zero == "prune":
-        return ~zeros
-    share = np.count_nonzero(zeros) / max(len(bits), 1)
-    if share >= COMMON:
-        warnings.warn(
-            f"{100 * share:.0f} % of the array is -0.0, which is kept as a weight; "
-            'negative_zero="prune" or a mask takes it as pruned, "keep" silences this',
-            stacklevel=3,
-        )
-    return True
+def is_negative_zero(array: np.ndarray) -> np.ndarray:
+    """Where an array of a dtype of SIGNED_ZEROS is -0.0, bool of its shape."""
+    bits = array.view(np.dtype(f"u{array.itemsize}").newbyteorder(array.dtype.byteorder))
+    zeros: np.ndarray = bits == bits.dtype.type(1 << 8 * bits.itemsize - 1)
+    return zeros
+
+
+def negative_zero_share(array: np.ndarray) -> float:
+    """The share of -0.0 in an array; 0 if its dtype has none."""
+    if array.dtype.name not in SIGNED_ZEROS:
+        return 0.0
+    return np.count_nonzero(is_negative_zero(array)) / max(array.size, 1)
 
 
 def _as_mask(mask: Any, shape: tuple[int, ...]) -> np.ndarray:

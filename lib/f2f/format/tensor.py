@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from f2f.base.entropy import floor_bits
+from f2f.base.entropy import binary_entropy, floor_bits
 from f2f.base.errors import FormatError
 from f2f.base.tensors import is_numeric, numpy_dtype
 from f2f.decoder import MATRICES, MAX_N_OUT, Decoder
@@ -211,8 +211,18 @@ class CompressedTensor:
 
     @property
     def floor(self) -> float:
-        """The entropy bound in bits, n*H(S) + k*n_w, taking every care bit as a fair coin."""
-        return floor_bits(self.n, self.k, self.n_w)
+        """The entropy bound in bits: of the mask, n*H(S), and of the care bits as coins.
+
+        Those of encoded and raw planes are fair coins; a constant plane has one that shows an
+        exception as often as there are any.
+        """
+        fair = floor_bits(self.n, self.k, len(self.encoded) + len(self.raw_planes))
+        counts = [
+            code.count
+            for p, code in enumerate(self.corrections)
+            if p not in self.encoded and p not in self.raw_planes
+        ]
+        return fair + sum(self.k * binary_entropy(count / max(self.k, 1)) for count in counts)
 
     def report(self) -> str:
         """A table of bits per weight by part, beside the entropy floor, and E of each plane."""

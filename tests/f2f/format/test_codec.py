@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import f2f
+from f2f.base.entropy import binary_entropy, floor_bits
 from f2f.base.errors import FormatError
 from f2f.base.tensors import numpy_dtype
 from f2f.format import codec
@@ -161,8 +162,17 @@ def test_skewed_planes_go_below_the_bound_for_fair_bits():
     array = rng.standard_normal((256, 256)).astype(np.float32)
     array[rng.random(array.shape) < 0.9] = 0
     tensor = f2f.compress(array)
-    assert 8 * tensor.nbytes < tensor.floor
+    assert tensor.floor < 8 * tensor.nbytes < floor_bits(tensor.n, tensor.k, 32)
     assert np.array_equal(f2f.decompress(tensor), array)
+
+
+def test_the_floor_of_constant_planes_is_that_of_their_exceptions():
+    """Here every weight is 5, or 4 at one of 16 places: one plane of exceptions, seven of none."""
+    array = np.where(np.arange(64 * 64) % 16, 5, 4).reshape(64, 64).astype(np.int8)
+    tensor = f2f.compress(array)
+    assert not tensor.encoded and [code.count for code in tensor.corrections].count(256) == 1
+    assert tensor.floor == pytest.approx(4096 * binary_entropy(1 / 16))
+    assert tensor.floor < 8 * tensor.nbytes
 
 
 def test_a_given_n_out_is_used_whatever_it_costs():

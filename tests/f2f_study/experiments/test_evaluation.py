@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from pruned_models import model_of, random_model
 
+from f2f.base.entropy import floor_bits
 from f2f.decoder import Decoder
 from f2f.encoder.exact import encode_viterbi
 from f2f.format.codec import compress
@@ -171,7 +172,7 @@ def test_package_setting_is_lossless_and_adds_up(dtype):
         parts = row.payload_bits + row.correction_bits + row.mask_bits + row.header_bits
         assert parts == row.stored_bits
         assert row.efficiency_percent == pytest.approx(tensor.efficiency)
-        assert row.floor_bits == pytest.approx(tensor.floor)
+        assert row.floor_bits == pytest.approx(floor_bits(tensor.n, tensor.k, tensor.n_w))
     total = rows.iloc[-1]
     assert total.layer == evaluation.TOTAL and total.weights == 2 * 64 * 96
     assert total.stored_bits == rows["stored_bits"][:-1].sum() and total.n_out == 0
