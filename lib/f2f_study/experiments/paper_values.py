@@ -51,8 +51,8 @@ def paper_values() -> pd.DataFrame:
 def beside_paper(ours: pd.DataFrame) -> pd.DataFrame:
     """Our numbers (columns network, method, sparsity, n_s, dtype, quantity, `ours`) and theirs.
 
-    A row per entered value that we have a number for, in the order of the file: the columns of the
-    file, `ours`, and `difference`, ours less the paper's.
+    A row per number of ours that a value was entered for, in the order of the file: the columns of
+    the file, an empty cell filled from our number, `ours`, and `difference`, ours less the paper's.
     """
     rows = []
     for entry in paper_values().to_dict("records"):
@@ -60,7 +60,7 @@ def beside_paper(ours: pd.DataFrame) -> pd.DataFrame:
         for name in _KEYS:
             if not pd.isna(entry[name]):
                 same &= ours[name] == entry[name]
-        rows += [entry | {"ours": value} for value in ours["ours"][same]]
+        rows += [entry | row for row in ours[same].to_dict("records")]
     table = pd.DataFrame(rows, columns=[*COLUMNS, "ours"])
     return table.assign(difference=table["ours"] - table["value"])
 

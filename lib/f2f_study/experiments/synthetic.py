@@ -203,6 +203,8 @@ class RealLayer(NamedTuple):
 
     Attributes
     ----------
+    source, network, method : str
+        Of the model, as `PrunedModel` has them.
     name, values : str
         Of the tensor, and where its values come from.
     weights : ndarray of int8
@@ -211,6 +213,9 @@ class RealLayer(NamedTuple):
         Of that shape, True = unpruned.
     """
 
+    source: str
+    network: str
+    method: str
     name: str
     values: str
     weights: np.ndarray
@@ -230,7 +235,8 @@ def open_layer(source: str, method: str, path: str = "", sparsity: float = 0.9) 
         raise ValueError(f"source must have values, got masks only from {source!r}")
     if weights.dtype != np.int8:
         weights = quantize(weights).values
-    return RealLayer(name, model.values, weights, small[name].mask)
+    identity = (model.source, model.network, model.method)
+    return RealLayer(*identity, name, model.values, weights, small[name].mask)
 
 
 def measure_layer(
@@ -256,6 +262,9 @@ def measure_layer(
         decoded |= decode_plane(plane, decoder, n) << p
     rows = pd.DataFrame(
         {
+            "source": layer.source,
+            "network": layer.network,
+            "method": layer.method,
             "layer": layer.name,
             "values": layer.values,
             "order": order,

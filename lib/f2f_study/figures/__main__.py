@@ -1,6 +1,6 @@
 """One figure of a run for print: `python -m f2f_study.figures RUN --figure NAME --format pdf`.
 
-Of two runs, the lines and points of the second are laid over those of the first: dotted, and open.
+Of two runs, what the second shows is laid over the first: lines dotted, points and bars open.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from f2f_study import figures
 from f2f_study.figures import style
@@ -61,34 +62,37 @@ def draw(
     if width is not None and not 1 <= width <= 20:
         raise ValueError(f"--width must be 1 to 20 inches, got {width:g}")
     options: dict[str, Any] = {} if width is None else {"width": width}
-    written = []
     found = sorted(runs[0].rglob(csv))
     if not found:
         raise ValueError(f"{runs[0]} must be a run with {csv}, found none")
+    names = [run.resolve().name for run in runs]
+    title = "_and_".join([name, *names[1:]])
+    written = []
     for path in found:
-        folder = out or path.parent
-        stem = folder / (f"{path.parent.name}_{name}" if out and len(found) > 1 else name)
+        below = path.parent.relative_to(runs[0])
+        several = below.parts if len(found) > 1 else ()
+        stem = out / "_".join([*several, title]) if out else path.with_name(title)
         one = figure(path, stem, formats=() if len(runs) == 2 else (suffix,), **options)
         if len(runs) == 2:
-            other = runs[1] / path.relative_to(runs[0])
+            if not (runs[1] / below / csv).is_file():
+                raise ValueError(f"{runs[1]} must be a run with {below / csv}, found none")
+            other = figure(runs[1] / below / csv, stem, formats=(), **options)
             with plt.style.context(style.THEME, after_reset=True):
-                laid = overlay(one, figure(other, stem, formats=(), **options), runs)
-                style.save(laid, stem, (suffix,))
+                style.save(overlay(one, other, names), stem, (suffix,))
         written.append(stem.with_name(f"{stem.name}.{suffix}"))
     return written
 
 
-def overlay(first: Figure, second: Figure, runs: Sequence[Path]) -> Figure:
-    """The first figure with the lines and points of the second, panel by panel.
+def overlay(first: Figure, second: Figure, names: Sequence[str]) -> Figure:
+    """The first figure with the lines, points and bars of the second, panel by panel.
 
     Raises
     ------
     ValueError
-        The panels differ, or there are neither lines nor points.
+        The panels differ.
     """
     if len(first.axes) != len(second.axes):
         raise ValueError(f"runs must have the same panels, {len(first.axes)}, {len(second.axes)}")
-    count = 0
     for axes, other in zip(first.axes, second.axes, strict=True):
         for line in other.lines:
             if line.get_transform() != other.transData:  # a bound or the like
@@ -98,17 +102,16 @@ def overlay(first: Figure, second: Figure, runs: Sequence[Path]) -> Figure:
             axes.plot(
                 *line.get_data(), **drawn, linestyle=dotted, markersize=3, markerfacecolor="none"
             )
-            count += 1
         for points in other.collections:
-            if not isinstance(points, PathCollection):
-                continue
-            x, y = np.asarray(points.get_offsets()).reshape(-1, 2).T
-            edge = points.get_facecolor()
-            axes.scatter(x, y, s=24, facecolors="none", edgecolors=edge, linewidths=0.6)
-            count += 1
-    if not count:
-        raise ValueError("of two runs only lines and points can be drawn; this figure has none")
-    first.suptitle(f"{runs[0].name}; dotted, open: {runs[1].name}")
+            if isinstance(points, PathCollection):
+                x, y = np.asarray(points.get_offsets()).reshape(-1, 2).T
+                edge = points.get_facecolor()
+                axes.scatter(x, y, s=24, facecolors="none", edgecolors=edge, linewidths=0.6)
+        for bar in (patch for patch in other.patches if isinstance(patch, Rectangle)):
+            place = bar.get_xy(), bar.get_width(), bar.get_height()
+            axes.add_patch(Rectangle(*place, fill=False, linestyle=":", linewidth=0.8))
+    runs = f"{names[0]}; dotted, open: {names[1]}"
+    first.suptitle("\n".join(filter(None, [first.get_suptitle(), runs])))
     return first
 
 

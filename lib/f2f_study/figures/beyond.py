@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
@@ -22,10 +23,6 @@ __all__ = [
     "beyond_orders",
 ]
 
-_WORDS = {
-    "transformer": "Transformer", "resnet": "ResNet", "standin": "stand-in",
-    "dlmc": "published masks",
-}  # fmt: skip
 _TIME = "time of one core per care bit (ns)"
 _REGISTERS = "shift registers $N_s$"
 _CHOSEN: dict[str, Any] = {
@@ -43,28 +40,45 @@ _EXACT: dict[str, Any] = {
     "encoder n_s n_out sparsity beam care_bits wrong_bits cpu_time_ns_per_care_bit",
 )
 def beyond_encoders(rows: pd.DataFrame, width: float) -> Figure:
-    """Wrong care bits over time, a line of beams for each n_s, and the exact encoder beside it."""
+    """Wrong care bits over time, a line of beams for each n_s, and the exact encoder beside it.
+
+    The axis of time is broken: on the right are the exact encoder and beams as slow, such as one of
+    256 at n_s = 0, which tries every input.
+    """
     rows = rows.assign(wrong=style.wrong_percent(rows), time=rows.cpu_time_ns_per_care_bit)
     beams, exact = rows[rows.encoder == "beam"], rows[rows.encoder == "viterbi"]
-    figure, (axes,) = style.panels(1, width, height=3.2)
-    for n_s, line in beams.sort_values("beam").groupby("n_s"):
-        axes.plot(line.time, line.wrong, **look("n_s", n_s).line())
-    for point in exact.itertuples():
-        colour = look("n_s", point.n_s).colour
-        axes.axhline(point.wrong, color=colour, linewidth=0.6, linestyle=(0, (2, 2)))
-        axes.plot(point.time, point.wrong, color=colour, **_EXACT)
-    style.log_scale(axes)
-    style.log_scale(axes, which="x")
+    usual = beams[beams.n_s > 0] if (beams.n_s > 0).any() else rows
+    split = 1.1 * usual.time.max()
+    ends = [(rows.time.min() / 1.1, split), (split, rows.time.max() * 1.5)]
+    ends = ends if rows.time.max() > split else ends[:1]
+    figure, panels = plt.subplots(
+        1, len(ends), figsize=(width, 3.2), layout="constrained", sharey=True, squeeze=False,
+        width_ratios=(3, 2)[: len(ends)],
+    )  # fmt: skip
+    for axes, limits in zip(panels.flat, ends, strict=True):
+        for n_s, line in beams.sort_values("beam").groupby("n_s"):
+            if line.time.max() > limits[0]:
+                axes.plot(line.time, line.wrong, **look("n_s", n_s).line())
+        for point in exact.itertuples():
+            colour = look("n_s", point.n_s).colour
+            axes.axhline(point.wrong, color=colour, linewidth=0.6, linestyle=(0, (2, 2)))
+            axes.plot(point.time, point.wrong, color=colour, **_EXACT)
+        axes.set_xscale("log")
+        axes.set_xlim(limits)
+        style.log_scale(axes, which="x")
+    style.log_scale(panels[0, 0])
+    panels[0, 0].set_ylabel(WRONG)
+    panels[0, 0].set_xlabel(_TIME, loc="left")
     reach = f"along each line beams of {beams.beam.min()} to {beams.beam.max()}"
-    title = f"{style.setting(rows, 'sparsity n_out')}\n{reach}"
-    axes.set(xlabel=_TIME, ylabel=WRONG, title=title)
+    figure.suptitle(f"{style.setting(rows, 'sparsity n_out')}; {reach}")
     star = Line2D([], [], color="white", label=look("encoder", "viterbi").label, **_EXACT)
     return style.legend(figure, [*palette.handles("n_s", rows.n_s), star])
 
 
 @draws(
     "beyond_dependence.csv",
-    "n_s plane_care_bits dependent_bits modelled_dependent_bits beam care_bits wrong_bits",
+    "n_s n_out sparsity plane_care_bits dependent_bits modelled_dependent_bits beam care_bits "
+    "wrong_bits",
 )
 def beyond_dependence(rows: pd.DataFrame, width: float) -> Figure:
     """Care bits that depend on earlier ones, counted and modelled, and those that end up wrong."""
@@ -91,8 +105,9 @@ def beyond_dependence(rows: pd.DataFrame, width: float) -> Figure:
         share = 100 * one[column] / one.plane_care_bits
         handles += left.plot(one.n_s, share, dashes, color="black", linewidth=0.8, label=label)
     style.log_scale(left)
-    left.set_ylabel("share of the care bits (%)")
-    right.set(ylabel="wrong per dependent bits (%)", ylim=(0, None))
+    left.set_ylabel("share of care bits (%)")
+    right.set(ylabel="wrong of the dependent (%)", ylim=(0, None))
+    figure.suptitle(style.setting(rows, "sparsity n_out"))
     return style.legend(figure, handles)
 
 
@@ -106,15 +121,15 @@ def beyond_lookahead(rows: pd.DataFrame, width: float) -> Figure:
     labels = {
         "lookahead": "dependent care bits decided at once", "cpu_time_ns_per_care_bit": _TIME,
     }  # fmt: skip
-    figure, panels = style.panels(2, width)
+    figure, panels = style.panels(2, width, sharey=True)
     for axes, (x, label) in zip(panels, labels.items(), strict=True):
         # The look-ahead grows along a line; the time need not.
         sns.lineplot(
             rows, x=x, y="wrong", ax=axes, legend=False, estimator=None, sort=False,
             **palette.lines(rows, "beam"),
         )  # fmt: skip
-        style.log_scale(axes)
         axes.set(xlabel=label, ylabel=WRONG)
+    style.log_scale(*panels)
     panels[0].set_xticks(sorted(set(rows.lookahead)))
     style.log_scale(panels[1], which="x")
     figure.suptitle(style.setting(rows, "sparsity n_out n_s"))
@@ -135,8 +150,9 @@ def beyond_lengths(rows: pd.DataFrame, width: float) -> Figure:
             axes.plot(part.n_out, part.modelled_overhead_percent, **line)
         chosen = here[here.chosen]
         axes.plot(chosen.n_out, chosen.overhead_percent, **_CHOSEN)
-    grid.set(ylim=(0, None)).set_titles("$S$ = {col_name:g}")
-    grid.set_axis_labels("block length $N_{out}$ (bits)", "bits over one per care bit (%)")
+    style.log_scale(*grid.axes.flat)
+    grid.set_titles("$S$ = {col_name:g}")
+    grid.set_axis_labels("block length $N_{out}$ (bits)", "bits beyond one per care bit (%)")
     model = Line2D([], [], color=GREY, label="model")
     chosen = Line2D([], [], label="chosen", **_CHOSEN)
     return style.legend(grid.figure, [*palette.handles("n_s", rows.n_s, "point"), model, chosen])
@@ -160,56 +176,46 @@ def beyond_gates(rows: pd.DataFrame, width: float) -> Figure:
         axes.errorbar(part.gates, part.wrong, yerr=reach, capsize=1.5, elinewidth=0.8, **form)
         if one:
             handle.set_label(f"{name.label}, $N_s$ = {part.index[0]}")
-            continue
-        for point in part.itertuples():
-            axes.annotate(
-                f"{point.Index}", (point.gates, point.wrong), xytext=(4, 4),
-                textcoords="offset points", fontsize=7, color=name.colour,
-            )  # fmt: skip
+        else:
+            style.numbers(axes, part[["gates", "wrong"]], name.colour, (3, 3))
     style.log_scale(axes)
-    title = f"{style.setting(rows, 'sparsity n_out')}\nnumbers along a line: $N_s$"
-    axes.set(xlabel="XOR gates per output bit", ylabel=WRONG, title=title)
+    axes.margins(x=0.07)
+    title = f"{style.setting(rows, 'sparsity n_out')}; numbers along the line: $N_s$"
+    label = "XOR gates per output bit, before synthesis"
+    axes.set(xlabel=label, ylabel=WRONG, title=title)
     return style.legend(figure, handles)
 
 
-_ORDERS = "source network method sparsity layer order weights care_bits wrong_bits"
-
-
-@draws("beyond_orders.csv", _ORDERS)
+@draws(
+    "beyond_orders.csv",
+    "source network method sparsity layer order weights care_bits wrong_bits",
+)
 def beyond_orders(rows: pd.DataFrame, width: float) -> Figure:
-    """Wrong care bits of models and of their worst layer of over 10,000 weights, by order.
+    """Wrong care bits of models, by order; bars reach to the worst layer of over 10,000 weights.
 
-    A panel per network: methods across, a line from the model to its worst layer per order.
+    A panel per network, methods across.
     """
     rows = rows.assign(wrong=style.wrong_percent(rows))
-    keys = ["network", "method", "order"]
-    large = rows[(rows.layer != "total") & (rows.weights > 10_000)]
-    found = pd.DataFrame(
-        {
-            "model": rows[rows.layer == "total"].set_index(keys).wrong,
-            "worst": large.groupby(keys).wrong.max(),
-        }
-    )
-    networks = rows.groupby("network", sort=False)
-    figure, panels = style.panels(networks.ngroups, width, height=2.4)
-    orders = palette.names("order", rows.order)
+    whole, large = rows[rows.layer == "total"], rows[(rows.layer != "total") & (rows.weights > 1e4)]
+    networks = style.some(whole, "layer total").groupby("network", sort=False)
+    found = whole.set_index(["network", "method", "order"])[["wrong"]]
+    worst = large.groupby(list(found.index.names)).wrong.max()
+    # Small layers may be worse than every large one: then there is no bar.
+    found = found.assign(worst=worst.reindex(found.index).fillna(0).clip(lower=found.wrong))
+    figure, panels = style.panels(networks.ngroups, width, height=2.4, sharey=True)
+    orders = palette.names("order", whole.order)
     for axes, (network, here) in zip(panels, networks, strict=True):
         methods = palette.names("method", here.method)
         for i, order in enumerate(orders):
             one = found.reindex([(network, method, order) for method in methods])
             places = [place + 0.17 * (i - (len(orders) - 1) / 2) for place in range(len(methods))]
-            name = look("order", order)
-            axes.vlines(places, one.model, one.worst, color=name.colour, linewidth=0.8)
-            axes.plot(places, one.model, **name.point())
-            axes.plot(places, one.worst, **name.point(filled=False))
+            reach = [0 * one.wrong, one.worst - one.wrong]
+            axes.errorbar(places, one.wrong, reach, capsize=2, **look("order", order).point())
         words = [look("method", method).label.replace(" ", "\n") for method in methods]
         axes.set_xticks(range(len(methods)), words)
         axes.grid(axis="x", visible=False)
-        axes.set_ylim(found.min(axis=None) / 1.3, found.max(axis=None) * 1.3)
-        source = here.source.iloc[0]
-        title = f"{_WORDS.get(network, network)}, {_WORDS.get(source, source)}"
-        axes.set_title(f"{title}, {style.setting(here, 'sparsity')}")
+        axes.set_title(style.setting(here, "network source sparsity"))
     style.log_scale(*panels)
     panels[0].set_ylabel(WRONG)
-    handles = palette.handles("order", orders, "point")
-    return style.legend(figure, handles + style.filled_and_open("model", "its worst layer"))
+    bar = Line2D([], [], color=GREY, marker="_", label="up to the worst layer")
+    return style.legend(figure, [*palette.handles("order", orders, "point"), bar])

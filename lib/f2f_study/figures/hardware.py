@@ -35,15 +35,14 @@ def hardware_gates(rows: pd.DataFrame, width: float) -> Figure:
                 part.xor2_gates, part[column], **form | ({} if full else {"fillstyle": "none"})
             )
             if full and len(part) > 1:
-                for point in part.itertuples():
-                    axes.annotate(
-                        f"{point.n_s}", (point.xor2_gates, getattr(point, column)), xytext=(3, 4),
-                        textcoords="offset points", fontsize=7, color=name.colour,
-                    )  # fmt: skip
+                # On the side of the line where that of the open points is not.
+                points = part.set_index("n_s")[["xor2_gates", column]]
+                place = (-3, -3) if column == "wrong" else (-3, 3)
+                style.numbers(axes, points, name.colour, place)
         axes.set(xlabel="XOR gates after synthesis", ylabel=label)
+        axes.margins(0.09)
     style.log_scale(panels[0])
     panels[1].yaxis.set_major_locator(MaxNLocator(integer=True))
-    title = f"{style.setting(rows, 'sparsity n_out')}; numbers along a line: $N_s$"
-    figure.suptitle(title)
+    figure.suptitle(f"{style.setting(rows, 'sparsity n_out')}; numbers along a line: $N_s$")
     handles = palette.handles("kind", rows.kind, "point")
     return style.legend(figure, handles + style.filled_and_open("rows share gates", "row by row"))

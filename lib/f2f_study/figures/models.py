@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -20,58 +22,108 @@ __all__ = [
     "efficiency_by_spread",
     "n_u_histogram",
     "paper_efficiency",
+    "paper_reduction",
     "standin_quality",
 ]
 
 _PARTS = ["payload", "correction", "mask", "header"]
-_ORDER0: dict[str, Any] = {"linewidth": 1.1, "linestyle": (0, (2, 1))}
+_BOUNDS: dict[str, Any] = {"floor_bits": "-", "order0_bits": (0, (2, 1))}
 
 
-@draws("n_u_histogram.csv", "method sparsity n_out n_u share_percent share_binomial_percent")
+@draws(
+    "n_u_histogram.csv",
+    "network source method sparsity n_out n_u share_percent share_binomial_percent",
+)
 def n_u_histogram(rows: pd.DataFrame, width: float) -> Figure:
     """Share of blocks by their number of unpruned weights, per method, beside the binomial."""
-    figure, panels = style.panels(rows.sparsity.nunique(), width)
-    for axes, (_, here) in zip(panels, rows.groupby("sparsity"), strict=True):
-        methods = palette.names("method", here.method)
-        for i, method in enumerate(methods):
-            one = here[here.method == method]
-            line = look("method", method).line() | {"markevery": (i, 4)}
-            axes.plot(one.n_u, one.share_percent, **line)
-        first = here[here.method == methods[0]]
-        axes.plot(first.n_u, first.share_binomial_percent, color=GREY, linewidth=0.8)
-        seen = here.n_u[here.share_percent > 0.05]
-        axes.set(
-            xlim=(-0.5, max([1, *seen]) + 0.5), ylim=(0, None),
-            title=style.setting(here, "sparsity n_out"), xlabel="unpruned weights of a block $n_u$",
-        )  # fmt: skip
+    figure = block_shares(rows, width)
+    figure.suptitle(style.setting(rows, "network source"))
+    return figure
+
+
+def block_shares(rows: pd.DataFrame, width: float) -> Figure:
+    """The panels of `n_u_histogram`, one per S."""
+    seen = rows.n_u[rows.share_percent > 0.05]
+    grid = style.facets(
+        rows, "method", width, x="n_u", y="share_percent", col="sparsity", errorbar=None,
+        markevery=4,
+    )  # fmt: skip
+    for sparsity, axes in grid.axes_dict.items():
+        here = rows[rows.sparsity == sparsity]
+        law = here.drop_duplicates("n_u").set_index("n_u").share_binomial_percent
+        (binomial,) = axes.plot(law, color=GREY, linewidth=3, alpha=0.35, label="binomial")
+        axes.set_title(style.setting(here, "sparsity n_out"))
         style.whole_numbers(axes)
-    panels[0].set_ylabel("share of blocks (%)")
-    binomial = Line2D([], [], color=GREY, linewidth=0.8, label="binomial")
-    return style.legend(figure, [*palette.handles("method", rows.method), binomial])
+    grid.set(xlim=(-0.5, max([1, *seen]) + 0.5), ylim=(0, None)).set_axis_labels(
+        "unpruned weights $n_u$", "share of blocks (%)"
+    )
+    return style.legend(grid.figure, [*palette.handles("method", rows.method), binomial])
 
 
-@draws("paper_setting.csv", "layer method sparsity dtype n_s inverting care_bits wrong_bits")
-def paper_efficiency(rows: pd.DataFrame, width: float) -> Figure:
+_PAPER_SETTING = "network source layer method sparsity dtype n_s inverting"
+
+
+@draws("paper_setting.csv", f"{_PAPER_SETTING} care_bits wrong_bits", paper=True)
+def paper_efficiency(
+    rows: pd.DataFrame, width: float, printed: pd.DataFrame = style.NONE_PRINTED
+) -> Figure:
     """Wrong care bits of the whole model against n_s in the paper's setting, per method, dtype."""
-    whole = _total(rows)
-    panel = whole["dtype"] + whole.sparsity.map(", $S$ = {:g}".format)
-    place = whole["dtype"].map(palette.names("dtype", whole["dtype"]).index)
-    whole = whole.assign(wrong=style.wrong_percent(whole), panel=panel, place=place)
-    plain, inverted = style.some(whole[~whole.inverting], "inverting False"), whole[whole.inverting]
-    in_order = plain.sort_values(["place", "sparsity"])
-    grid = style.facets(in_order, "method", width, x="n_s", y="wrong", col="panel")
+    whole = _total(rows).assign(wrong=style.wrong_percent(rows))
+    plain = style.some(whole[~whole.inverting], "inverting False")
+    theirs = printed[printed.quantity.isin(["E", "E inverting"])]
+    theirs = theirs.assign(value=100 - theirs.value)
+    return _over_registers(plain, whole[whole.inverting], "wrong", "with inverting", theirs, width)
+
+
+@draws(
+    "paper_setting.csv",
+    f"{_PAPER_SETTING} memory_reduction_percent memory_reduction_with_mask_percent",
+    paper=True,
+)
+def paper_reduction(
+    rows: pd.DataFrame, width: float, printed: pd.DataFrame = style.NONE_PRINTED
+) -> Figure:
+    """Memory reduction in the paper's setting, with inverting, against n_s, per method and dtype.
+
+    Corrections count, the mask where a bitmap says so.
+    """
+    whole = style.some(_total(rows).query("inverting"), "inverting True")
+    plain = whole.assign(reduction=whole.memory_reduction_percent)
+    masked = whole.assign(reduction=whole.memory_reduction_with_mask_percent)
+    theirs = printed[printed.quantity.str.startswith("memory")]
+    return _over_registers(plain, masked, "reduction", "with a bitmap mask", theirs, width)
+
+
+def _over_registers(
+    filled: pd.DataFrame, hollow: pd.DataFrame, y: str, meaning: str, printed: pd.DataFrame,
+    width: float,
+) -> Figure:  # fmt: skip
+    """Lines of `filled` over n_s, rings of `hollow`, what the paper prints; per dtype and S."""
+    dtypes = palette.names("dtype", filled["dtype"])
+    filled = filled.sort_values(
+        ["dtype", "sparsity"], key=lambda one: one.map(dtypes.index) if one.name == "dtype" else one
+    )
+    filled, hollow, printed = (
+        part.assign(panel=[style.setting(part.loc[[i]], "dtype sparsity") for i in part.index])
+        for part in (filled, hollow, printed)
+    )
+    grid = style.facets(filled, "method", width, x="n_s", y=y, col="panel")
     for name, axes in grid.axes_dict.items():
-        for method, part in inverted[inverted.panel == name].groupby("method"):
+        for method, part in hollow[hollow.panel == name].groupby("method"):
             ring = look("method", method).point(filled=False) | {"markersize": 7}
-            axes.plot(part.n_s, part.wrong, **ring)
+            axes.plot(part.n_s, part[y], **ring)
+        style.paper_points(axes, printed[printed.panel == name], "n_s", "method")
     grid.set_titles("{col_name}").set_xlabels("shift registers $N_s$")
-    grid.set(xticks=sorted(set(plain.n_s)))
-    handles = palette.handles("method", plain.method)
-    with_inverting = style.filled_and_open("", "with inverting")[1:] if len(inverted) else []
-    return style.legend(grid.figure, handles + with_inverting)
+    grid.set(xticks=sorted(set(filled.n_s)))
+    if y != "wrong":
+        grid.set_ylabels("memory reduction (%)")
+    grid.figure.suptitle(style.setting(filled, "network source"))
+    rings = style.filled_and_open("", meaning)[1:] if len(hollow) else []
+    handles = [*palette.handles("method", filled.method), *rings, *style.paper_handle(printed)]
+    return style.legend(grid.figure, handles)
 
 
-@draws("package_setting.csv", "layer method sparsity dtype care_bits wrong_bits")
+@draws("package_setting.csv", "network source layer method sparsity dtype care_bits wrong_bits")
 def efficiency_by_layer(rows: pd.DataFrame, width: float) -> Figure:
     """Wrong care bits of every layer in this package's setting, layers in the model's order."""
     layers = style.one_dtype(style.some(rows[rows.layer != "total"], "layers beside the total"))
@@ -80,15 +132,16 @@ def efficiency_by_layer(rows: pd.DataFrame, width: float) -> Figure:
     grid = style.facets(
         layers, "method", width, kind="scatter", x="place", y="wrong", col="sparsity", s=14
     )
-    grid.set_titles(f"$S$ = {{col_name:g}}, {layers['dtype'].iloc[0]}")
-    grid.set_xlabels("layer, in the model's order")
-    return style.legend(grid.figure, palette.handles("method", layers.method, "point"))
+    grid.set_titles("$S$ = {col_name:g}").set_xlabels("layer of the model")
+    grid.figure.suptitle(style.setting(layers, "network source dtype"))
+    handles = palette.handles("method", layers.method, "point") + style.halves(layers)
+    return style.legend(grid.figure, handles)
 
 
 @draws(
     "package_setting.csv",
-    "layer method sparsity dtype weights payload_bits correction_bits mask_bits header_bits "
-    "floor_bits order0_bits",
+    "network source layer method sparsity dtype weights payload_bits correction_bits mask_bits "
+    "header_bits floor_bits order0_bits",
 )
 def bits_by_part(rows: pd.DataFrame, width: float) -> Figure:
     """Stored bits per weight by part, whole models, beside the bounds.
@@ -103,82 +156,88 @@ def bits_by_part(rows: pd.DataFrame, width: float) -> Figure:
     figure, panels = style.panels(len(dtypes), width, height=0.8 + 0.2 * most)
     for axes, dtype in zip(panels, dtypes, strict=True):
         here = whole[whole["dtype"] == dtype]
-        places, left = np.arange(len(here)), np.zeros(len(here))
-        for part in _PARTS:
-            size = (here[f"{part}_bits"] / here.weights).to_numpy()
-            axes.barh(places, size, left=left, height=0.7, **look("part", part).bar())
-            left += size
-        floor = here.floor_bits / here.weights
-        axes.vlines(floor, places - 0.45, places + 0.45, color="black", linewidth=1.4)
-        bound = here.order0_bits / here.weights
-        axes.vlines(bound, places - 0.45, places + 0.45, color="black", **_ORDER0)
+        places = np.arange(len(here))
+        parts = here[[f"{part}_bits" for part in _PARTS]].div(here.weights, axis="index")
+        parts.plot.barh(stacked=True, ax=axes, legend=False, width=0.7)
+        for part, bars in zip(_PARTS, axes.containers, strict=True):
+            plt.setp(bars, **look("part", part).bar())
+        for bound, dashes in _BOUNDS.items():
+            at = here[bound] / here.weights
+            axes.vlines(at, places - 0.45, places + 0.45, color="black", linestyle=dashes)
         words = [
             f"{look('method', row.method).label}, {row.sparsity:g}" for row in here.itertuples()
         ]
         axes.set_yticks(places, words)
         axes.invert_yaxis()
         axes.grid(axis="y", visible=False)
-        axes.set(title=dtype, xlabel="stored bits per weight")
+        axes.set(title=look("dtype", dtype).label, xlabel="bits per weight")
     panels[0].set_ylabel("pruning method, $S$")
+    figure.suptitle(style.setting(whole, "network source"))
+    labels = ("bound for incompressible values", "order-0 bound")
     bounds = [
-        Line2D([], [], color="black", linewidth=1.4, label="bound, incompressible values"),
-        Line2D([], [], color="black", label="order-0 bound", **_ORDER0),
+        Line2D([], [], color="black", linestyle=dashes, label=label)
+        for dashes, label in zip(_BOUNDS.values(), labels, strict=True)
     ]
     return style.legend(figure, [*palette.handles("part", _PARTS, "bar"), *bounds])
 
 
-@draws("efficiency_by_spread.csv", "method sparsity excess_percent paper_percent package_percent")
+@draws(
+    "efficiency_by_spread.csv",
+    "network source method sparsity dtype excess_percent paper_percent package_percent",
+)
 def efficiency_by_spread(rows: pd.DataFrame, width: float) -> Figure:
     """Wrong care bits of every layer against its care bits beyond n_in, in both settings."""
+    rows = style.one_dtype(rows)
     wrong = 100 - rows[["paper_percent", "package_percent"]]
     # A logarithmic axis has no zero: layers without a wrong bit lie on a line of their own.
-    edge = wrong[wrong > 0].min().min() / 2
+    edge = wrong[wrong > 0].min(axis=None) / 2
     edge = 0.5 if np.isnan(edge) else edge
-    rows = rows.assign(
-        wrong=wrong.paper_percent.clip(lower=edge), package=wrong.package_percent.clip(lower=edge)
-    )
+    wrong = wrong.clip(lower=edge)
+    rows = rows.assign(wrong=wrong.paper_percent, package=wrong.package_percent)
     grid = style.facets(
         rows, "method", width, kind="scatter", x="excess_percent", y="wrong", col="sparsity",
-        height=2.4, s=16, facet_kws={"sharex": False},
+        height=2.4, s=16,
     )  # fmt: skip
+    handles = palette.handles("method", rows.method, "point")
+    handles += style.filled_and_open("paper's setting", "this package's")
     for sparsity, axes in grid.axes_dict.items():
         for method, part in rows[rows.sparsity == sparsity].groupby("method"):
             point = look("method", method).point(filled=False)
             axes.plot(part.excess_percent, part.package, **point)
-        if (wrong == 0).any(axis=None):
-            style.reference(axes, edge)
-            below = {"transform": axes.get_yaxis_transform(), "ha": "right", "va": "top"}
-            axes.text(0.99, edge / 1.5, "none wrong", fontsize=7, **below)
-        style.log_scale(axes)
-        if (wrong == 0).any(axis=None):
-            axes.set_ylim(bottom=edge / 5)
-    grid.set_titles("$S$ = {col_name:g}").set_xlabels("care bits beyond $N_{in}$ per block (%)")
-    handles = palette.handles("method", rows.method, "point")
-    settings = style.filled_and_open("paper's setting", "this package's")
-    return style.legend(grid.figure, handles + settings)
+    style.log_scale(*grid.axes.flat)
+    if (wrong == edge).any(axis=None):
+        lines = [style.reference(axes, edge, "no wrong bit") for axes in grid.axes.flat]
+        grid.set(ylim=(edge / 2, None))
+        handles += lines[:1]
+    grid.set_titles("$S$ = {col_name:g}").set_xlabels("care bits over $N_{in}$ (%)")
+    grid.figure.suptitle(style.setting(rows, "network source dtype"))
+    return style.legend(grid.figure, handles)
 
 
 @draws("standins.csv", "network method sparsity metric recomputed_percent")
 def standin_quality(rows: pd.DataFrame, width: float) -> Figure:
     """Quality of the committed stand-ins, per network, method and sparsity."""
     pruned = style.some(rows[rows.sparsity > 0], "sparsity above 0")
-    dodge = 0.3 if pruned.sparsity.nunique() > 1 else False
-    methods = palette.names("method", pruned.method)
-    networks = pruned.groupby("network", sort=False)
-    figure, panels = style.panels(networks.ngroups, width, height=1.7)
-    for axes, (network, here) in zip(panels, networks, strict=True):
-        shown = palette.points(here, "sparsity")
-        sns.pointplot(
-            here, x="recomputed_percent", y="method", order=methods, ax=axes, dodge=dodge,
-            linestyle="none", errorbar=None, legend=False, **palette.colours(here, "sparsity"),
-            markers=list(shown["markers"].values()),
+    methods, sparsities = (palette.names(kind, pruned[kind]) for kind in ("method", "sparsity"))
+    figure, panels = style.panels(pruned.network.nunique(), width, height=1.9, sharey=True)
+    handles = palette.handles("sparsity", sparsities, "point")
+    # The sparsities lie above one another within the line of a method.
+    within = (pruned.sparsity.map(sparsities.index) + 0.5) / len(sparsities) - 0.5
+    pruned = pruned.assign(y=pruned.method.map(methods.index) + 0.8 * within)
+    for axes, (network, here) in zip(panels, pruned.groupby("network", sort=False), strict=True):
+        sns.scatterplot(
+            here, x="recomputed_percent", y="y", s=22, ax=axes, legend=False, zorder=3,
+            **palette.points(here, "sparsity"),
         )  # fmt: skip
         for value in rows[(rows.network == network) & (rows.sparsity == 0)].recomputed_percent:
-            style.reference(axes, value, "dense", horizontal=False)
+            dense = style.reference(axes, value, "dense", horizontal=False)
+            handles = [*handles[: len(sparsities)], dense]
         axes.set_yticks(range(len(methods)), [look("method", name).label for name in methods])
-        axes.set(title=network, xlabel=here.metric.iloc[0], ylabel="")
-        axes.margins(x=0.08)
-    return style.legend(figure, palette.handles("sparsity", pruned.sparsity, "point"))
+        title = f"{style.setting(here, 'network')}, stand-in"
+        axes.set(title=title, xlabel=textwrap.fill(here.metric.iloc[0], 26), ylabel="")
+        axes.margins(0.08)
+    panels[0].invert_yaxis()
+    return style.legend(figure, handles)
 
 
 def _total(rows: pd.DataFrame) -> pd.DataFrame:

@@ -61,13 +61,22 @@ _LISTED: dict[str, dict[Any, Any]] = {
         "encoded_cascade": (5, "encoded, cascade mask"),
         "encoded_parity": (8, "encoded, by parities"),
         "encoded_golden": (10, "encoded, golden order"),
-        "f2f": 0,
+        "f2f": (0, "this package"),
         "zipnn": (19, "dense through ZipNN"),
         "bitmap_zipnn": (10, "bitmap + values by ZipNN"),
         "ans_values": (9, "mask and values by rANS"),
     },
     "encoder": {"beam": 0, "viterbi": (7, "exact optimum")},
-    "dtype": {"int8": 0, "bfloat16": 1, "float16": 2, "float32": 3},
+    "dtype": {
+        "int8": (0, "INT8"), "bfloat16": (1, "BF16"), "float16": (2, "FP16"),
+        "float32": (3, "FP32"),
+    },
+    "network": {"transformer": (0, "Transformer"), "resnet": (1, "ResNet")},
+    "source": {
+        "surrogate": (0, "surrogate masks"), "dlmc": (1, "published masks"),
+        "standin": (2, "stand-in"), "file": (3, "weights of a file"), "checkpoint": 4,
+        "torchvision": 5,
+    },
     "order": {"row": 0, "column": 1, "golden": 2, "diagonal": 3},
     "kind": {
         "random": 0, "folded": 1, "half the nibbles": 2, "weight 16": 3, "weight 8": 4,
@@ -81,9 +90,11 @@ _LISTED: dict[str, dict[Any, Any]] = {
     # Those that are drawn together lie far apart.
     "beam": {1: 0, 2: 7, 4: 6, 8: 4, 16: 1, 32: 3, 64: 5, 128: 8, 256: 2},
     "sparsity": {0.7: 1, 0.9: 0},
+    "n_out": {},
 }  # fmt: skip
 _NUMBERS = {
-    "n_s": "$N_s$ = {}", "n_in": "$N_{{in}}$ = {}", "beam": "beam {}", "sparsity": "$S$ = {}"
+    "n_s": "$N_s$ = {}", "n_in": "$N_{{in}}$ = {}", "n_out": "$N_{{out}}$ = {}",
+    "sparsity": "$S$ = {}", "beam": "beam {}",
 }  # fmt: skip
 
 
@@ -152,6 +163,7 @@ def look(kind: str, name: Any) -> Look:
     beyond = _UNLISTED + zlib.crc32(str(name).encode()) % (_SLOTS - _UNLISTED)
     found = _LISTED[kind].get(name, beyond)
     slot, label = found if isinstance(found, tuple) else (found, name)
+    label = f"{label:.3g}" if isinstance(label, float) else label
     return Look(
         label=_NUMBERS.get(kind, "{}").format(label),
         colour=_COLOURS[slot % len(_COLOURS)],

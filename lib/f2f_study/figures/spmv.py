@@ -18,9 +18,10 @@ from f2f_study.figures.style import draws
 __all__ = ["spmv_bytes", "spmv_normalized", "spmv_normalized_gpu", "spmv_roofline", "spmv_sizes"]
 
 _PAPER_SIZE = 2048
-# Rows that measure the machine.
+# Rows that measure the machine, and columns that name it.
 _MACHINE = ["copy", "gemm"]
-_CASE = ["format", "rows", "cols", "sparsity", "columns"]
+_MACHINE_COLUMNS = "hardware threads"
+_CASE = [*_MACHINE_COLUMNS.split(), "format", "rows", "cols", "sparsity", "columns"]
 _TIMES = "format rows sparsity columns time_us"
 _RATIO = "time / dense FP32 product"
 _SPARSITY = "sparsity $S$"
@@ -33,7 +34,9 @@ def _lines(axes: Axes, rows: pd.DataFrame, x: str, y: str) -> None:
         err_kws={"alpha": 0.15, "linewidth": 0}, **palette.lines(rows, "format"),
     )  # fmt: skip
     style.log_scale(axes)
-    if x != "sparsity":
+    if x == "sparsity":
+        axes.locator_params(axis="x", nbins=6)
+    else:
         values = sorted(set(rows[x]))
         axes.set_xscale("log", base=2)
         axes.set_xticks(values, values)
@@ -57,7 +60,16 @@ def _ratios(rows: pd.DataFrame) -> pd.DataFrame:
     return style.some(rows.assign(ratio=rows.time_us / rows.dense), "format dense_fp32")
 
 
-def _normalized(rows: pd.DataFrame, width: float, where: str) -> Figure:
+def _finish(figure: Figure, rows: pd.DataFrame, words: str, shape: str = "line") -> Figure:
+    """The figure with what was multiplied, the machine, and the legend of the formats."""
+    machine = rows.get("device", rows.get("hardware")).iloc[0]
+    machine += f"; {rows.threads.max()} threads" if "threads" in rows else ""
+    wrapped = textwrap.fill(machine, int(15 * figure.get_figwidth()))
+    figure.suptitle(f"{words}\n{wrapped}")
+    return style.legend(figure, palette.handles("format", rows["format"], shape))
+
+
+def _normalized(rows: pd.DataFrame, width: float) -> Figure:
     at = _at_paper_size(_ratios(rows))
     most = at["columns"].max()
     sparsity = 0.9 if (at.sparsity == 0.9).any() else at.sparsity.iloc[0]
@@ -66,46 +78,45 @@ def _normalized(rows: pd.DataFrame, width: float, where: str) -> Figure:
         parts.append((at[at["columns"] == most], "sparsity", f"{most} columns"))
         parts.append((at[at.sparsity == sparsity], "columns", f"$S$ = {sparsity:g}"))
     parts = [part for part in parts if not part[0].empty]
-    figure, panels = style.panels(len(parts), width, height=2.5)
+    figure, panels = style.panels(len(parts), width, height=2.5, sharey=True)
     for axes, (part, x, title) in zip(panels, parts, strict=True):
         _lines(axes, part, x, "ratio")
-        style.reference(axes, 1.0)
-        axes.set(title=title, xlabel=_SPARSITY if x == "sparsity" else x, ylabel="")
-    panels[0].set_ylabel(_RATIO)
+        style.reference(axes, 1.0, "")
+        axes.set(title=title, xlabel=_SPARSITY if x == "sparsity" else x, ylabel=_RATIO)
+        if x == "sparsity":
+            axes.set_xlim(at.sparsity.min() - 0.02, at.sparsity.max() + 0.02)
     size = at["rows"].iloc[0]
-    figure.suptitle(f"{size} × {size}\n{textwrap.fill(where, int(15 * width))}")
-    return style.legend(figure, palette.handles("format", at["format"]))
+    return _finish(figure, at, f"{size} × {size}")
 
 
-@draws("spmv_cpu.csv", f"{_TIMES} hardware threads")
+@draws("spmv_cpu.csv", f"{_TIMES} {_MACHINE_COLUMNS}")
 def spmv_normalized(rows: pd.DataFrame, width: float) -> Figure:
     """The paper's figure: execution times normalized to the dense product, over S and columns."""
-    return _normalized(rows, width, f"{rows.hardware.iloc[0]}; {rows.threads.max()} threads")
+    return _normalized(rows, width)
 
 
 @draws("spmv_gpu.csv", f"{_TIMES} device")
 def spmv_normalized_gpu(rows: pd.DataFrame, width: float) -> Figure:
     """The same on a GPU, cold cache."""
-    return _normalized(rows, width, rows.device.iloc[0])
+    return _normalized(rows, width)
 
 
-@draws("spmv_cpu.csv", f"{_TIMES} moved_bytes")
+@draws("spmv_cpu.csv", f"{_TIMES} {_MACHINE_COLUMNS} moved_bytes")
 def spmv_bytes(rows: pd.DataFrame, width: float) -> Figure:
     """Time of a product with a vector, and the bytes it moves, against S."""
     products = _products(rows)
     part = _at_paper_size(style.some(products[products["columns"] == 1], "columns 1"))
     part = part.assign(moved_mb=part.moved_bytes / 1e6)
     figure, panels = style.panels(2, width, height=2.5)
-    labels = {"time_us": "time (µs)", "moved_mb": "bytes moved (MB)"}
+    labels = {"time_us": "time (µs)", "moved_mb": "moved (MB)"}
     for axes, (y, label) in zip(panels, labels.items(), strict=True):
         _lines(axes, part, "sparsity", y)
         axes.set(xlabel=_SPARSITY, ylabel=label)
     size = part["rows"].iloc[0]
-    figure.suptitle(f"{size} × {size} by a vector")
-    return style.legend(figure, palette.handles("format", part["format"]))
+    return _finish(figure, part, f"{size} × {size} by a vector")
 
 
-@draws("spmv_cpu.csv", _TIMES)
+@draws("spmv_cpu.csv", f"{_TIMES} {_MACHINE_COLUMNS}")
 def spmv_sizes(rows: pd.DataFrame, width: float) -> Figure:
     """Times over the dense product against the size of the matrix, a vector, one S."""
     vector = _ratios(style.some(rows[rows["columns"] == 1], "columns 1"))
@@ -114,13 +125,12 @@ def spmv_sizes(rows: pd.DataFrame, width: float) -> Figure:
     part = vector[vector.sparsity == sparsity]
     figure, (axes,) = style.panels(1, width, height=2.5)
     _lines(axes, part, "rows", "ratio")
-    style.reference(axes, 1.0)
-    title = f"$S$ = {sparsity:g}, by a vector"
-    axes.set(xlabel="rows = columns of the matrix", ylabel=_RATIO, title=title)
-    return style.legend(figure, palette.handles("format", part["format"]))
+    style.reference(axes, 1.0, "")
+    axes.set(xlabel="rows = columns of the matrix", ylabel=_RATIO)
+    return _finish(figure, part, f"$S$ = {sparsity:g}, by a vector")
 
 
-@draws("spmv_cpu.csv", f"{_TIMES} cols moved_bytes useful_operations")
+@draws("spmv_cpu.csv", f"{_TIMES} {_MACHINE_COLUMNS} cols moved_bytes useful_operations")
 def spmv_roofline(rows: pd.DataFrame, width: float) -> Figure:
     """Useful operations per second against operations per byte moved, under the machine's roof."""
     medians = rows.groupby(_CASE, as_index=False).median(numeric_only=True)
@@ -149,6 +159,6 @@ def spmv_roofline(rows: pd.DataFrame, width: float) -> Figure:
     axes.set(
         xlabel="useful operations per byte moved",
         ylabel="useful operations (10⁹/s)",
-        title=f"Roof: copy {bandwidth:.1f} GB/s,\ngemm {peak:.0f}·10⁹ operations per second",
     )
-    return style.legend(figure, palette.handles("format", products["format"], "point"))
+    words = f"roof: copy {bandwidth:.1f} GB/s, gemm {peak:.0f}·10⁹ operations/s"
+    return _finish(figure, products, words, "point")

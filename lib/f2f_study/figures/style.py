@@ -38,8 +38,8 @@ from f2f_study.figures import palette
 COLUMN, PAGE = 3.3, 6.9
 """Widths in inches: a column of a printed page, and the page."""
 
-# Inches; a panel narrower than this goes into the next line.
-_LEAST_PANEL = 2.0
+# Inches; a panel narrower than this goes into the next line. A facet has fewer labels of its own.
+_LEAST_PANEL, _LEAST_FACET = 2.0, 1.6
 _HEIGHT = 2.3
 
 THEME: dict[str, Any] = {
@@ -61,7 +61,9 @@ THEME: dict[str, Any] = {
     "grid.color": "#dddddd",
     "grid.linewidth": 0.5,
     "legend.frameon": False,
-    "legend.handlelength": 2.8,
+    "legend.handlelength": 2.6,
+    "legend.handletextpad": 0.6,
+    "legend.columnspacing": 1.4,
     "lines.markersize": 4.5,
     "lines.markeredgewidth": 0.6,
     "lines.linewidth": 1.1,
@@ -70,6 +72,9 @@ THEME: dict[str, Any] = {
     # TrueType, whole: journals refuse Type 3 fonts.
     "pdf.fonttype": 42,
 }
+
+NONE_PRINTED = pd.DataFrame(columns=["method", "sparsity", "n_s", "dtype", "quantity", "value"])
+"""The columns of ``paper_values.csv``, numbers that the paper prints, without a row."""
 
 RANGE: dict[str, Any] = {
     "estimator": "median",
@@ -84,7 +89,12 @@ WRONG = "wrong care bits, 100 − $E$ (%)"
 # Columns that hold words; all others hold numbers or truth values.
 _WORDS = {
     "backend", "device", "dtype", "encoder", "format", "hardware", "kind", "layer", "method",
-    "metric", "network", "notebook", "order", "rate", "source", "tensors", "written",
+    "metric", "network", "notebook", "order", "quantity", "source", "tensors", "values", "written",
+}  # fmt: skip
+
+_PRINTED: dict[str, Any] = {
+    "linestyle": "none", "marker": "8", "markersize": 9, "fillstyle": "none",
+    "markeredgewidth": 1.0, "zorder": 3,
 }  # fmt: skip
 
 Drawn = Callable[..., Figure]
@@ -95,8 +105,8 @@ REGISTER: dict[str, list[Drawn]] = {}
 
 
 def draws(
-    csv_name: str, columns: str, width: float = PAGE
-) -> Callable[[Callable[[pd.DataFrame, float], Figure]], Drawn]:
+    csv_name: str, columns: str, width: float = PAGE, paper: bool = False
+) -> Callable[[Callable[..., Figure]], Drawn]:
     """Register a figure of `csv_name`, which is given the columns named in `columns`, no others.
 
     Parameters
@@ -107,6 +117,9 @@ def draws(
         Names of columns, separated by blanks.
     width : float
         Inches, unless the call says otherwise.
+    paper : bool
+        The figure also takes what the paper prints: ``paper_values.csv`` beside the CSV file, if
+        there is one.
 
     Returns
     -------
@@ -118,7 +131,7 @@ def draws(
         file lacks what the figure shows.
     """
 
-    def register(draw: Callable[[pd.DataFrame, float], Figure]) -> Drawn:
+    def register(draw: Callable[..., Figure]) -> Drawn:
         @functools.wraps(draw)
         def drawn(
             csv_path: str | PathLike[str],
@@ -126,12 +139,15 @@ def draws(
             width: float = width,
             formats: Sequence[str] = ("png", "svg"),
         ) -> Figure:
-            stem = Path(out_stem or Path(csv_path).parent / draw.__name__)
+            path = Path(csv_path)
+            stem = Path(out_stem or path.parent / draw.__name__)
+            beside = path.with_name("paper_values.csv")
+            printed = [pd.read_csv(beside)] if paper and beside.is_file() else []
             open_before = set(plt.get_fignums())
             try:
-                rows = _read(Path(csv_path), columns.split())
+                rows = _read(path, columns.split())
                 with plt.style.context(THEME, after_reset=True):
-                    figure = draw(rows, width)
+                    figure = draw(rows, width, *printed)
                     save(figure, stem, formats)
             except ValueError as error:
                 raise ValueError(f"{csv_path}: {error}") from error
@@ -218,18 +234,21 @@ def redraw(run: str | PathLike[str]) -> list[Path]:
     return drawn
 
 
-def _arrangement(count: int, width: float) -> tuple[int, int]:
-    """Columns and lines of `count` panels: readable in `width`, as many in every line."""
-    lines = math.ceil(count / max(1, int(width / _LEAST_PANEL)))
+def _arrangement(count: int, width: float, least: float) -> tuple[int, int]:
+    """Columns and lines of `count` panels in `width`, as many in every line, no narrower."""
+    lines = math.ceil(count / max(1, int(width / least)))
     return math.ceil(count / lines), lines
 
 
-def panels(count: int, width: float, height: float = _HEIGHT) -> tuple[Figure, list[Axes]]:
+def panels(
+    count: int, width: float, height: float = _HEIGHT, sharey: bool = False
+) -> tuple[Figure, list[Axes]]:
     """A figure of `count` panels, each `height` inches high, and its axes."""
-    columns, lines = _arrangement(count, width)
+    columns, lines = _arrangement(count, width, _LEAST_PANEL)
     figure, axes = plt.subplots(
-        lines, columns, figsize=(width, lines * height), layout="constrained", squeeze=False
-    )
+        lines, columns, figsize=(width, lines * height), layout="constrained", squeeze=False,
+        sharey=sharey,
+    )  # fmt: skip
     for axis in axes.flat[count:]:
         axis.remove()
     return figure, list(axes.flat[:count])
@@ -252,7 +271,7 @@ def facets(
     columns = rows[arguments["col"]].nunique() if "col" in arguments else 1
     lines = rows[arguments["row"]].nunique() if "row" in arguments else 1
     if "col" in arguments and "row" not in arguments:
-        columns, lines = _arrangement(columns, width)
+        columns, lines = _arrangement(columns, width, _LEAST_FACET)
         arguments["col_wrap"] = columns
     grid = sns.relplot(rows, kind=kind, legend=False, height=height, **looks | arguments)
     grid.figure.set_layout_engine("constrained")
@@ -269,7 +288,7 @@ def legend(figure: Figure, handles: Sequence[Artist]) -> Figure:
         balanced = math.ceil(len(handles) / math.ceil(len(handles) / columns))
         entries = figure.legend(handles=handles, loc="outside lower center", ncols=balanced)
         box = entries.get_window_extent()
-        if box.width <= figure.bbox.width or columns == 1:
+        if box.width <= 0.97 * figure.bbox.width or columns == 1:
             break
         entries.remove()
     width, height = figure.get_size_inches()
@@ -278,15 +297,20 @@ def legend(figure: Figure, handles: Sequence[Artist]) -> Figure:
 
 
 def wrong_percent(rows: pd.DataFrame) -> pd.Series:
-    """100 - E, at least half a wrong bit so that a logarithmic axis can show it."""
+    """100 - E, at least half a wrong bit so that a logarithmic axis can show it: see `halves`."""
     return 100 * rows.wrong_bits.clip(lower=0.5) / rows.care_bits
 
 
+def halves(rows: pd.DataFrame) -> list[Artist]:
+    """Where a row has no wrong bit, the legend entry that says how it is drawn."""
+    said = Line2D([], [], linestyle="none", label="(no wrong bit is drawn as half of one)")
+    return [said] if (rows.wrong_bits == 0).any() else []
+
+
 def setting(rows: pd.DataFrame, columns: str) -> str:
-    """What the first row says of its setting: "S = 0.9, N_out = 80", in the paper's symbols."""
-    symbols = {"sparsity": "$S$", "n_out": "$N_{out}$", "n_s": "$N_s$"}
+    """What the first row says of its setting: "ResNet, stand-in, $S$ = 0.9", as legends call it."""
     first = rows.iloc[0]
-    return ", ".join(f"{symbols[column]} = {first[column]:.3g}" for column in columns.split())
+    return ", ".join(palette.look(name, first[name]).label for name in columns.split())
 
 
 def log_scale(*axes: Axes, which: str = "y") -> None:
@@ -296,7 +320,10 @@ def log_scale(*axes: Axes, which: str = "y") -> None:
         axis = one.xaxis if which == "x" else one.yaxis
         low, high = axis.get_view_interval()
         decades = math.log10(high / low)
-        subs = (1.0,) if decades > 3 else (1.0, 3.0) if decades > 1.5 else (1.0, 2.0, 3.0, 5.0)
+        subs = (
+            (1.0,) if decades > 2.5 else (1.0, 3.0) if decades > 1.5
+            else (1.0, 2.0, 3.0, 5.0) if decades > 0.8 else (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)
+        )  # fmt: skip
         axis.set_major_locator(LogLocator(subs=subs, numticks=20))
         axis.set_major_formatter("{x:g}")
         axis.set_minor_formatter(NullFormatter())
@@ -304,20 +331,26 @@ def log_scale(*axes: Axes, which: str = "y") -> None:
 
 def whole_numbers(axes: Axes) -> None:
     """Ticks of the x axis at whole numbers only."""
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
 
 
-def reference(axes: Axes, value: float, label: str = "", horizontal: bool = True) -> None:
-    """A thin grey line at `value`, a bound or a baseline, its meaning at its end."""
-    look: dict[str, Any] = {"linewidth": 0.8, "linestyle": (0, (4, 2)), "color": palette.GREY}
-    if horizontal:
-        axes.axhline(value, zorder=1, **look)
-        place = axes.get_yaxis_transform()
-        axes.text(0.99, value, label, transform=place, ha="right", va="bottom", fontsize=7)
-    else:
-        axes.axvline(value, zorder=1, **look)
-        place = axes.get_xaxis_transform()
-        axes.text(value, 0.02, f" {label}", transform=place, ha="left", va="bottom", fontsize=7)
+def reference(
+    axes: Axes, value: float, label: str, horizontal: bool = True, dashes: Any = (4, 2)
+) -> Line2D:
+    """A thin grey line at `value`, a bound or a baseline; returns it for the legend."""
+    draw = axes.axhline if horizontal else axes.axvline
+    look: dict[str, Any] = {"linewidth": 0.8, "linestyle": (0, dashes), "color": palette.GREY}
+    return draw(value, zorder=1, label=label, **look)
+
+
+def numbers(axes: Axes, points: pd.DataFrame, colour: str, place: tuple[int, int]) -> None:
+    """The index of `points`, columns x and y, beside them: `place` is to the right and upwards."""
+    right, up = ("left" if place[0] > 0 else "right"), ("bottom" if place[1] > 0 else "top")
+    for number, x, y in points.itertuples():
+        axes.annotate(
+            f"{number:g}", (x, y), xytext=place, textcoords="offset points", ha=right, va=up,
+            fontsize=7, color=colour,
+        )  # fmt: skip
 
 
 def some(rows: pd.DataFrame, what: str) -> pd.DataFrame:
@@ -331,6 +364,17 @@ def one_dtype(rows: pd.DataFrame) -> pd.DataFrame:
     """The INT8 rows, or those of the first dtype there is."""
     dtypes = rows["dtype"]
     return rows[dtypes == ("int8" if (dtypes == "int8").any() else dtypes.iloc[0])]
+
+
+def paper_points(axes: Axes, printed: pd.DataFrame, x: str, by: str) -> None:
+    """What the paper prints: hollow octagons over `x`, in the colours of the lines of `by`."""
+    for name, part in printed.groupby(by):
+        axes.plot(part[x], part["value"], color=palette.look(by, name).colour, **_PRINTED)
+
+
+def paper_handle(printed: pd.DataFrame) -> list[Artist]:
+    """The legend entry of `paper_points`, if there are any."""
+    return [Line2D([], [], color=palette.GREY, label="paper", **_PRINTED)] if len(printed) else []
 
 
 def filled_and_open(filled: str, hollow: str) -> list[Artist]:

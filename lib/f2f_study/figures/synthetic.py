@@ -6,16 +6,15 @@ Lines are medians over the drawn matrices and planes, bars reach from the least 
 from __future__ import annotations
 
 import textwrap
-from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 
 from f2f_study.figures import palette, style
+from f2f_study.figures.models import block_shares
 from f2f_study.figures.style import COLUMN, WRONG, draws
 
 __all__ = [
@@ -33,11 +32,7 @@ __all__ = [
 _SPARSITY = "sparsity $S$"
 _REDUCTION = "memory reduction (%)"
 _BEST, _WAY, _OTHER = "#D55E00", "#0072B2", "#cccccc"
-_DRAWN: dict[str, Any] = {"color": "#9ecae1", "label": "drawn"}
-_BINOMIAL: dict[str, Any] = {
-    "color": "black", "linewidth": 0.8, "marker": ".", "markersize": 3, "label": "binomial"
-}  # fmt: skip
-_BOUND: dict[str, Any] = {"linewidth": 3.5, "alpha": 0.3}
+_BOUND = "bound for incompressible values"
 
 
 @draws("trellis.csv", "block state_before state_after cost_after survives on_best_path")
@@ -75,13 +70,22 @@ def trellis(rows: pd.DataFrame, width: float) -> Figure:
 @draws(
     "synthetic_sparsity.csv",
     "n_s sparsity care_bits wrong_bits memory_reduction_percent bound_percent",
+    paper=True,
 )
-def synthetic_sparsity(rows: pd.DataFrame, width: float) -> Figure:
+def synthetic_sparsity(
+    rows: pd.DataFrame, width: float, printed: pd.DataFrame = style.NONE_PRINTED
+) -> Figure:
     """Wrong care bits, memory reduction, and what is missing to its bound, over S for each n_s."""
+    bound = rows.groupby("sparsity").bound_percent.first()
+    gap = "short of the bound (points)"
     values = {
         WRONG: style.wrong_percent(rows),
         _REDUCTION: rows.memory_reduction_percent,
-        "short of the bound (points)": rows.bound_percent - rows.memory_reduction_percent,
+        gap: rows.bound_percent - rows.memory_reduction_percent,
+    }
+    theirs = {
+        WRONG: 100 - printed.value[printed.quantity == "E"],
+        _REDUCTION: printed.value[printed.quantity == "memory reduction"],
     }
     figure, axes = style.panels(3, width)
     for axis, (label, value) in zip(axes, values.items(), strict=True):
@@ -90,11 +94,13 @@ def synthetic_sparsity(rows: pd.DataFrame, width: float) -> Figure:
             **style.RANGE, **palette.lines(rows, "n_s"),
         )  # fmt: skip
         axis.set(xlabel=_SPARSITY, ylabel=label)
+        entries = printed.assign(value=theirs.get(label)).dropna(subset="value")
+        style.paper_points(axis, entries, "sparsity", "n_s")
     style.log_scale(axes[0])
     axes[2].set_ylim(bottom=0)
-    bound = rows.groupby("sparsity").bound_percent.first()
-    (line,) = axes[1].plot(bound, color=palette.GREY, linewidth=0.8, label="bound by entropy, $S$")
-    return style.legend(figure, [*palette.handles("n_s", rows.n_s), line])
+    (line,) = axes[1].plot(bound, color=palette.GREY, linewidth=0.8, label=f"{_BOUND}, $S$")
+    handles = [*palette.handles("n_s", rows.n_s), line, *style.paper_handle(printed)]
+    return style.legend(figure, handles)
 
 
 @draws(
@@ -111,17 +117,19 @@ def synthetic_rate(rows: pd.DataFrame, width: float) -> Figure:
     )  # fmt: skip
     for (label, sparsity), axes in grid.axes_dict.items():
         first = rows[rows.sparsity == sparsity].iloc[0]
-        upper = label == WRONG
-        ideal = "$N_{in}/(1-S)$" if upper else ""
-        style.reference(axes, first.n_in / (1 - sparsity), ideal, horizontal=False)
-        if upper:
+        ideal = style.reference(
+            axes, first.n_in / (1 - sparsity), "$N_{in}/(1-S)$", horizontal=False
+        )
+        if label == WRONG:
+            axes.set_ylim(values[WRONG].min() / 1.5, values[WRONG].max() * 1.5)
             style.log_scale(axes)
         else:
-            style.reference(axes, first.bound_percent, "bound by entropy")
-        axes.set_title(f"$S$ = {sparsity:g}" if upper else "")
+            bound = style.reference(axes, first.bound_percent, _BOUND, dashes=(1, 1))
+        axes.set_title(f"$S$ = {sparsity:g}" if label == WRONG else "")
         axes.set_ylabel(label if axes in grid.axes[:, 0] else "")
     grid.set_xlabels("block length $N_{out}$")
-    return style.legend(grid.figure, palette.handles("n_s", rows.n_s))
+    handles = [*palette.handles("n_s", rows.n_s), ideal, bound, *style.halves(rows)]
+    return style.legend(grid.figure, handles)
 
 
 @draws("synthetic_window.csv", "n_in n_s sparsity care_bits wrong_bits", width=COLUMN)
@@ -137,16 +145,8 @@ def synthetic_window(rows: pd.DataFrame, width: float) -> Figure:
 @draws("synthetic_n_u.csv", "n_out sparsity n_u share_percent binomial_percent")
 def synthetic_n_u(rows: pd.DataFrame, width: float) -> Figure:
     """Distribution of n_u beside the binomial law, one panel per S."""
-    figure, axes = style.panels(rows.sparsity.nunique(), width)
-    for axis, (_, part) in zip(axes, rows.groupby("sparsity"), strict=True):
-        axis.bar(part.n_u, part.share_percent, width=0.85, **_DRAWN)
-        axis.plot(part.n_u, part.binomial_percent, **_BINOMIAL)
-        axis.set(
-            title=style.setting(part, "sparsity n_out"), xlabel="unpruned weights of a block $n_u$"
-        )
-        style.whole_numbers(axis)
-    axes[0].set_ylabel("share of blocks (%)")
-    return style.legend(figure, [Patch(**_DRAWN), Line2D([], [], **_BINOMIAL)])
+    names = {"binomial_percent": "share_binomial_percent"}
+    return block_shares(rows.rename(columns=names).assign(method="random"), width)
 
 
 @draws(
@@ -161,19 +161,22 @@ def synthetic_spread(rows: pd.DataFrame, width: float) -> Figure:
     rows = rows.assign(x=asked.variation.transform("mean"), wrong=style.wrong_percent(rows))
     grid = style.facets(rows, "n_s", width, x="x", y="wrong")
     independent = rows.variation_binomial.mean()
-    style.reference(grid.ax, independent, "independent pruning", horizontal=False)
+    line = style.reference(grid.ax, independent, "independent pruning", horizontal=False)
     grid.set_xlabels("coefficient of variation of $n_u$")
     grid.ax.set_title(style.setting(rows, "sparsity n_out"))
-    return style.legend(grid.figure, palette.handles("n_s", rows.n_s))
+    handles = [*palette.handles("n_s", rows.n_s), line, *style.halves(rows)]
+    return style.legend(grid.figure, handles)
 
 
-@draws("synthetic_skew.csv", "n_s ones inverted care_bits wrong_bits")
+@draws("synthetic_skew.csv", "n_s n_out sparsity ones inverted care_bits wrong_bits")
 def synthetic_skew(rows: pd.DataFrame, width: float) -> Figure:
     """Wrong care bits over the share of ones, as it is and inverted, one panel per n_s."""
     rows = rows.assign(wrong=style.wrong_percent(rows))
     grid = style.facets(rows, "inverted", width, x="ones", y="wrong", col="n_s")
-    grid.set_titles("$N_s$ = {col_name}").set_xlabels("share of ones among care bits")
-    return style.legend(grid.figure, palette.handles("inverted", rows.inverted))
+    grid.set_titles("$N_s$ = {col_name}").set_xlabels("share of ones")
+    grid.figure.suptitle(style.setting(rows, "sparsity n_out"))
+    handles = palette.handles("inverted", rows.inverted) + style.halves(rows)
+    return style.legend(grid.figure, handles)
 
 
 @draws(
@@ -184,43 +187,44 @@ def synthetic_skew(rows: pd.DataFrame, width: float) -> Figure:
 def synthetic_mask(rows: pd.DataFrame, width: float) -> Figure:
     """Memory reduction with and without the mask beside the bounds, one panel per n_w."""
     measured = {"without": rows.without_mask_percent, "bitmap": rows.with_bitmap_percent}
-    bounds = {"without": "bound_percent", "bitmap": "bound_with_mask_percent"}
+    bounds = {
+        "without": ("bound_percent", f"{_BOUND}, without mask", "-"),
+        "bitmap": ("bound_with_mask_percent", f"{_BOUND}, with mask", ":"),
+    }
     long = [rows.assign(mask=mask, value=value) for mask, value in measured.items()]
     grid = style.facets(
         pd.concat(long, ignore_index=True), "mask", width, x="sparsity", y="value", col="n_w"
     )
-    handles = palette.handles("mask", measured)
-    for mask, bound in bounds.items():
-        look = _BOUND | {"color": palette.look("mask", mask).colour}
-        label = f"bound {'without' if mask == 'without' else 'with'} mask"
-        handles.append(Line2D([], [], label=label, **look))
-        for n_w, axes in grid.axes_dict.items():
-            axes.plot(rows[rows.n_w == n_w].set_index("sparsity")[bound].sort_index(), **look)
-    grid.set_titles(f"{{col_name}} bits a weight, {style.setting(rows, 'n_s')}")
+    for n_w, axes in grid.axes_dict.items():
+        here = rows[rows.n_w == n_w].set_index("sparsity").sort_index()
+        lines = [
+            axes.plot(here[column], dashes, color=palette.GREY, zorder=1, label=label)[0]
+            for column, label, dashes in bounds.values()
+        ]
+    grid.set_titles(f"$n_w$ = {{col_name}} bits, {style.setting(rows, 'n_s')}")
     grid.set_axis_labels(_SPARSITY, _REDUCTION)
-    return style.legend(grid.figure, handles)
+    return style.legend(grid.figure, [*palette.handles("mask", measured), *lines])
 
 
 @draws(
     "real_layer.csv",
-    "layer order n_s n_out sparsity plane variation efficiency_percent",
+    "network source method layer order n_s n_out sparsity plane variation care_bits wrong_bits",
     width=COLUMN,
 )
 def real_layer(rows: pd.DataFrame, width: float) -> Figure:
     """Wrong care bits of each bit plane of a real pruned layer, by order of the weights."""
     figure, (axes,) = style.panels(1, width)
-    sns.barplot(
-        rows.assign(wrong=100 - rows.efficiency_percent), x="plane", y="wrong", ax=axes,
-        errorbar=None, legend=False, **palette.colours(rows, "order"),
-    )  # fmt: skip
-    variation = rows.groupby("order").variation.first()
-    handles = palette.handles("order", rows.order, "bar")
-    orders = palette.names("order", rows.order)
+    orders, variation = palette.names("order", rows.order), rows.groupby("order").variation.first()
+    wide = rows.assign(wrong=100 * rows.wrong_bits / rows.care_bits)
+    wide = wide.pivot_table("wrong", "plane", "order")[orders]
+    handles = palette.handles("order", orders, "bar")
+    wide.plot.bar(ax=axes, legend=False, width=0.8, rot=0)
     for order, bars, handle in zip(orders, axes.containers, handles, strict=True):
         plt.setp(bars, **palette.look("order", order).bar())
         handle.set_label(f"{order} order, variation of $n_u$ {variation[order]:.2f}")
     axes.grid(axis="x", visible=False)
     layer = textwrap.fill(rows.layer.iloc[0].replace("_", " "), 45)
-    title = f"{layer}\n{style.setting(rows, 'sparsity n_out n_s')}"
+    words = style.setting(rows, "network source method")
+    title = f"{words}\n{layer}\n{style.setting(rows, 'sparsity n_out n_s')}"
     axes.set(xlabel="bit plane (7: sign)", ylabel=WRONG, title=title)
     return style.legend(figure, handles)

@@ -76,7 +76,7 @@ def test_a_layer_comes_back(order):
     mask = rng.random((6, 5, 3, 3)) < 0.3
     weights = rng.integers(-128, 128, mask.shape, dtype=np.int8)
     decoder = Decoder(n_in=4, n_out=13, n_s=1)
-    layer = synthetic.RealLayer("a", "drawn", weights, mask)
+    layer = synthetic.RealLayer("standin", "transformer", "l0", "a", "drawn", weights, mask)
     rows, decoded = synthetic.measure_layer(layer, order, decoder)
     assert decoded.dtype == np.int8
     assert np.array_equal(decoded, np.where(mask, weights, 0))

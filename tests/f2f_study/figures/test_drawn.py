@@ -19,6 +19,8 @@ def no_files(monkeypatch):
 
 
 METHODS = ["random", "magnitude", "l0", "variational_dropout"]
+MODEL = {"network": "resnet", "source": "surrogate"}
+CPU = {"hardware": "a processor", "threads": 2}
 
 
 def write(folder, name, rows):
@@ -76,10 +78,11 @@ def test_repeats_that_are_all_equal_are_drawn(tmp_path):
 
 
 def paper_rows(methods_by_sparsity):
+    facts = MODEL | {"memory_reduction_percent": 80, "memory_reduction_with_mask_percent": 70}
     return [
-        {"layer": layer, "method": method, "sparsity": sparsity, "dtype": dtype, "n_s": n_s,
-         "inverting": inverting, "care_bits": 1000,
-         "wrong_bits": (20 if inverting else 30) + 10 * METHODS.index(method) - 5 * n_s}
+        facts | {"layer": layer, "method": method, "sparsity": sparsity, "dtype": dtype,
+                 "n_s": n_s, "inverting": inverting, "care_bits": 1000,
+                 "wrong_bits": (20 if inverting else 30) + 10 * METHODS.index(method) - 5 * n_s}
         for sparsity, methods in methods_by_sparsity.items()
         for method, dtype, n_s, inverting, layer in itertools.product(
             methods, ("int8", "float32"), (0, 1, 2), (False, True), ("a", "total"))
@@ -90,8 +93,10 @@ def test_a_method_has_its_colour_and_marker_in_every_panel(tmp_path):
     present = {0.7: ["l0", "magnitude"], 0.9: METHODS}
     figure = figures.paper_efficiency(write(tmp_path, "paper_setting", paper_rows(present)))
     assert [axes.get_title() for axes in figure.axes] == [
-        f"{dtype}, $S$ = {sparsity}" for dtype in ("int8", "float32") for sparsity in (0.7, 0.9)
+        f"{dtype}, $S$ = {sparsity}" for dtype in ("INT8", "FP32") for sparsity in (0.7, 0.9)
     ]
+    assert figure.get_suptitle() == "ResNet, surrogate masks"
+    assert len({axes.get_ylim() for axes in figure.axes}) == 1
     for axes, sparsity in zip(figure.axes, (0.7, 0.9, 0.7, 0.9), strict=True):
         for i, method in enumerate(METHODS):
             expected = [
@@ -112,7 +117,7 @@ def test_a_method_has_its_colour_and_marker_in_every_panel(tmp_path):
 def test_a_format_looks_alike_whatever_else_is_drawn(tmp_path, drop):
     times = {"dense_fp32": 10.0, "csr_torch": 5.0, "bitmap": 20.0, "encoded": 30.0, "mine": 7.0}
     rows = [
-        {"format": name, "rows": size, "cols": size, "sparsity": 0.9, "columns": 1,
+        CPU | {"format": name, "rows": size, "cols": size, "sparsity": 0.9, "columns": 1,
          "time_us": time * factor * size}
         for name, time in times.items()
         if name not in drop
@@ -135,15 +140,16 @@ def test_a_format_looks_alike_whatever_else_is_drawn(tmp_path, drop):
         for s in (0.5, 0.9)
     ]  # fmt: skip
     (other,) = figures.format_sizes(write(tmp_path, "formats", sizes)).axes
-    (line,) = lines(other, look("format", "bitmap").colour)
+    line, *_ = lines(other, look("format", "bitmap").colour)
     np.testing.assert_allclose(line, [[0.5, 0.75], [0.9, 1.35]])
 
 
 def test_bars_add_up_to_the_stored_bits(tmp_path):
     rows = [
-        {"layer": "total", "method": method, "sparsity": 0.9, "dtype": "int8", "weights": 100,
-         "payload_bits": 100, "correction_bits": 20, "mask_bits": 30 + i, "header_bits": 4,
-         "floor_bits": 130, "order0_bits": 120, "care_bits": 80, "wrong_bits": i}
+        MODEL | {"layer": "total", "method": method, "sparsity": 0.9, "dtype": "int8",
+                 "weights": 100, "payload_bits": 100, "correction_bits": 20, "mask_bits": 30 + i,
+                 "header_bits": 4, "floor_bits": 130, "order0_bits": 120, "care_bits": 80,
+                 "wrong_bits": i}
         for i, method in enumerate(METHODS)
     ]  # fmt: skip
     (axes,) = figures.bits_by_part(write(tmp_path, "package_setting", rows)).axes
@@ -160,16 +166,20 @@ def test_bars_add_up_to_the_stored_bits(tmp_path):
 
 def test_a_layer_without_a_wrong_bit_has_a_place_on_the_logarithmic_axis(tmp_path):
     rows = [
-        {"method": "random", "sparsity": 0.9, "excess_percent": x, "paper_percent": paper,
-         "package_percent": package}
-        for x, paper, package in ((10, 98.0, 100.0), (20, 96.0, 99.8))
+        MODEL | {"method": "random", "sparsity": 0.9, "dtype": dtype, "excess_percent": x,
+         "paper_percent": paper, "package_percent": package}
+        for dtype, x, paper, package in (
+            ("float32", 70, 50.0, 60.0), ("int8", 10, 98.0, 100.0), ("int8", 20, 96.0, 99.8))
     ]  # fmt: skip
     figure = figures.efficiency_by_spread(write(tmp_path, "efficiency_by_spread", rows))
     (axes,) = figure.axes
     np.testing.assert_allclose(axes.collections[0].get_offsets(), [[10, 2], [20, 4]])
     (package,) = [one for one in lines(axes, look("method", "random").colour)]
     np.testing.assert_allclose(package, [[10, 0.1], [20, 0.2]])
-    assert "none wrong" in [text.get_text() for text in axes.texts]
+    assert figure.get_suptitle() == "ResNet, surrogate masks, INT8", "one number format alone"
+    (bound,) = [line for line in axes.get_lines() if line.get_label() == "no wrong bit"]
+    np.testing.assert_allclose(bound.get_ydata(), 0.1)
+    assert legend(figure)[-1] == "no wrong bit"
 
 
 def test_the_exact_encoder_is_a_star_of_the_colour_of_its_n_s(tmp_path):
@@ -181,17 +191,20 @@ def test_the_exact_encoder_is_a_star_of_the_colour_of_its_n_s(tmp_path):
             ("beam", 5, 16, 2, 50), ("beam", 5, 1, 3, 25))
     ]  # fmt: skip
     figure = figures.beyond_encoders(write(tmp_path, "beyond_encoders", rows))
-    (axes,) = figure.axes
-    np.testing.assert_allclose(lines(axes, look("n_s", 5).colour), [[[25, 0.3], [50, 0.2]]])
-    stars = [line for line in axes.get_lines() if line.get_marker() == "*"]
-    assert [line.get_xydata().tolist() for line in stars] == [[[90, 7]]]
-    assert same_color(stars[0].get_color(), look("n_s", 0).colour)
+    beams, slow = figure.axes
+    np.testing.assert_allclose(lines(beams, look("n_s", 5).colour), [[[25, 0.3], [50, 0.2]]])
+    assert beams.get_xlim()[1] == slow.get_xlim()[0] == pytest.approx(55)
+    assert beams.get_ylim() == slow.get_ylim()
+    assert not lines(slow, look("n_s", 5).colour), "what is not slow is not drawn twice"
+    (star,) = [line for line in slow.get_lines() if line.get_marker() == "*"]
+    assert star.get_xydata().tolist() == [[90, 7]]
+    assert same_color(star.get_color(), look("n_s", 0).colour)
     assert legend(figure) == ["$N_s$ = 0", "$N_s$ = 5", "exact optimum"]
 
 
 def test_the_roof_is_what_copy_and_gemm_reach(tmp_path):
     def row(name, time_us, moved_bytes, operations):
-        return {"format": name, "rows": 2048, "cols": 2048, "sparsity": 0.9, "columns": 1,
+        return CPU | {"format": name, "rows": 2048, "cols": 2048, "sparsity": 0.9, "columns": 1,
                 "time_us": time_us, "moved_bytes": moved_bytes,
                 "useful_operations": operations}  # fmt: skip
 
@@ -236,9 +249,12 @@ def test_orders_show_the_model_and_its_worst_large_layer(tmp_path):
     resnet, transformer = figure.axes
     assert [label.get_text() for label in transformer.get_xticklabels()] == ["random", "L0"]
     assert [label.get_text() for label in resnet.get_xticklabels()] == ["random"]
-    model, worst = lines(transformer, look("order", "diagonal").colour)
+    model, *_ = lines(transformer, look("order", "diagonal").colour)
     np.testing.assert_allclose(model[:, 1], 1.0)
-    np.testing.assert_allclose(worst[:, 1], 3.0)
+    np.testing.assert_allclose(bars(transformer), 4 * [(1.0, 3.0)])
+    assert [axes.get_title() for axes in figure.axes] == [
+        f"{network}, published masks, $S$ = 0.9" for network in ("ResNet", "Transformer")
+    ]
 
 
 def test_products_on_a_gpu_are_normalized_by_the_dense_one_of_the_same_columns(tmp_path):

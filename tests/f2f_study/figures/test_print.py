@@ -4,9 +4,11 @@ import re
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from f2f_study import figures
 from f2f_study.figures.__main__ import main, overlay
+from f2f_study.figures.palette import look
 
 CSV = "n_in,n_s,n_out,sparsity,care_bits,wrong_bits\n8,0,80,0.9,1000,{}\n8,1,80,0.9,1000,{}\n"
 
@@ -37,13 +39,45 @@ def test_the_second_run_is_laid_over_the_first(runs, tmp_path):
     out = tmp_path / "out"
     both = [str(run) for run in runs]
     assert main([*both, "--figure", "synthetic_window", "--format", "png", "--out", str(out)]) == 0
-    assert (out / "synthetic_window.png").stat().st_size > 0
+    assert [path.name for path in out.iterdir()] == ["synthetic_window_and_two.png"]
     one, two = (figures.synthetic_window(run / "synthetic_window.csv", formats=()) for run in runs)
-    before, other = len(one.axes[0].lines), two.axes[0].lines
-    laid = overlay(one, two, runs).axes[0].lines[before:]
-    assert laid and all(line.get_linestyle() in (":", "None") for line in laid)
-    drawn = {tuple(np.ravel(line.get_data())) for line in other}
-    assert {tuple(np.ravel(line.get_data())) for line in laid} <= drawn
+    before = len(one.axes[0].lines)
+    both = overlay(one, two, ["one", "two"])
+    laid = both.axes[0].lines[before:]
+    assert all(line.get_linestyle() in (":", "None") for line in laid)
+    (line,) = (line for line in laid if line.get_marker() == look("n_in", 8).marker)
+    np.testing.assert_allclose(line.get_xydata(), [[8, 6.0], [16, 0.8]])
+    assert both.get_suptitle() == "one; dotted, open: two"
+
+
+def test_points_and_bars_of_the_second_run_are_open():
+    one, two = Figure(), Figure()
+    one.suptitle("ResNet")
+    for figure, height in ((one, 1.0), (two, 3.0)):
+        axes = figure.subplots()
+        axes.bar([0], [height])
+        axes.scatter([5], [height])
+        axes.axhline(7)
+    axes = overlay(one, two, ["a", "b"]).axes[0]
+    (bar,) = [patch for patch in axes.patches if not patch.get_fill()]
+    assert (bar.get_height(), bar.get_width()) == (3.0, 0.8)
+    point = axes.collections[-1]
+    assert point.get_offsets().tolist() == [[5, 3]] and not len(point.get_facecolor())
+    assert len(axes.lines) == 1, "a bound is drawn once"
+    assert one.get_suptitle() == "ResNet\na; dotted, open: b"
+    with pytest.raises(ValueError, match="must have the same panels, 1, 0"):
+        overlay(one, Figure(), ["a", "b"])
+
+
+def test_figures_of_several_folders_do_not_overwrite_one_another(runs, tmp_path, capsys):
+    for folder in ("02/a", "dlmc/02/a"):
+        (runs[0] / folder).mkdir(parents=True)
+        (runs[0] / folder / "synthetic_window.csv").write_text(CSV.format(5, 4))
+    out = tmp_path / "out"
+    words = ["--figure", "synthetic_window", "--format", "png", "--out", str(out)]
+    assert main([str(runs[0]), *words]) == 0
+    names = ["02_a_synthetic_window.png", "dlmc_02_a_synthetic_window.png", "synthetic_window.png"]
+    assert sorted(path.name for path in out.iterdir()) == names
 
 
 @pytest.mark.parametrize(
@@ -51,6 +85,10 @@ def test_the_second_run_is_laid_over_the_first(runs, tmp_path):
     [
         (["--figure", "nothing"], "--figure must be one of beyond_dependence, .*, got 'nothing'"),
         (["--figure", "trellis"], "must be a run with trellis.csv, found none"),
+        (
+            ["empty", "--figure", "synthetic_window"],
+            "empty must be a run with synthetic_window.csv",
+        ),
         (["--figure", "synthetic_window", "--width", "99"], "--width must be 1 to 20 inches, got"),
         (["x", "y", "--figure", "synthetic_window"], "RUN must be one run or two, got 3"),
     ],

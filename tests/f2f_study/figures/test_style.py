@@ -1,12 +1,14 @@
 """What holds for every figure: files, errors, determinism, and nothing cut off."""
 
 import inspect
+import itertools
 from pathlib import Path
 
 import matplotlib
 import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
+from matplotlib.transforms import Bbox
 
 from f2f_study import figures
 from f2f_study.figures import palette, style
@@ -25,8 +27,9 @@ LEGENDS = {
     "real_layer": None, "beyond_encoders": "n_s", "beyond_gates": "kind", "beyond_lengths": "n_s",
     "beyond_lookahead": "beam", "beyond_orders": "order",
     "efficiency_by_layer": "method", "efficiency_by_spread": "method", "n_u_histogram": "method",
-    "paper_efficiency": "method", "format_sizes": "format", "spmv_bytes": "format",
-    "spmv_normalized": "format", "spmv_roofline": "format", "spmv_sizes": "format",
+    "paper_efficiency": "method", "paper_reduction": "method", "format_sizes": "format",
+    "spmv_bytes": "format", "spmv_normalized": "format", "spmv_roofline": "format",
+    "spmv_sizes": "format",
     "synthetic_rate": "n_s", "synthetic_skew": "inverted", "synthetic_sparsity": "n_s",
     "synthetic_spread": "n_s", "synthetic_window": "n_in", "hardware_gates": "kind",
 }  # fmt: skip
@@ -42,7 +45,6 @@ def drawn_from_reference():
 def texts(figure):
     """All that is to be read, without the ticks beyond the limits of their axes."""
     found = [*figure.texts, *(text for one in figure.legends for text in one.get_texts())]
-    found += [figure._suptitle] if figure._suptitle else []
     for axes in figure.axes:
         found += [axes.title, *axes.texts]
         for axis in (axes.xaxis, axes.yaxis):
@@ -76,7 +78,7 @@ def at_both_widths():
 
 
 @pytest.mark.parametrize(("figure", "path", "width"), list(at_both_widths()))
-def test_nothing_is_cut_off_and_no_panel_is_empty(figure, path, width):
+def test_nothing_is_cut_off_or_covered_and_no_panel_is_empty(figure, path, width):
     rows = pd.read_csv(path)
     with plt.style.context(style.THEME, after_reset=True):
         found = figure.__wrapped__(rows, width)
@@ -84,12 +86,15 @@ def test_nothing_is_cut_off_and_no_panel_is_empty(figure, path, width):
         plt.close(found)
     assert found.get_size_inches()[0] == pytest.approx(width)
     frame = found.bbox
-    for text in texts(found):
-        box = text.get_window_extent()
+    boxes = {text: text.get_window_extent() for text in [*texts(found), *found.legends]}
+    for text, box in boxes.items():
         inside = frame.x0 - 1 <= box.x0 and box.x1 <= frame.x1 + 1
         inside &= frame.y0 - 1 <= box.y0 and box.y1 <= frame.y1 + 1
-        assert inside, f"{text.get_text()!r} is cut off"
-        assert text.get_fontsize() >= 6.5
+        assert inside, f"{text} is cut off"
+    for one, other in itertools.combinations(texts(found), 2):
+        assert one.get_fontsize() >= 6.5
+        common = Bbox.intersection(boxes[one], boxes[other])
+        assert not common or min(common.width, common.height) < 1, f"{one} lies over {other}"
     for axes in found.axes:
         assert axes.has_data()
     assert len(found.legends) == 1
