@@ -33,7 +33,7 @@ $(STAMP): $(REQS) pyproject.toml
 	@rm -f $(VENV)/.installed-cuda-* && touch $@
 
 test: env  ## run the tests, every notebook at its tiny profile among them (ARGS='-k beam -x')
-	$(PY) -m pytest -n 2 $(ARGS)
+	$(PY) -m pytest -n 2 --dist worksteal $(ARGS)
 
 lint: env  ## check style, format, types and the direction of imports
 	$(PY) -m ruff check .

@@ -16,3 +16,21 @@ from hypothesis import settings
 # examples every time.
 settings.register_profile("f2f", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("f2f")
+
+# What takes longest begins first, so that the end of a run keeps every process busy.
+LONGEST = (
+    "test_notebooks.py",
+    "test_memory_bound.py",
+    "test_launch.py",
+    "test_jit.py",
+    "test_lowerings.py",
+    "test_hardware.py",
+    "test_beam.py",
+    "test_search.py",
+)
+
+
+def pytest_collection_modifyitems(config, items):
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        order = {name: place for place, name in enumerate(LONGEST)}
+        items.sort(key=lambda item: order.get(item.path.name, len(LONGEST)))

@@ -38,6 +38,7 @@ def check_standins(folder):
     found = rows(folder, "standins.csv")
     assert len(found) == 18
     assert (found["recorded_percent"] - found["recomputed_percent"]).abs().max() <= 0.5
+    assert (found["recomputed_percent"] > 95).all()
     assert found["trained_percent"].notna().sum() == 2
 
 

@@ -9,6 +9,8 @@ import numpy as np
 
 METHODS = ("random", "magnitude", "l0", "variational_dropout")
 """The paper's pruning methods, as everything here names them."""
+DISTRIBUTIONS = ("normal", "laplace")
+"""Of the values that are drawn for masks without any."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,40 +103,26 @@ def scatter(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return weights
 
 
-def draw_values(
-    masks: Mapping[str, np.ndarray], distribution: str, seed: int
-) -> dict[str, np.ndarray]:
-    """Random weights for masks that come without values.
+def drawn_layers(
+    masks: Mapping[str, np.ndarray], values: str, seed: int
+) -> tuple[dict[str, Layer], str]:
+    """Layers of masks, bool by name, with random float32 weights; and in words what those are.
 
-    Parameters
-    ----------
-    masks
-        bool, by name.
-    distribution
-        "normal", N(0, 1), or "laplace", scale 1.
-    seed
-        Every tensor has its own stream, named by the seed and the tensor's name, so it does not
-        depend on which tensors are present.
-
-    Returns
-    -------
-    dict
-        float32 tensors of the masks' shapes, zero at pruned places.
-
-    Raises
-    ------
-    ValueError
-        Unknown distribution.
+    `values` are "normal", N(0, 1), "laplace", scale 1, or "none" or "" for masks alone;
+    `ValueError` else. Every tensor has its own stream, named by the seed and the tensor's name, so
+    it does not depend on which tensors are present.
     """
-    if distribution not in ("normal", "laplace"):
-        raise ValueError(f"values must be normal, laplace or a file, got {distribution!r}")
-    drawn = {}
+    if values in ("", "none"):
+        return {name: Layer(None, mask) for name, mask in masks.items()}, "none, masks only"
+    if values not in DISTRIBUTIONS:
+        raise ValueError(f"values must be normal, laplace or a file, got {values!r}")
+    layers = {}
     for name, mask in masks.items():
         rng = np.random.default_rng([seed, *name.encode()])
         count = int(np.count_nonzero(mask))
-        if distribution == "normal":
+        if values == "normal":
             numbers = rng.standard_normal(count, dtype=np.float32)
         else:
             numbers = rng.laplace(size=count).astype(np.float32)
-        drawn[name] = scatter(numbers, mask)
-    return drawn
+        layers[name] = Layer(scatter(numbers, mask), mask, drawn=True)
+    return layers, f"drawn, {values}, seed {seed}"

@@ -9,7 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from f2f.tensorfile import read_tensors
-from f2f_study.networks.layers import METHODS, Layer, PrunedModel, draw_values
+from f2f_study.networks.layers import (
+    DISTRIBUTIONS,
+    METHODS,
+    Layer,
+    PrunedModel,
+    drawn_layers,
+)
 from f2f_study.sources.download import ModelUnavailable, data_dir, fetch, find_file, unpack
 from f2f_study.sources.smtx import read_smtx
 
@@ -59,13 +65,8 @@ def load(
             f"(or the folder that F2F_DATA names); see data/README.md"
         )
     masks = {path.stem: read_smtx(path) for path in paths}
-    if values in ("", "none"):
-        layers = {name: Layer(None, mask) for name, mask in masks.items()}
-        words = "none, masks only"
-    elif values in ("normal", "laplace"):
-        drawn = draw_values(masks, values, seed)
-        layers = {name: Layer(drawn[name], mask, drawn=True) for name, mask in masks.items()}
-        words = f"drawn, {values}, seed {seed}"
+    if values in ("", "none", *DISTRIBUTIONS):
+        layers, words = drawn_layers(masks, values, seed)
     else:
         layers, count = _with_values(masks, read_tensors(find_file(values)), seed)
         words = f"{Path(values).name} for {count} of {len(masks)} tensors, others drawn, normal"
@@ -76,8 +77,7 @@ def _with_values(
     masks: Mapping[str, np.ndarray], tensors: Mapping[str, np.ndarray], seed: int
 ) -> tuple[dict[str, Layer], int]:
     """Layers with the values of another ResNet-50 at the masks' places, where it has them."""
-    drawn = draw_values(masks, "normal", seed)
-    layers, count = {}, 0
+    layers, count = drawn_layers(masks, "normal", seed)[0], 0
     for name, mask in masks.items():
         found = [tensors[other] for other in resnet_names(name) if other in tensors]
         if found and found[0].size == mask.size and found[0].shape[0] == mask.shape[0]:
@@ -86,8 +86,6 @@ def _with_values(
             weights = found[0].transpose(axes).reshape(mask.shape).astype(np.float32)
             layers[name] = Layer(np.where(mask, weights, np.float32(0)), mask)
             count += 1
-        else:
-            layers[name] = Layer(drawn[name], mask, drawn=True)
     if not count:
         raise ValueError(
             "values must be a file with ResNet-50's convolutions under torchvision's or Keras' "
@@ -97,20 +95,8 @@ def _with_values(
 
 
 def resnet_names(stem: str) -> tuple[str, str]:
-    """The names torchvision and Keras give the tensor that DLMC calls `stem`.
+    """The names torchvision and Keras give the tensor that DLMC calls `stem`; else "" and "".
 
-    Parameters
-    ----------
-    stem
-        Of the .smtx file.
-
-    Returns
-    -------
-    str, str
-        Torchvision's and Keras' name; "" for a tensor of another network.
-
-    Examples
-    --------
     >>> resnet_names("bottleneck_2_block_group3_5_1")
     ('layer3.5.conv2.weight', 'conv4_block6_2_conv.weight')
     >>> resnet_names("bottleneck_projection_block_group_projection_block_group1")

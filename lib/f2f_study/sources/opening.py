@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from f2f.base import validate
@@ -15,7 +16,7 @@ SOURCES = ("surrogate", "standin", "dlmc", "checkpoint", "torchvision", "file")
 NETWORKS = ("transformer", "resnet")
 
 
-def open_model(
+def open_model(  # noqa: PLR0913  options by name
     source: str,
     network: str,
     method: str,
@@ -25,6 +26,7 @@ def open_model(
     values: str = "normal",
     seed: int = 0,
     download: bool = False,
+    every: int = 1,
 ) -> PrunedModel:
     """A pruned model from one of the sources.
 
@@ -50,6 +52,8 @@ def open_model(
         Of drawn values and random masks.
     download
         Fetch what is missing.
+    every
+        One layer in so many is kept, the first among them.
 
     Returns
     -------
@@ -76,32 +80,31 @@ def open_model(
     validate.choice("method", method, METHODS)
     if not 0 <= sparsity < 1:
         raise ValueError(f"sparsity must be at least 0 and below 1, got {sparsity!r}")
-    if source == "surrogate":
-        return surrogate.load(network, method, sparsity, values, seed)
+    every = validate.integer("every", every, 1)
+    if source == "surrogate":  # draws no more layers than are kept
+        return surrogate.load(network, method, sparsity, values, seed, every)
     if source == "standin":
-        return committed.open_standin(network, method, sparsity)
-    if source == "dlmc":
-        return dlmc.load(network, method, sparsity, values, seed, download)
-    if source == "checkpoint":
-        return checkpoints.load(network, method, sparsity, download)
-    if source == "torchvision":
-        if network != "resnet":
-            raise ValueError(f"network must be resnet for source torchvision, got {network!r}")
-        tensors, words = dense.torchvision_resnet50(path or dense.TORCHVISION_DEFAULT, download)
+        model = committed.open_standin(network, method, sparsity)
+    elif source == "dlmc":
+        model = dlmc.load(network, method, sparsity, values, seed, download)
+    elif source == "checkpoint":
+        model = checkpoints.load(network, method, sparsity, download)
     else:
-        file = find_file(path)
-        tensors, words = read_tensors(file), f"trained, {file.name}"
-    return dense.from_tensors(tensors, source, network, method, sparsity, words, seed)
+        if source == "torchvision":
+            if network != "resnet":
+                raise ValueError(f"network must be resnet for source torchvision, got {network!r}")
+            tensors, words = dense.torchvision_resnet50(path or dense.TORCHVISION_DEFAULT, download)
+        else:
+            file = find_file(path)
+            tensors, words = read_tensors(file), f"trained, {file.name}"
+        model = dense.from_tensors(tensors, source, network, method, sparsity, words, seed)
+    return replace(model, layers=dict(list(model.layers.items())[::every]))
 
 
 def available(source: str, network: str) -> list[tuple[str, float]]:
     """(method, sparsity) of the models that can be opened without a download, by sparsity.
 
-    Parameters
-    ----------
-    source, network
-        As in `open_model`. For dense sources, what can be pruned here: random and magnitude at 0.7
-        and 0.9.
+    For dense sources, what can be pruned here: random and magnitude at 0.7 and 0.9.
     """
     validate.choice("source", source, SOURCES)
     validate.choice("network", network, NETWORKS)
@@ -123,27 +126,11 @@ def open_models(
     sparsities: Sequence[float],
     **options: Any,
 ) -> list[PrunedModel]:
-    """Every model of a source that is there, by sparsity and method.
+    """Every model of a source that is there, by sparsity and method; at least one.
 
-    Parameters
-    ----------
-    source, network
-        As in `open_model`.
-    methods, sparsities
-        Lists; every pair is wanted. Pairs that are not on this machine are left out, unless all
-        are or ``download=True``; then `open_model` says how to get them, or fetches them.
-    options
-        Of `open_model`.
-
-    Returns
-    -------
-    list of PrunedModel
-        At least one.
-
-    Raises
-    ------
-    ValueError, ModelUnavailable, FormatError
-        As `open_model`.
+    Every pair of `methods` and `sparsities`, both lists, is wanted. Pairs that are not on this
+    machine are left out, unless all are or ``download=True``; then `open_model`, whose other
+    arguments these are, says how to get them, or fetches them.
     """
     for name, given in (("methods", methods), ("sparsities", sparsities)):
         if isinstance(given, str | float | int) or not len(given):

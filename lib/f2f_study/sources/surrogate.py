@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from f2f.base.errors import FormatError
-from f2f_study.networks.layers import METHODS, Layer, PrunedModel, draw_values
+from f2f_study.networks.layers import METHODS, PrunedModel, drawn_layers
 from f2f_study.results import repository_root
 from f2f_study.sources.download import ModelUnavailable
 
@@ -43,21 +43,18 @@ def available(network: str) -> list[tuple[str, float]]:
     return sorted(found, key=lambda pair: (pair[1], METHODS.index(pair[0])))
 
 
-def load(network: str, method: str, sparsity: float, values: str, seed: int) -> PrunedModel:
+def load(
+    network: str, method: str, sparsity: float, values: str, seed: int, every: int
+) -> PrunedModel:
     """A model with drawn masks and values; see `f2f_study.sources.open_model`."""
     counts = layer_counts(network, method, sparsity)
     masks = {}
-    for name, (rows, columns) in counts.items():
+    for name, (rows, columns) in list(counts.items())[::every]:
         stream = f"mask of {network} {method} {sparsity:g} {name}"
         rng = np.random.default_rng([seed, *stream.encode()])
         masks[name] = draw_mask(rows, columns, rng)
-    if values in ("", "none"):
-        layers = {name: Layer(None, mask) for name, mask in masks.items()}
-        words = "none, drawn masks only"
-    else:
-        drawn = draw_values(masks, values, seed)
-        layers = {name: Layer(drawn[name], mask, drawn=True) for name, mask in masks.items()}
-        words = f"masks drawn from counts, values drawn, {values}, seed {seed}"
+    layers, words = drawn_layers(masks, values, seed)
+    words = f"masks drawn from counts, values {words}"
     return PrunedModel("surrogate", network, method, sparsity, layers, words)
 
 
@@ -66,15 +63,7 @@ def layer_counts(
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Unpruned weights of every row and of every column of every layer of a published model.
 
-    Parameters
-    ----------
-    network, method, sparsity
-        As in `f2f_study.sources.open_model`.
-
-    Returns
-    -------
-    dict
-        By the layer's name in the collection: uint16 (rows,) and uint16 (columns,), of equal sum.
+    By the layer's name in the collection: uint16 (rows,) and uint16 (columns,), of equal sum.
 
     Raises
     ------
@@ -123,22 +112,10 @@ def _by_layer(counts: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
 
 
 def draw_mask(rows: np.ndarray, columns: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A mask whose rows keep given counts, and whose columns are expected to.
+    """A mask, bool (n, m), whose rows (n,) keep given counts, and whose columns (m,) should.
 
-    Parameters
-    ----------
-    rows, columns
-        Unpruned weights of every row (n,) and column (m,), of equal sum.
-    rng
-        What it is drawn with.
+    The counts have equal sums; columns of count 0, or n, are just so.
 
-    Returns
-    -------
-    numpy.ndarray
-        bool (n, m), True = unpruned. Columns of count 0, or n, are just so.
-
-    Examples
-    --------
     >>> draw_mask(np.array([2, 0]), np.array([1, 1]), np.random.default_rng(0)).astype(int)
     array([[1, 1],
            [0, 0]])
@@ -161,19 +138,8 @@ def fit_shares(
     """Probabilities p of odds exp(a_i + b_j) whose sums over rows and columns are given counts.
 
     Rows of one count have one a, so only the distinct ones are fitted: by turns all a and all b, a
-    step of Newton's method each.
-
-    Parameters
-    ----------
-    rows, columns
-        The distinct counts, (r,) and (c,).
-    row_number, column_number
-        How many rows (columns) have each of them.
-
-    Returns
-    -------
-    numpy.ndarray
-        float64 (r, c).
+    step of Newton's method each. rows (r,), columns (c,): the distinct counts; row_number,
+    column_number: how many rows and columns have each; p: float64 (r, c).
     """
 
     def step(

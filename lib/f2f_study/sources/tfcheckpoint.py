@@ -45,29 +45,15 @@ _DTYPES: dict[int, np.dtype] = {
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a tensor lies.
+    """Where a tensor lies."""
 
-    Attributes
-    ----------
-    dtype
-        TensorFlow's number of it.
-    shape
-        Of the tensor.
-    shard, offset, size
-        Which data file, and bytes therein.
-    crc
-        Masked CRC-32C of the bytes.
-    sliced
-        It is a partitioned variable, stored in parts.
-    """
-
-    dtype: int
+    dtype: int  # TensorFlow's number of it
     shape: tuple[int, ...]
-    shard: int
-    offset: int
+    shard: int  # data file
+    offset: int  # bytes therein
     size: int
-    crc: int
-    sliced: bool
+    crc: int  # masked CRC-32C of the bytes
+    sliced: bool  # a partitioned variable, stored in parts
 
 
 class Checkpoint:
@@ -255,52 +241,25 @@ def _shape(message: int | bytes) -> tuple[int, ...]:
 
 @cache
 def _crc_table() -> np.ndarray:
-    """Slicing-by-8 tables of CRC-32C (Castagnoli, reflected 0x82F63B78), uint32 (8, 256)."""
-    table = np.zeros((8, 256), dtype=np.uint32)
-    for byte in range(256):
-        value = byte
-        for _ in range(8):
-            value = value >> 1 ^ (0x82F63B78 if value & 1 else 0)
-        table[0, byte] = value
-    for row in range(1, 8):
-        before = table[row - 1]
-        table[row] = before >> np.uint32(8) ^ table[0, before & np.uint32(255)]
+    """CRC-32C (Castagnoli, reflected 0x82F63B78) of every byte, uint32 (256,)."""
+    table = np.arange(256, dtype=np.uint32)
+    for _ in range(8):
+        table = np.where(table & 1, np.uint32(0x82F63B78), np.uint32(0)) ^ table >> 1
     return table
 
 
 @njit
 def _crc32c(data: np.ndarray, table: np.ndarray) -> np.uint32:
-    """CRC of uint8 data (n,), eight bytes at a time."""
+    """CRC of uint8 data (n,)."""
     crc = np.uint32(0xFFFFFFFF)
-    whole = len(data) // 8 * 8
-    for at in range(0, whole, 8):
-        low = crc ^ (
-            np.uint32(data[at])
-            | np.uint32(data[at + 1]) << np.uint32(8)
-            | np.uint32(data[at + 2]) << np.uint32(16)
-            | np.uint32(data[at + 3]) << np.uint32(24)
-        )
-        crc = np.uint32(
-            table[7, low & np.uint32(255)]
-            ^ table[6, low >> np.uint32(8) & np.uint32(255)]
-            ^ table[5, low >> np.uint32(16) & np.uint32(255)]
-            ^ table[4, low >> np.uint32(24)]
-            ^ table[3, data[at + 4]]
-            ^ table[2, data[at + 5]]
-            ^ table[1, data[at + 6]]
-            ^ table[0, data[at + 7]]
-        )
-    for at in range(whole, len(data)):
-        index = (crc ^ np.uint32(data[at])) & np.uint32(255)
-        crc = np.uint32(crc >> np.uint32(8) ^ table[0, index])
+    for byte in data:
+        crc = table[(crc ^ byte) & np.uint32(255)] ^ crc >> np.uint32(8)
     return np.uint32(~crc)
 
 
 def crc32c(data: np.ndarray) -> int:
     """CRC-32C of uint8 data.
 
-    Examples
-    --------
     >>> hex(crc32c(np.frombuffer(b"123456789", np.uint8)))
     '0xe3069283'
     """

@@ -1,8 +1,6 @@
 """Surrogates are like the masks whose counts they have: as recorded, and afresh where those are."""
 
-import numpy as np
 import pytest
-from pruned_models import model_of
 
 from f2f_study import results, sources
 from f2f_study.experiments import evaluation
@@ -37,9 +35,3 @@ def test_surrogates_are_like_the_published_masks(network):
     rows = evaluation.surrogate_fidelity(spread, paper, max_blocks=256)
     assert len(rows) == len(models[0].layers) + 1
     assert_alike(evaluation.totals(rows))
-
-
-def test_layers_are_sampled_evenly():
-    mask = [[True, False], [False, True]]
-    model = model_of({name: np.array(mask) for name in "abcde"})
-    assert [list(m.layers) for m in evaluation.every_nth([model], 2)] == [["a", "c", "e"]]

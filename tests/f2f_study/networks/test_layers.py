@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from f2f_study.networks.layers import Layer, PrunedModel, draw_values
+from f2f_study.networks.layers import Layer, PrunedModel, drawn_layers
+
+
+def draw_values(masks, values, seed):
+    layers, words = drawn_layers(masks, values, seed)
+    assert all(layer.drawn and layer.mask is masks[name] for name, layer in layers.items())
+    assert words == f"drawn, {values}, seed {seed}"
+    return {name: layer.weights for name, layer in layers.items()}
 
 
 def test_drawn_values_belong_to_the_name_of_a_tensor():

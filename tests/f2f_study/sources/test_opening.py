@@ -19,6 +19,14 @@ def test_bad_arguments_are_named(tmp_path):
         sources.open_model("file", "resnet", "magnitude", 0.9, path=str(tmp_path / "no.npz"))
 
 
+def test_one_layer_in_so_many_is_kept():
+    whole = sources.open_model("standin", "resnet", "l0", 0.9)
+    (third,) = sources.open_models("standin", "resnet", ["l0"], [0.9], every=3)
+    assert list(third.layers) == list(whole.layers)[::3] != list(whole.layers)
+    with pytest.raises(ValueError, match="every must be an integer >= 1, got 0"):
+        sources.open_model("standin", "resnet", "l0", 0.9, every=0)
+
+
 def test_several_models_skip_what_is_not_there(data):
     put_dlmc(data)
     found = sources.open_models("dlmc", "resnet", ["random", "magnitude"], [0.7, 0.9])

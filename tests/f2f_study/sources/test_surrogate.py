@@ -110,6 +110,8 @@ def test_layers_are_drawn_by_name_and_seed(file):
     alone = sources.open_model("surrogate", "resnet", "magnitude", 0.9, seed=3)
     other = sources.open_model("surrogate", "resnet", "magnitude", 0.9, seed=4)
     assert np.array_equal(model.layers["b"].mask, alone.layers["b"].mask)
+    first = sources.open_model("surrogate", "resnet", "magnitude", 0.9, seed=3, every=2)
+    assert list(first.layers) == ["b"]
     assert not np.array_equal(model.layers["a"].mask, model.layers["b"].mask)
     assert not np.array_equal(other.layers["b"].mask, alone.layers["b"].mask)
     assert alone.layers["b"].drawn and "drawn" in alone.values

@@ -11,7 +11,6 @@ that makes it.
 from f2f_study.experiments.evaluation.models import DTYPES as DTYPES
 from f2f_study.experiments.evaluation.models import TOTAL as TOTAL
 from f2f_study.experiments.evaluation.models import described as described
-from f2f_study.experiments.evaluation.models import every_nth as every_nth
 from f2f_study.experiments.evaluation.models import layer_weights as layer_weights
 from f2f_study.experiments.evaluation.models import run_folder as run_folder
 from f2f_study.experiments.evaluation.models import summary as summary

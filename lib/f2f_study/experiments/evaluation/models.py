@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,14 +25,6 @@ MODEL = ["source", "network", "method", "sparsity"]
 def run_folder(run_dir: str, notebook: str, source: str) -> Path:
     """The folder of a notebook's results; every source but the surrogates has one of its own."""
     return results.run_dir(run_dir, notebook if source == "surrogate" else f"{notebook}_{source}")
-
-
-def every_nth(models: Sequence[PrunedModel], n: int) -> list[PrunedModel]:
-    """The models with one layer in n, the first among them."""
-    n = validate.integer("n", n, 1)
-    return [
-        dataclasses.replace(model, layers=dict(list(model.layers.items())[::n])) for model in models
-    ]
 
 
 def described(models: Sequence[PrunedModel]) -> pd.DataFrame:
