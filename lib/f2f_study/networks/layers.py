@@ -17,20 +17,13 @@ DISTRIBUTIONS = ("normal", "laplace")
 class Layer:
     """One prunable tensor.
 
-    Attributes
-    ----------
-    weights
-        float32 or int8, first axis the output channels, zero at pruned places; None where the
-        source has masks only and no values were asked for.
-    mask
-        bool, the same shape, True = unpruned.
-    drawn
-        The values are random numbers, not trained ones.
+    `weights` are float32 or int8, first axis the output channels, zero at pruned places; None where
+    the source has masks only and no values were asked for.
     """
 
     weights: np.ndarray | None
-    mask: np.ndarray
-    drawn: bool = False
+    mask: np.ndarray  # bool, the same shape, True = unpruned
+    drawn: bool = False  # the values are random numbers, not trained ones
 
     @property
     def size(self) -> int:

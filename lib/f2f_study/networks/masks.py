@@ -18,25 +18,7 @@ def check_sparsity(sparsity: float, name: str = "sparsity") -> float:
 
 
 def keep_highest(score: Tensor, sparsity: float) -> Tensor:
-    """Mask that keeps the highest scores.
-
-    Parameters
-    ----------
-    score
-        Any shape; ties are dropped in flat order.
-    sparsity
-        Share of entries to drop, 0..1.
-
-    Returns
-    -------
-    Tensor
-        bool, the same shape, True = kept.
-
-    Raises
-    ------
-    ValueError
-        sparsity is outside 0..1.
-    """
+    """Mask that keeps the highest scores, of any shape; ties are dropped in flat order."""
     check_sparsity(sparsity)
     flat = score.detach().reshape(-1)
     drop = round(sparsity * flat.numel())
@@ -46,17 +28,8 @@ def keep_highest(score: Tensor, sparsity: float) -> Tensor:
 
 
 def magnitude_mask(weight: Tensor, sparsity: float) -> Tensor:
-    """Mask that keeps the weights of largest absolute value, of any real dtype.
+    """Mask that keeps the weights of largest absolute value, of any shape and real dtype.
 
-    Parameters
-    ----------
-    weight
-        Any shape.
-    sparsity
-        Share to drop, 0..1.
-
-    Examples
-    --------
     >>> magnitude_mask(torch.tensor([0.1, -3.0, 0.2, 1.0]), 0.5).tolist()
     [False, True, False, True]
     """
@@ -66,17 +39,7 @@ def magnitude_mask(weight: Tensor, sparsity: float) -> Tensor:
 
 
 def random_mask(shape: Iterable[int], sparsity: float, seed: int = 0) -> Tensor:
-    """Mask of the given shape that drops weights at random; the same for the same seed.
-
-    Parameters
-    ----------
-    shape
-        Of the mask.
-    sparsity
-        Share to drop, 0..1.
-    seed
-        Of the draw, whatever torch's default dtype.
-    """
+    """Mask that drops weights at random; the same for a seed, whatever torch's default dtype."""
     return keep_highest(random_scores(shape, torch.Generator().manual_seed(seed)), sparsity)
 
 

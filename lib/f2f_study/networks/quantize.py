@@ -19,18 +19,10 @@ SCHEMES = ("tensor", "channel")
 
 
 class Quantized(NamedTuple):
-    """A tensor in 8 bits.
+    """A tensor in 8 bits, about values * scale."""
 
-    Attributes
-    ----------
-    values
-        int8, the tensor's shape.
-    scale
-        float32, () or (size of the first axis,).
-    """
-
-    values: np.ndarray
-    scale: np.ndarray
+    values: np.ndarray  # int8, the tensor's shape
+    scale: np.ndarray  # float32, () or (size of the first axis,)
 
     def dequantize(self) -> np.ndarray:
         """float32 weights ``values * scale``."""
@@ -52,11 +44,6 @@ def quantize(weights: np.ndarray, scheme: str = "channel") -> Quantized:
         Floating point, finite; the first axis is the output channels.
     scheme
         "channel" (a scale per index of the first axis) or "tensor" (one scale).
-
-    Returns
-    -------
-    Quantized
-        The weights are about values * scale.
 
     Raises
     ------

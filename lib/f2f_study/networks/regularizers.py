@@ -15,13 +15,7 @@ LOG_ALPHA_THRESHOLD = 3.0
 
 
 class Masked(nn.Module):
-    """Parametrization ``weight * mask``; pruned weights keep their value and get no gradient.
-
-    Parameters
-    ----------
-    mask
-        The weight's shape, True = kept.
-    """
+    """Parametrization ``weight * mask``; pruned weights keep their value and get no gradient."""
 
     mask: Tensor
 
@@ -38,14 +32,8 @@ class HardConcrete(nn.Module):
 
     In training the gate is a sample, ``clip(s (zeta - gamma) + gamma, 0, 1)`` with
     ``s = sigmoid((ln u - ln(1 - u) + log_alpha) / beta)`` (Louizos et al., equations 10 and 11);
-    in evaluation ``clip(sigmoid(log_alpha) (zeta - gamma) + gamma, 0, 1)`` (equation 13).
-
-    Parameters
-    ----------
-    weight
-        Whose shape the gates have.
-    log_alpha
-        Where they begin.
+    in evaluation ``clip(sigmoid(log_alpha) (zeta - gamma) + gamma, 0, 1)`` (equation 13). The gates
+    have the weight's shape and begin at `log_alpha`.
     """
 
     def __init__(self, weight: Tensor, log_alpha: float = 2.0) -> None:
@@ -73,14 +61,8 @@ class GaussianNoise(nn.Module):
 
     ``log alpha = log sigma^2 - log weight^2``. The noise is drawn per weight and step (additive
     reparametrization, Molchanov et al., section 4.2); evaluation drops weights whose log alpha is
-    at or above the threshold.
-
-    Parameters
-    ----------
-    weight
-        Whose shape the noise has.
-    log_sigma2
-        Logarithm of its variance, where it begins.
+    at or above the threshold. The logarithm of the variance, of the weight's shape, begins at
+    `log_sigma2`.
     """
 
     def __init__(self, weight: Tensor, log_sigma2: float = -10.0) -> None:

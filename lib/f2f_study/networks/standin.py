@@ -26,31 +26,17 @@ Groups = list[dict[str, object]]
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a stand-in is trained; the defaults are those of the committed files.
+    """How a stand-in is trained; the defaults are those of the committed files."""
 
-    Attributes
-    ----------
-    dense_steps, prune_steps, tune_steps
-        Optimizer steps of the dense training, while pruning, and under the fixed mask.
-    batch
-        Examples per step.
-    lr, gate_lr
-        Learning rates of weights (half of it once pruning begins), and of gates or noise.
-    l0_strength, variational_strength
-        Where the strength of the penalty begins.
-    seed
-        Of initial weights, batches and random masks.
-    """
-
-    dense_steps: int
-    prune_steps: int
-    tune_steps: int
-    batch: int
-    lr: float = 2e-3
-    gate_lr: float = 3e-2
-    l0_strength: float = 1.0
+    dense_steps: int  # optimizer steps of the dense training,
+    prune_steps: int  # while pruning,
+    tune_steps: int  # and under the fixed mask
+    batch: int  # examples per step
+    lr: float = 2e-3  # learning rate of weights, half of it once pruning begins,
+    gate_lr: float = 3e-2  # and of gates or noise
+    l0_strength: float = 1.0  # where the strength of the penalty begins
     variational_strength: float = 1e-2
-    seed: int = 0
+    seed: int = 0  # of initial weights, batches and random masks
 
 
 RECIPES = {
@@ -169,19 +155,9 @@ def _train(
 
 
 def train_dense(network: str, recipe: Recipe | None = None) -> PrunedModel:
-    """Train a stand-in from scratch.
+    """Train one of `NETWORKS` from scratch, by the recipe of the committed file if none is given.
 
-    Parameters
-    ----------
-    network
-        One of `NETWORKS`.
-    recipe
-        None: that of the committed file.
-
-    Returns
-    -------
-    PrunedModel
-        Without pruned layers; its parameters, rounded to float16, are all in `others`.
+    The model has no pruned layers: its parameters, rounded to float16, are all in `others`.
     """
     recipe = recipe or RECIPES[network]
     model = build(network, recipe.seed)
@@ -203,28 +179,8 @@ def train_pruned(
     Random and magnitude pruning follow the cubic schedule, every tensor to `sparsity`. L0 and
     variational dropout get a penalty whose strength follows the same schedule by
     `PenaltyControl`; one threshold for the whole network then fixes the sparsity exactly, so their
-    tensors differ in sparsity, as those of the published models do.
-
-    Parameters
-    ----------
-    dense
-        Of `train_dense`.
-    method
-        One of `f2f_study.networks.layers.METHODS`.
-    sparsity
-        Share of the prunable weights to prune.
-    recipe
-        None: that of the committed files.
-
-    Returns
-    -------
-    PrunedModel
-        With float32 parameters.
-
-    Raises
-    ------
-    ValueError
-        Unknown method or impossible sparsity.
+    tensors differ in sparsity, as those of the published models do. Parameters are float32.
+    `ValueError` for an unknown method or impossible sparsity.
     """
     network = dense.network
     recipe = recipe or RECIPES[network]

@@ -46,15 +46,8 @@ LENGTH = 14  # longest sentence with its end mark is 12 tokens
 
 
 def english(number: int) -> list[str]:
-    """Words of a number in English, hyphens taken as spaces.
+    """Words of a number, 0 to 999999, in English, hyphens taken as spaces.
 
-    Parameters
-    ----------
-    number
-        0 to 999999.
-
-    Examples
-    --------
     >>> " ".join(english(42_001))
     'forty two thousand one'
     """
@@ -73,8 +66,6 @@ def english(number: int) -> list[str]:
 def german(number: int) -> list[str]:
     """Parts of a number, as in `english`, in German; written together they are the word.
 
-    Examples
-    --------
     >>> "".join(german(42_001))
     'zweiundvierzigtausendeins'
     """
@@ -115,22 +106,16 @@ def _tokens(numbers: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
 
 
 def examples(network: str, part: str) -> tuple[Tensor, Tensor]:
-    """Inputs and targets of a network's task.
+    """Inputs and targets of a network's task, `number_pairs` or `digit_images`.
 
-    Parameters
-    ----------
-    network
-        "transformer": token numbers of both sides, int64 (n, LENGTH), as of `number_pairs`.
-        "resnet": images and classes, as of `digit_images`.
-    part
-        "train" or "test"; no example is in both.
+    `part` is "train" or "test"; no example is in both.
     """
     return number_pairs(part) if network == "transformer" else digit_images(part)
 
 
 @cache
 def number_pairs(part: str) -> tuple[Tensor, Tensor]:
-    """Tokens of the training or the test sentences; every 20th number is held out.
+    """Tokens of both sides, int64 (n, LENGTH), of the sentences; every 20th number is held out.
 
     Drawn with a fixed seed, the number of digits first, so that short numbers are there too.
     """

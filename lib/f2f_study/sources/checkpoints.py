@@ -84,8 +84,6 @@ def _prefixes(row: dict[str, str]) -> list[Path]:
 def step_of(name: str) -> int:
     """The training step at the end of a checkpoint's name, -1 where there is none.
 
-    Examples
-    --------
     >>> step_of("model.ckpt-500000"), step_of("model.ckpt")
     (500000, -1)
     """
@@ -101,10 +99,7 @@ def load(network: str, method: str, sparsity: float, download: bool) -> PrunedMo
         unpack(fetch(row["url"], name), _place(row))
     prefixes = _prefixes(row)
     if not prefixes:
-        raise ModelUnavailable(
-            f"{name} is not in the data folder. Pass download=True, or get {row['url']} and place "
-            f"it in data/raw (or the folder that F2F_DATA names); see data/README.md"
-        )
+        raise ModelUnavailable.of(name, f"get {row['url']} and place it in")
     threshold = _RESNET_THRESHOLD
     if network == "transformer" and method == "variational_dropout":
         threshold = threshold_of(name)
@@ -118,8 +113,6 @@ def load(network: str, method: str, sparsity: float, download: bool) -> PrunedMo
 def threshold_of(name: str) -> float:
     """The log alpha threshold at the end of a Transformer checkpoint's name.
 
-    Examples
-    --------
     >>> threshold_of("variational_dropout_0.9_cubic_0_200000_8.89E-08_0.0_0.1_2.5.tar")
     2.5
     """
@@ -132,19 +125,8 @@ def threshold_of(name: str) -> float:
 def read_layers(prefix: str | Path, method: str, threshold: float = 3.0) -> dict[str, Layer]:
     """Every pruned tensor of a checkpoint, by the rule of its method.
 
-    Parameters
-    ----------
-    prefix
-        E.g. ``folder/model.ckpt-500000``.
-    method
-        One of `f2f_study.networks.layers.METHODS`.
-    threshold
-        Of log alpha, variational dropout only.
-
-    Returns
-    -------
-    dict
-        {name: Layer} with float32 weights, outputs first, names with "/" as in the checkpoint.
+    Weights are float32, outputs first; names have "/" as in the checkpoint. The prefix is such as
+    ``folder/model.ckpt-500000``; the threshold, of log alpha, is for variational dropout only.
 
     Raises
     ------

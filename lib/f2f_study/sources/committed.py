@@ -37,22 +37,7 @@ def available(network: str) -> list[tuple[str, float]]:
 def open_standin(network: str, method: str = "dense", sparsity: float = 0.0) -> PrunedModel:
     """A committed stand-in; also the dense one, which has no pruned layers.
 
-    Parameters
-    ----------
-    network
-        "transformer" or "resnet".
-    method, sparsity
-        Of its pruning.
-
-    Returns
-    -------
-    PrunedModel
-        As its file says.
-
-    Raises
-    ------
-    ModelUnavailable
-        There is no such file; names those there are.
+    `ModelUnavailable` names those there are, if there is no such file.
     """
     path = standin_folder() / standin_name(network, method, sparsity)
     if not path.exists():

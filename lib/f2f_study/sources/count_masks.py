@@ -35,18 +35,8 @@ MODELS = (
 def write_counts(path: Path, models: Iterable[PrunedModel]) -> None:
     """Write the counts of models as `f2f_study.sources.surrogate` reads them.
 
-    Parameters
-    ----------
-    path
-        Of the .npz file, written whole or not at all.
-    models
-        Masks are enough, each of two axes; those of one network have the same layers. A layer that
-        one of the paper's methods names otherwise (``..._fully_connected``) is the same layer.
-
-    Raises
-    ------
-    ValueError
-        Models of one network differ in their layers.
+    Masks are enough, each of two axes; models of one network have the same layers, or `ValueError`.
+    A layer that one of the paper's methods names otherwise (``..._fully_connected``) is the same.
     """
     arrays: dict[str, np.ndarray] = {}
     for model in models:

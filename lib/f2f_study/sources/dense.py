@@ -95,20 +95,11 @@ def from_tensors(
 
 
 def with_masks_applied(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Weights times the masks that a pruned PyTorch module keeps beside them.
+    """Weights times the masks that the state dict of a pruned PyTorch module has beside them.
 
-    Parameters
-    ----------
-    tensors
-        A state dict. ``torch.nn.utils.prune`` leaves NAME_orig and NAME_mask;
-        ``f2f_study.networks.prune``, in training, PATH.parametrizations.NAME.original and
-        PATH.parametrizations.NAME.0.mask.
-
-    Returns
-    -------
-    dict
-        One tensor of the plain name for each such pair, zero where its mask is; all others as they
-        are.
+    ``torch.nn.utils.prune`` leaves NAME_orig and NAME_mask; ``f2f_study.networks.prune``, in
+    training, PATH.parametrizations.NAME.original and PATH.parametrizations.NAME.0.mask. Each pair
+    becomes one tensor of the plain name, zero where its mask is; all others are as they are.
     """
     found = dict(tensors)
     for name, weights in tensors.items():
@@ -138,19 +129,10 @@ def _one_shot(weights: np.ndarray, method: str, sparsity: float, seed: int) -> n
 
 
 def torchvision_resnet50(name: str, download: bool) -> tuple[dict[str, np.ndarray], str]:
-    """A ResNet-50 published by torchvision.
+    """A ResNet-50 published by torchvision: its tensors (`read_state`), and whence, in words.
 
-    Parameters
-    ----------
-    name
-        Of the weights, e.g. IMAGENET1K_V2, or IMAGENET1K_FBGEMM_V2 for the quantized one.
-    download
-        Fetch it if it is missing.
-
-    Returns
-    -------
-    dict, str
-        Its tensors, see `read_state`, and in words where they come from.
+    `name` is that of its weights, e.g. IMAGENET1K_V2, or IMAGENET1K_FBGEMM_V2 for the quantized
+    one.
 
     Raises
     ------
@@ -168,10 +150,7 @@ def torchvision_resnet50(name: str, download: bool) -> tuple[dict[str, np.ndarra
     url = known[name].url
     file = url.rsplit("/", 1)[1]
     if not (data_dir() / file).exists() and not download:
-        raise ModelUnavailable(
-            f"{file} is not in the data folder. Pass download=True, or get {url} and place it in "
-            f"data/raw (or the folder that F2F_DATA names); see data/README.md"
-        )
+        raise ModelUnavailable.of(file, f"get {url} and place it in")
     digits = re.search(r"[-_]([0-9a-f]{8})\.pth$", file)  # of the sha256, by convention
     path = fetch(url, file, digits[1] if digits else "")
     return read_state(path), f"trained, torchvision {name}"
@@ -180,16 +159,8 @@ def torchvision_resnet50(name: str, download: bool) -> tuple[dict[str, np.ndarra
 def read_state(path: str | Path) -> dict[str, np.ndarray]:
     """Tensors of a .pth state dict, loaded weights-only.
 
-    Parameters
-    ----------
-    path
-        The file.
-
-    Returns
-    -------
-    dict
-        Quantized tensors as int8, with float32 NAME.scale beside them: one number, or one per
-        output channel.
+    Quantized ones are int8, with float32 NAME.scale beside them: one number, or one per output
+    channel.
     """
     import torch
 

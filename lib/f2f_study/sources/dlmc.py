@@ -59,11 +59,8 @@ def load(
         unpack(fetch(URL, "dlmc.tar.gz"), data_dir(), f"dlmc/{NETWORK_FOLDERS[network]}/")
     paths = sorted(place.glob("*.smtx"))
     if not paths:
-        raise ModelUnavailable(
-            f"no masks in dlmc/{place.relative_to(data_dir() / 'dlmc').as_posix()} of the data "
-            f"folder. Pass download=True, or get {URL} and unpack it into data/raw "
-            f"(or the folder that F2F_DATA names); see data/README.md"
-        )
+        masks_of = place.relative_to(data_dir()).as_posix()
+        raise ModelUnavailable.of(masks_of, f"get {URL} and unpack it into")
     masks = {path.stem: read_smtx(path) for path in paths}
     if values in ("", "none", *DISTRIBUTIONS):
         layers, words = drawn_layers(masks, values, seed)

@@ -36,6 +36,14 @@ _DRAFT = ".unpacking-"
 class ModelUnavailable(FileNotFoundError):
     """A model that is not on this machine; the message says how to get it."""
 
+    @classmethod
+    def of(cls, name: str, how: str) -> ModelUnavailable:
+        """What is missing in the data folder, and how it gets there: "get URL and place it in"."""
+        return cls(
+            f"{name} is not in the data folder. Pass download=True, or {how} data/raw (or the "
+            "folder that F2F_DATA names); see data/README.md"
+        )
+
 
 def find_file(path: str) -> Path:
     """A file by its path, or by its path below `data_dir`; `ModelUnavailable` if there is none."""

@@ -16,22 +16,9 @@ _MAX_WEIGHTS = 2**31 - 1  # more, of which a small file may speak, no matrix of 
 
 
 def read_smtx(path: str | os.PathLike[str]) -> np.ndarray:
-    """The pattern of a file as a mask.
+    """The pattern of a file as a mask, bool (rows, cols), True where the file has an entry.
 
-    Parameters
-    ----------
-    path
-        The .smtx file.
-
-    Returns
-    -------
-    numpy.ndarray
-        bool (rows, cols), True where the file has an entry.
-
-    Raises
-    ------
-    FormatError
-        Not a valid pattern; the message names the file.
+    `FormatError` names the file where it is no valid pattern.
     """
     try:
         lines = Path(path).read_text(encoding="utf-8").split("\n")
