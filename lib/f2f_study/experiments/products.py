@@ -111,14 +111,19 @@ def measure(
     RuntimeError
         A product is further than `BOUND` from the one in float64.
     """
+    set_threads(threads)
+    parts = [_machine(repeats, threads)]
+    parts += [_measure_case(case, repeats, threads, formats) for case in cases]
+    return pd.concat(parts, ignore_index=True).assign(hardware=provenance.hardware())[list(COLUMNS)]
+
+
+def set_threads(threads: int) -> None:
+    """Let PyTorch and numba use as many threads."""
     import numba
     import torch
 
     torch.set_num_threads(threads)
     numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
-    parts = [_machine(repeats, threads)]
-    parts += [_measure_case(case, repeats, threads, formats) for case in cases]
-    return pd.concat(parts, ignore_index=True).assign(hardware=provenance.hardware())[list(COLUMNS)]
 
 
 def summary(samples: pd.DataFrame, sparsity: float) -> list[results.Quantity]:
