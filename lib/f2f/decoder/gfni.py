@@ -123,16 +123,20 @@ def emit_prepare(
         store(builder, result, builder.gep(prepared, [builder.mul(first, I64(STAGED))]))
 
 
+def planes_of(builder: Any, value: Any) -> Any:
+    """Bit q of byte i of a register as bit i of word q of another."""
+    index = V64([8 * (i % 8) + i // 8 for i in range(ROWS)])
+    # Each qword transposed, its bits put back in order, then the bytes of one plane together.
+    bits = gf2_affine(builder, value, _IDENTITY)
+    bits = gf2_affine(builder, _IDENTITY, bits)
+    return builder.bitcast(_permute_bytes(builder, bits, index), _WORDS)
+
+
 def emit_split(builder: Any, source: Any, count: Any, words: Any, stride: Any) -> None:
     """Bit q of byte 64*w + i to bit i of words[q*stride + w], uint64; w < count."""
-    index = V64([8 * (i % 8) + i // 8 for i in range(ROWS)])
     with cgutils.for_range(builder, count) as loop:
         at = builder.mul(loop.index, I64(ROWS))
-        value = load(builder, V64, builder.gep(source, [at]))
-        # Each qword transposed, its bits put back in order, then the bytes of one plane together.
-        bits = gf2_affine(builder, value, _IDENTITY)
-        bits = gf2_affine(builder, _IDENTITY, bits)
-        planes = builder.bitcast(_permute_bytes(builder, bits, index), _WORDS)
+        planes = planes_of(builder, load(builder, V64, builder.gep(source, [at])))
         for q in range(8):
             place = builder.add(builder.mul(stride, I64(q)), loop.index)
             word = builder.extract_element(planes, I32(q))

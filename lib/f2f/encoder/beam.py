@@ -68,7 +68,6 @@ from f2f.encoder.elimination import (
     PLANE_BITS,
     RECENT,
     STATE,
-    VARIABLES,
     WORDS,
     Log,
     Segment,
@@ -427,26 +426,22 @@ def _take(system, step, log, i, row, target, at):
 
     The oldest variable of the window is bit `at`.
     """
-    combo = reduce_row(system, row, target)
-    accumulator = system.equations[ACCUMULATOR]
+    combo, left = reduce_row(system, row, target)
     checks, recent = step.n_checks[0], step.n_recent[0]
-    check = accumulator[VARIABLES] == 0
-    if check:
+    if left == 0:
         full = checks == len(step.checks) or (checks == 0 and recent > 0)
         if not full:
             for word in range(WORDS):
-                step.checks[checks, word] = accumulator[word]
+                step.checks[checks, word] = system.equations[ACCUMULATOR, word]
             step.check_ranks[checks] = i
             step.n_checks[0] = checks + 1
             log.changes[i] = np.uint64(0)
     else:
         full = recent == MAX_RECENT
         if not full:
-            bit = PLANE_BITS + recent
-            accumulator[RECENT + (bit >> 6)] ^= np.uint64(1) << np.uint64(bit & 63)
             step.recent_ranks[recent] = i
             step.n_recent[0] = recent + 1
-            log.changes[i] = insert(system, at)
+            log.changes[i] = insert(system, at, left, recent)
     log.combos[i] = combo
     return not full
 

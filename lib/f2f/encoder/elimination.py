@@ -30,8 +30,18 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from f2f.base.intrinsics import I1, I64, aligned_zeros, borrowed, popcount, trailing_zeros
+from f2f.base.intrinsics import (
+    I1,
+    I32,
+    I64,
+    aligned_zeros,
+    borrowed,
+    popcount,
+    same_elements,
+    trailing_zeros,
+)
 from f2f.base.jit import njit
+from f2f.encoder.lanes import xor_at_64
 from f2f.encoder.words import rotate_left
 
 WORDS = 8  # of an equation
@@ -40,7 +50,7 @@ PLANE_BITS = 8  # lowest bits of word RECENT
 MAX_RECENT = 64 * (WORDS - RECENT) - PLANE_BITS
 NONE = 64  # number of an equation that is always 0 = 0, behind those of the 64 pivots
 ACCUMULATOR = 65  # of the scratch equation
-AT_ONCE = 8  # equations added without asking whether there are so many
+AT_ONCE = 4  # equations added without asking whether there are so many
 
 
 class Segment(NamedTuple):
@@ -120,23 +130,18 @@ class Log(NamedTuple):
 _VECTOR = ir.VectorType(I64, WORDS)
 
 
-def _over_equations(
-    spread: bool, context: Any, builder: Any, signature: Any, arguments: Any
-) -> Any:
-    """LLVM of a loop over the equations in `mask`, with the accumulator in registers.
+def _place(builder: Any, data: Any, number: Any) -> Any:
+    """Where an equation lies, as a vector."""
+    first = builder.gep(data, [builder.mul(number, I64(WORDS))])
+    return builder.bitcast(first, _VECTOR.as_pointer())
 
-    If `spread`, the accumulator is added to each of them; else each of them to the accumulator.
-    AT_ONCE equations are taken a turn; where fewer are left, NONE is taken for the others.
+
+def _over_equations(builder: Any, data: Any, mask: Any, value: Any, spread: bool) -> Any:
+    """LLVM of a loop over the equations in `mask`, AT_ONCE a turn; a value stays in registers.
+
+    If `spread`, the value is added to each of them; else each of them to the value, and the sum
+    returned. Where fewer are left, NONE is taken for the others.
     """
-    equations, mask = arguments
-    data = context.make_array(signature.args[0])(context, builder, equations).data
-
-    def place(number: Any) -> Any:
-        first = builder.gep(data, [builder.mul(number, I64(WORDS))])
-        return builder.bitcast(first, _VECTOR.as_pointer())
-
-    home, none = place(I64(ACCUMULATOR)), place(I64(NONE))
-    start = builder.load(home, align=8)
     before = builder.block
     loop = builder.append_basic_block("equations")
     after = builder.append_basic_block("done")
@@ -145,49 +150,69 @@ def _over_equations(
     builder.position_at_end(loop)
     left, total = builder.phi(I64), builder.phi(_VECTOR)
     left.add_incoming(mask, before)
-    total.add_incoming(start, before)
-    new, rest = total, left
+    total.add_incoming(value, before)
+    rest, new = left, total
     for _ in range(AT_ONCE):
-        at = place(builder.cttz(rest, I1(0)))  # 64, NONE, if there are no more
+        at = _place(builder, data, builder.cttz(rest, I1(0)))  # 64, NONE, if there are no more
         rest = builder.and_(rest, builder.sub(rest, I64(1)))
-        value = builder.xor(new, builder.load(at, align=8))
+        found = builder.xor(new, builder.load(at, align=8))
         if spread:
-            builder.store(value, at, align=8)
+            builder.store(found, at, align=8)
         else:
-            new = value
+            new = found
     total.add_incoming(new, loop)
     left.add_incoming(rest, loop)
     builder.cbranch(builder.icmp_unsigned("!=", rest, I64(0)), loop, after)
 
     builder.position_at_end(after)
     if spread:
-        builder.store(ir.Constant(_VECTOR, [0] * WORDS), none, align=8)
-    else:
-        result = builder.phi(_VECTOR)
-        result.add_incoming(start, before)
-        result.add_incoming(new, loop)
-        builder.store(result, home, align=8)
-    return context.get_dummy_value()
+        builder.store(_VECTOR([0] * WORDS), _place(builder, data, I64(NONE)), align=8)
+        return value
+    result = builder.phi(_VECTOR)
+    result.add_incoming(value, before)
+    result.add_incoming(new, loop)
+    return result
 
 
 @intrinsic
-def gather(typingctx, equations, mask):
-    """Add the equations in `mask` to the accumulator; equations as those of a `System`."""
+def gather(typingctx, equations, mask, row, target):
+    """Make ACCUMULATOR a row with its right-hand sides and the sum of the equations in `mask`.
+
+    Returns its variables.
+    """
 
     def codegen(context, builder, signature, arguments):
-        return _over_equations(False, context, builder, signature, arguments)
+        equations, mask, row, target = arguments
+        data = context.make_array(signature.args[0])(context, builder, equations).data
+        start = builder.insert_element(_VECTOR([0] * WORDS), row, I32(VARIABLES))
+        start = builder.insert_element(start, target, I32(RECENT))
+        total = _over_equations(builder, data, mask, start, False)
+        builder.store(total, _place(builder, data, I64(ACCUMULATOR)), align=8)
+        return builder.extract_element(total, I32(VARIABLES))
 
-    return types.void(equations, types.uint64), codegen
+    word = types.uint64
+    return word(equations, word, word, word), codegen
 
 
 @intrinsic
-def spread(typingctx, equations, mask):
-    """Add the accumulator to the equations in `mask`."""
+def spread(typingctx, equations, mask, pivot, number):
+    """Make ACCUMULATOR, of recent care bit `number`, an equation, and add it to those in `mask`."""
 
     def codegen(context, builder, signature, arguments):
-        return _over_equations(True, context, builder, signature, arguments)
+        equations, mask, pivot, number = arguments
+        data = context.make_array(signature.args[0])(context, builder, equations).data
+        bit = builder.add(number, I64(64 * RECENT + PLANE_BITS))
+        word = same_elements(builder, builder.lshr(bit, I64(6)), WORDS)
+        one = same_elements(builder, builder.shl(I64(1), builder.and_(bit, I64(63))), WORDS)
+        here = builder.icmp_unsigned("==", word, _VECTOR(list(range(WORDS))))
+        unit = builder.select(here, one, _VECTOR([0] * WORDS))
+        value = builder.load(_place(builder, data, I64(ACCUMULATOR)), align=8)
+        value = builder.xor(value, unit)
+        _over_equations(builder, data, mask, value, True)
+        builder.store(value, _place(builder, data, pivot), align=8)
+        return context.get_dummy_value()
 
-    return types.void(equations, types.uint64), codegen
+    return types.void(equations, types.uint64, types.int64, types.int64), codegen
 
 
 def start_system(segment: Segment) -> System:
@@ -218,27 +243,25 @@ def new_log(segment: Segment) -> Log:
 def reduce_row(system, row, target):
     """Make a row with its right-hand sides the accumulator, and free it of pivots.
 
-    Returns the equations that were added to it, bit p for pivot p.
+    Returns the equations that were added to it, bit p for pivot p, and the variables that are left.
     """
-    accumulator = system.equations[ACCUMULATOR]
     combo = row & system.pivots[0]
-    accumulator[VARIABLES] = row
-    for word in range(STATE, WORDS):
-        accumulator[word] = np.uint64(0)
-    accumulator[RECENT] = np.uint64(target)
-    gather(system.equations, combo)
-    return combo
+    return combo, gather(system.equations, combo, row, np.uint64(target))
 
 
 @njit(inline="always")
-def insert(system, place):
-    """Put the accumulator, not 0 and free of pivots, into the system.
+def insert(system, place, row, number):
+    """Put the accumulator, free of pivots, into the system.
 
     Parameters
     ----------
     system : System
     place : int
         Bit of the oldest variable of the window.
+    row : uint64
+        The variables of the accumulator, not 0.
+    number : int
+        Which of the recent care bits it is.
 
     Returns
     -------
@@ -246,21 +269,14 @@ def insert(system, place):
         The equations whose right-hand sides change with that of the accumulator.
     """
     one = np.uint64(1)
-    equations, columns = system.equations, system.columns
-    row = equations[ACCUMULATOR, VARIABLES]
+    columns = system.columns
     oldest = np.int64(trailing_zeros(rotate_left(row, (64 - place) & 63)))
     pivot = (oldest + place) & 63
     bit = one << np.uint64(pivot)
-    column = columns[pivot]
-    spread(equations, column)
-    for word in range(WORDS):
-        equations[pivot, word] = equations[ACCUMULATOR, word]
-    change = column | bit
+    change = columns[pivot] | bit
+    spread(system.equations, columns[pivot], pivot, number)
     columns[pivot] = np.uint64(0)
-    rest = row & ~bit
-    while rest != 0:
-        columns[trailing_zeros(rest)] ^= change
-        rest &= rest - one
+    xor_at_64(columns, row & ~bit, change)
     system.pivots[0] |= bit
     return change
 

@@ -8,6 +8,7 @@ two of SSE2 or NEON). Offsets count elements and need no alignment; nothing is b
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,14 +23,21 @@ from f2f.base.intrinsics import (
     I64,
     V16,
     V32,
+    V64,
     byte_pointer,
+    element_pointer,
     is_bytes,
     load,
     permute,
+    same_elements,
     store,
 )
+from f2f.decoder import gfni
 
 LANES = 32  # bytes of a vector
+DEAREST = 0x7FFF  # dearer than any child, see `child_costs`
+_I16 = ir.IntType(16)
+_V8Q = ir.VectorType(I64, 8)
 
 
 class GroupSums(NamedTuple):
@@ -255,12 +263,6 @@ least_sums_1 = _make_least_sums(1)
 least_sums_8 = _make_least_sums(8)
 
 
-def _broadcast(builder: Any, kind: Any, value: Any) -> Any:
-    """A vector whose elements all are a value."""
-    first = builder.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(I32, 0))
-    return permute(builder, first, first, [0] * kind.count)
-
-
 V64Q = ir.VectorType(I64, 64)
 _FLAGS = ir.VectorType(ir.IntType(1), 64)
 
@@ -273,10 +275,10 @@ def _xor_of(typingctx, words, chosen):
         data = context.make_array(signature.args[0])(context, builder, words).data
         zeros = ir.Constant(V64Q, [0] * 64)
         terms = builder.select(builder.bitcast(chosen, _FLAGS), load(builder, V64Q, data), zeros)
-        reduce = cgutils.get_or_insert_function(
+        xor_of = cgutils.get_or_insert_function(
             builder.module, ir.FunctionType(I64, [V64Q]), "llvm.vector.reduce.xor.v64i64"
         )
-        return builder.call(reduce, [terms])
+        return builder.call(xor_of, [terms])
 
     return types.uint64(words, types.uint64), codegen
 
@@ -289,41 +291,125 @@ def _xor_where(typingctx, words, bits, word):
         data = context.make_array(signature.args[0])(context, builder, words).data
         before = load(builder, V64Q, data)
         zeros = ir.Constant(V64Q, [0] * 64)
-        common = builder.and_(before, _broadcast(builder, V64Q, bits))
+        common = builder.and_(before, same_elements(builder, bits, 64))
         held = builder.icmp_unsigned("!=", common, zeros)
-        added = builder.xor(before, _broadcast(builder, V64Q, word))
+        added = builder.xor(before, same_elements(builder, word, 64))
         store(builder, builder.select(held, added, before), data)
         return builder.bitcast(held, I64)
 
     return types.uint64(words, types.uint64, types.uint64), codegen
 
 
-def _xor_8(typingctx, first, p, second, q, out, at):
-    """out.flat[at : at + 8] = first.flat[p : p + 8] ^ second.flat[q : q + 8], all uint64."""
+def _xor_at(typingctx, words, chosen, word):
+    """XOR `word` to words[p] for the set bits p of `chosen`; words is uint64 (64,)."""
 
     def codegen(context, builder, signature, arguments):
-        kind = ir.VectorType(I64, 8)
-        places = []
-        for i in (0, 2, 4):
-            array = context.make_array(signature.args[i])(context, builder, arguments[i])
-            places.append(builder.gep(array.data, [arguments[i + 1]]))
-        x, y = load(builder, kind, places[0]), load(builder, kind, places[1])
-        store(builder, builder.xor(x, y), places[2])
+        words, chosen, word = arguments
+        data = context.make_array(signature.args[0])(context, builder, words).data
+        before = load(builder, V64Q, data)
+        added = builder.xor(before, same_elements(builder, word, 64))
+        store(builder, builder.select(builder.bitcast(chosen, _FLAGS), added, before), data)
         return context.get_dummy_value()
 
-    signature = types.void(first, types.intp, second, types.intp, out, types.intp)
-    return signature, codegen
+    return types.void(words, types.uint64, types.uint64), codegen
+
+
+def _spread_8(typingctx, words, at, word):
+    """words.flat[at : at + 8] = word, all uint64."""
+
+    def codegen(context, builder, signature, arguments):
+        words, at, word = arguments
+        place = element_pointer(context, builder, signature.args[0], words, at)
+        store(builder, same_elements(builder, word, 8), place)
+        return context.get_dummy_value()
+
+    return types.void(words, types.intp, types.uint64), codegen
+
+
+def _decode_8(typingctx, row_bytes, at, windows, first, out, to):
+    """Decoded bits of eight windows: bit r of out[to + q] is parity(row r & windows[first + q]).
+
+    By GFNI. row_bytes holds byte j of row r, r < 64, at byte ``at + 64*j + r``; the others are
+    uint64.
+    """
+
+    def codegen(context, builder, signature, arguments):
+        row_bytes, at, windows, first, out, to = arguments
+        kinds = signature.args
+        rows = byte_pointer(context, builder, kinds[0], row_bytes, at)
+        words = load(builder, V64, element_pointer(context, builder, kinds[2], windows, first))
+        products = []
+        for j in range(8):  # the eight windows' bytes j are a matrix, see `f2f.decoder.gfni`
+            matrix = permute(builder, words, words, [8 * (7 - i % 8) + j for i in range(64)])
+            vectors = load(builder, V64, builder.gep(rows, [I64(64 * j)]))
+            products.append(gfni.gf2_affine(builder, matrix, vectors))
+        decoded = gfni.planes_of(builder, reduce(builder.xor, products))
+        store(builder, decoded, element_pointer(context, builder, kinds[4], out, to))
+        return context.get_dummy_value()
+
+    return types.void(row_bytes, types.intp, windows, types.intp, out, types.intp), codegen
+
+
+def _child_costs(typingctx, outputs, choices, free, count, costs):
+    """Costs of `count` children, as of `f2f.encoder.shaping.Hypotheses`; returns the least.
+
+    Child c, choice x = c mod 2**free of hypothesis h = c >> free, costs what stands in the last row
+    of outputs for h, and the distances of the words before it from choices[:, x]; at most
+    DEAREST - 1. The eight children of a turn find theirs side by side. Written in eights.
+    """
+
+    def codegen(context, builder, signature, arguments):
+        outputs, choices, free, count, costs = arguments
+        kinds = signature.args
+        outputs = context.make_array(kinds[0])(context, builder, outputs)
+        choices = context.make_array(kinds[1])(context, builder, choices)
+        words, x_stride = cgutils.unpack_tuple(builder, choices.shape)
+        _, h_stride = cgutils.unpack_tuple(builder, outputs.shape)
+        few = builder.icmp_signed("<", free, I64(3))
+        shift = builder.select(few, I64(3), free)
+        wrap = builder.sub(builder.shl(I64(1), shift), I64(1))
+        count_ones = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(_V8Q, [_V8Q]), "llvm.ctpop.v8i64"
+        )
+        dearest = _V8Q([DEAREST - 1] * 8)
+        least = cgutils.alloca_once_value(builder, dearest)
+        total = cgutils.alloca_once(builder, _V8Q)
+
+        def row_of(array: Any, row: Any, stride: Any, at: Any) -> Any:
+            place = builder.add(builder.mul(row, stride), at)
+            return load(builder, _V8Q, builder.gep(array.data, [place]))
+
+        steps = builder.lshr(builder.add(count, I64(7)), I64(3))
+        with cgutils.for_range(builder, steps) as loop:
+            first = builder.shl(loop.index, I64(3))
+            h = builder.shl(builder.lshr(first, shift), I64(3))
+            x = builder.and_(first, wrap)
+            builder.store(row_of(outputs, words, h_stride, h), total)
+            with cgutils.for_range(builder, words) as inner:
+                output = row_of(outputs, inner.index, h_stride, h)
+                choice = row_of(choices, inner.index, x_stride, x)
+                ones = builder.call(count_ones, [builder.xor(output, choice)])
+                builder.store(builder.add(builder.load(total), ones), total)
+            value = _minimum(builder, builder.load(total), dearest)
+            builder.store(_minimum(builder, builder.load(least), value), least)
+            place = element_pointer(context, builder, kinds[4], costs, first)
+            store(builder, builder.trunc(value, ir.VectorType(_I16, 8)), place)
+        least_of = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(I64, [_V8Q]), "llvm.vector.reduce.umin.v8i64"
+        )
+        return builder.call(least_of, [builder.load(least)])
+
+    return types.int64(outputs, choices, types.int64, types.int64, costs), codegen
 
 
 def _flags(typingctx, values, at, limit):
-    """uint64: bit i is set if values[at + i] < limit; values is int32, limit an int64."""
+    """uint64: bit i is set if values[at + i] < limit; values is int16, limit an int64."""
 
     def codegen(context, builder, signature, arguments):
         values, at, limit = arguments
         data = context.make_array(signature.args[0])(context, builder, values).data
-        kind = ir.VectorType(I32, 64)
-        found = load(builder, kind, builder.gep(data, [at]))
-        limits = _broadcast(builder, kind, builder.trunc(limit, I32))
+        found = load(builder, ir.VectorType(_I16, 64), builder.gep(data, [at]))
+        limits = same_elements(builder, builder.trunc(limit, _I16), 64)
         return builder.bitcast(builder.icmp_signed("<", found, limits), I64)
 
     return types.uint64(values, types.intp, types.int64), codegen
@@ -337,7 +423,7 @@ def _parities(typingctx, masks, at, word):
         data = context.make_array(signature.args[0])(context, builder, masks).data
         kind = ir.VectorType(I64, 8)
         rows = load(builder, kind, builder.gep(data, [at]))
-        common = builder.and_(rows, _broadcast(builder, kind, word))
+        common = builder.and_(rows, same_elements(builder, word, 8))
         count = cgutils.get_or_insert_function(
             builder.module, ir.FunctionType(kind, [kind]), "llvm.ctpop.v8i64"
         )
@@ -349,7 +435,10 @@ def _parities(typingctx, masks, at, word):
 
 flags_64: Any = intrinsic(_flags)
 parities_8: Any = intrinsic(_parities)
-xor_8: Any = intrinsic(_xor_8)
+decode_8: Any = intrinsic(_decode_8)
+spread_8: Any = intrinsic(_spread_8)
+xor_at_64: Any = intrinsic(_xor_at)
+child_costs: Any = intrinsic(_child_costs)
 xor_of_64: Any = intrinsic(_xor_of)
 xor_where_64: Any = intrinsic(_xor_where)
 transpose_16: Any = intrinsic(_transpose_16)

@@ -16,11 +16,11 @@ Two passes:
    0 = 1 are dropped; they are the errors of the plane. As in `f2f.encoder.elimination` the system
    is fully reduced and variable v lies at bit v mod 64, so that the equations to add to a row are
    known at once; here all 64 are gone through, side by side in vectors.
-2. Forward tree search (the M-algorithm, `_search`). A hypothesis is the window of its newest inputs
-   in one machine word, and what these put out in the coming blocks; each block extends it by every
-   value x of the free bits (`_extend`). With the block's soft positions as a mask, all that
-   hypothesis h and choice x put out is A_h ⊕ B_x, so the cost of a child is a Hamming weight of a
-   few words. The `beam` best are kept (`select`).
+2. Forward tree search (the M-algorithm, `_search`). A hypothesis is its newest inputs in one
+   machine word; each block extends it by every value x of the free bits (`_extend`). With the
+   block's soft positions as a mask, all that hypothesis h and choice x put out is A_h ⊕ B_x, so the
+   cost of a child is a Hamming weight of a few words. A_h comes from the XOR gates, eight
+   hypotheses at once where the processor has GFNI. The `beam` best are kept (`select`).
 
 **Parts.** Between two vectors of n_s zeros nothing before matters to what comes after. A part of a
 plane that starts, or ends, with such zeros costs 8 n_s bits and about an error, and is encoded
@@ -36,10 +36,19 @@ from typing import NamedTuple
 import numpy as np
 
 from f2f.base import validate
-from f2f.base.intrinsics import borrowed, leading_zeros, popcount, trailing_zeros
+from f2f.base.intrinsics import GFNI, borrowed, leading_zeros, popcount, trailing_zeros
 from f2f.base.jit import njit
 from f2f.decoder import Decoder
-from f2f.encoder.lanes import flags_64, parities_8, xor_8, xor_of_64, xor_where_64
+from f2f.encoder.lanes import (
+    DEAREST,
+    child_costs,
+    decode_8,
+    flags_64,
+    parities_8,
+    spread_8,
+    xor_of_64,
+    xor_where_64,
+)
 from f2f.encoder.words import rotate_left
 
 TRACE_BLOCKS = 2048  # between trace-backs; twice as many are held
@@ -61,6 +70,8 @@ class Problem(NamedTuple):
         `Decoder.rows`.
     tables : ndarray of uint64, (n_s+1, 2**n_in, ceil(n_out/64))
         `Decoder.tables`.
+    row_bytes : ndarray of uint8, (ceil(n_out/64), 8, 64)
+        Byte j of rows[64*w + r] at [w, j, r], 0 behind the last row.
     n_in, n_out, n_s : int
     zero_start, zero_end : bool
         The `zero_ends` of `encode_shaped`.
@@ -71,6 +82,7 @@ class Problem(NamedTuple):
     soft: np.ndarray
     rows: np.ndarray
     tables: np.ndarray
+    row_bytes: np.ndarray
     n_in: int
     n_out: int
     n_s: int
@@ -128,12 +140,6 @@ class Hypotheses(NamedTuple):
     ----------
     states : ndarray of uint64, (2, beam)
         The n_s newest vectors, oldest in the low bits.
-    outputs : ndarray of uint64, (2, beam, width + 8*ceil(words/8))
-        What these vectors put out in the n_s coming blocks of ``words = ceil(n_out/64)`` words: in
-        words 0…n_s*words-1, the coming block's first. The others are 0.
-    later : ndarray of uint64, (2**n_in, width)
-        What a vector x_t puts out in the n_s blocks after block t, in the same order; width is
-        n_s*words rounded up to a multiple of 8.
     costs : ndarray of int32, (2, beam)
         Ones at soft positions, less those of the best survivor.
     bases : ndarray of uint8, (beam,)
@@ -141,21 +147,29 @@ class Hypotheses(NamedTuple):
         has the vector ``bases[h] ^ span[x]``.
     span : ndarray of uint8, (2**n_in,)
         What choice x of the free bits changes.
-    choices : ndarray of uint64, (ceil(n_out/64), 2**n_in)
-        B_x: what choice x changes at the soft positions.
-    child_costs : ndarray of int32, (beam << n_in, and 64 to spare)
+    windows, decoded : ndarray of uint64, (beam + 8,)
+        The state with the vector of child 0, and 64 bits of what the decoder makes of it.
+    outputs : ndarray of uint64, (ceil(n_out/64) + 1, 8*beam + 8)
+        A_h: what child 0 of a hypothesis puts out at the soft positions, and in the last row the
+        hypothesis' cost; ``min(2**free, 8)`` times each, once for every child of a group of eight.
+    choices : ndarray of uint64, (ceil(n_out/64), max(8, 2**n_in))
+        B_x: what choice x changes at the soft positions; again and again up to 8.
+    child_costs : ndarray of int16, (beam << n_in, and 64 to spare)
+        Those beyond DEAREST - 1 count as that.
     chosen : ndarray of uint64, (beam,)
         Numbers of the children that survive, rising.
     limit : ndarray of int64, (1,)
-        Cost of the dearest child that survived last, from where to look for the next.
+        Cost of the dearest child that survived last above the least, from where to look for the
+        next.
     """
 
     states: np.ndarray
-    outputs: np.ndarray
-    later: np.ndarray
     costs: np.ndarray
     bases: np.ndarray
     span: np.ndarray
+    windows: np.ndarray
+    decoded: np.ndarray
+    outputs: np.ndarray
     choices: np.ndarray
     child_costs: np.ndarray
     chosen: np.ndarray
@@ -163,7 +177,7 @@ class Hypotheses(NamedTuple):
 
 
 class Trace(NamedTuple):
-    """Where the survivors of the newest 2*TRACE_BLOCKS blocks come from, a row a block.
+    """Where the survivors of the newest 2*TRACE_BLOCKS blocks come from, block t in row t mod that.
 
     Attributes
     ----------
@@ -256,12 +270,21 @@ def new_problem(
         soft=_pack_blocks(soft, decoder.n_out, decoder.tables.shape[2]),
         rows=decoder.rows,
         tables=decoder.tables,
+        row_bytes=_row_bytes(decoder.rows),
         n_in=decoder.n_in,
         n_out=decoder.n_out,
         n_s=decoder.n_s,
         zero_start=False,
         zero_end=False,
     )
+
+
+def _row_bytes(rows: np.ndarray) -> np.ndarray:
+    """`Problem.row_bytes`."""
+    words = -(-len(rows) // 64)
+    padded = np.zeros((words, 64), dtype=np.uint64)
+    padded.reshape(-1)[: len(rows)] = rows
+    return np.ascontiguousarray(padded.view(np.uint8).reshape(words, 64, 8).swapaxes(1, 2))
 
 
 def _pack_blocks(bits: np.ndarray, n_out: int, words: int) -> np.ndarray:
@@ -292,19 +315,16 @@ def new_system() -> System:
 def new_hypotheses(beam: int, tables: np.ndarray) -> Hypotheses:
     """Room for `beam` hypotheses of the decoder with these `Decoder.tables`."""
     fan, words = tables.shape[1:]
-    used = (len(tables) - 1) * words
-    width = (used + 7) // 8 * 8
-    later = np.zeros((fan, width), dtype=np.uint64)
-    later[:, :used] = tables[-2::-1].swapaxes(0, 1).reshape(fan, used)
     return Hypotheses(
         np.zeros((2, beam), dtype=np.uint64),
-        np.zeros((2, beam, width + (words + 7) // 8 * 8), dtype=np.uint64),
-        later,
         np.zeros((2, beam), dtype=np.int32),
         np.zeros(beam, dtype=np.uint8),
         np.zeros(fan, dtype=np.uint8),
-        np.zeros((words, fan), dtype=np.uint64),
-        np.zeros(beam * fan + 64, dtype=np.int32),
+        np.zeros(beam + 8, dtype=np.uint64),
+        np.zeros(beam + 8, dtype=np.uint64),
+        np.zeros((words + 1, 8 * beam + 8), dtype=np.uint64),
+        np.zeros((words, max(fan, 8)), dtype=np.uint64),
+        np.zeros(beam * fan + 64, dtype=np.int16),
         np.zeros(beam, dtype=np.uint64),
         np.zeros(1, dtype=np.int64),
     )
@@ -420,14 +440,10 @@ def _leave(system, freedom, t, n_in, older):
 @njit(inline="always")
 def _start(problem, hypotheses, state, inputs):
     """Make the first hypothesis that of the n_s vectors before x_0, `state`; these go to inputs."""
-    words, n_in, n_s = problem.soft.shape[1], problem.n_in, problem.n_s
+    n_in = problem.n_in
     hypotheses.states[0, 0] = state
-    for u in range(n_s):
-        vector = (state >> np.uint64(n_in * u)) & np.uint64((1 << n_in) - 1)
-        inputs[u] = vector
-        for k in range(u + 1):
-            for w in range(words):
-                hypotheses.outputs[0, 0, k * words + w] ^= problem.tables[u - k, vector, w]
+    for u in range(problem.n_s):
+        inputs[u] = (state >> np.uint64(n_in * u)) & np.uint64((1 << n_in) - 1)
 
 
 @njit(inline="always")
@@ -435,18 +451,16 @@ def _search(problem, freedom, hypotheses, trace, inputs):
     """The M-algorithm; writes the vectors of the best path to inputs, behind the first n_s."""
     blocks = len(freedom.free)
     alive = 1
-    first = 0  # block in row 0 of the trace
+    first = 0  # block that is not decided yet
     for t in range(blocks):
-        _extend(problem, freedom, hypotheses, t, alive)
-        alive = select(hypotheses, alive << freedom.free[t])
-        _survive(problem, freedom, hypotheses, trace, t, t - first, alive)
+        least = _extend(problem, freedom, hypotheses, t, alive)
+        alive = select(hypotheses, alive << freedom.free[t], least)
+        _survive(problem, freedom, hypotheses, trace, t, alive, least)
         if t - first == 2 * TRACE_BLOCKS - 1 and t + 1 < blocks:
-            alive = _settle(trace, hypotheses, t, alive, inputs, problem.n_s + first)
+            alive = _settle(problem, trace, hypotheses, t, alive, inputs)
             first += TRACE_BLOCKS
     best = _cheapest(hypotheses.costs, blocks & 1, alive)
-    for row in range(blocks - 1 - first, -1, -1):
-        inputs[problem.n_s + first + row] = trace.vectors[row, best]
-        best = np.int64(trace.parents[row, best])
+    _trace_back(trace, best, blocks - 1, first, inputs, problem.n_s)
 
 
 @njit(inline="always")
@@ -460,14 +474,40 @@ def _cheapest(costs, row, alive):
 
 
 @njit(inline="always")
+def decode_by_tables(problem, windows, count, w, decoded):
+    """Word w of the decoded bits of `count` windows, from `Decoder.tables`."""
+    n_in = np.uint64(problem.n_in)
+    field = (np.uint64(1) << n_in) - np.uint64(1)
+    for h in range(count):
+        word, rest = np.uint64(0), windows[h]
+        for j in range(problem.n_s + 1):
+            word ^= problem.tables[j, rest & field, w]
+            rest >>= n_in
+        decoded[h] = word
+
+
+@njit(inline="always")
+def decode_by_gfni(problem, windows, count, w, decoded):
+    """As `decode_by_tables`, eight windows at a time; up to 7 more are read and written."""
+    for h in range(0, count, 8):
+        decode_8(problem.row_bytes, 512 * w, windows, h, decoded, h)
+
+
+_decode = decode_by_gfni if GFNI else decode_by_tables
+
+
+@njit(inline="always")
 def _extend(problem, freedom, hypotheses, t, alive):
-    """Every hypothesis by every value of the free bits, with the cost of the block's soft bits."""
+    """Every hypothesis by every value of the free bits, with the cost of the block's soft bits.
+
+    Returns the least cost of a child.
+    """
     tables, soft = problem.tables, problem.soft
-    span, choices, child_costs = hypotheses.span, hypotheses.choices, hypotheses.child_costs
+    span, choices, outputs = hypotheses.span, hypotheses.choices, hypotheses.outputs
     n_s, words = problem.n_s, soft.shape[1]
-    outputs = hypotheses.outputs
+    older = np.uint64(problem.n_in * n_s)
     free = np.int64(freedom.free[t])
-    fan = 1 << free
+    fan, copies = 1 << free, 1 << min(free, np.int64(3))
     span[0] = 0
     for f in range(free):
         for x in range(1 << f):
@@ -475,43 +515,39 @@ def _extend(problem, freedom, hypotheses, t, alive):
     for w in range(words):
         for x in range(fan):
             choices[w, x] = tables[n_s, span[x], w] & soft[t, w]
+        for x in range(fan, 8):
+            choices[w, x] = choices[w, x - fan]
+    stride = outputs.shape[1]
+    windows, decoded = hypotheses.windows, hypotheses.decoded
     for h in range(alive):
-        base = parities_8(freedom.masks, 8 * t, hypotheses.states[t & 1, h]) ^ freedom.sides[t]
+        state = hypotheses.states[t & 1, h]
+        base = parities_8(freedom.masks, 8 * t, state) ^ freedom.sides[t]
         hypotheses.bases[h] = base
-        children = child_costs[h * fan : (h + 1) * fan]
-        cost = hypotheses.costs[t & 1, h]
-        for w in range(words):
-            # A_h: all that the vectors of the window put out but for the choice
-            output = (outputs[t & 1, h, w] ^ tables[n_s, base, w]) & soft[t, w]
-            if w == 0:
-                for x in range(fan):
-                    children[x] = cost + np.int32(popcount(output ^ choices[0, x]))
-            else:
-                for x in range(fan):
-                    children[x] += np.int32(popcount(output ^ choices[w, x]))
+        windows[h] = state | (np.uint64(base) << older)
+        spread_8(outputs, words * stride + h * copies, np.uint64(hypotheses.costs[t & 1, h]))
+    for w in range(words):
+        _decode(problem, windows, alive, w, decoded)
+        for h in range(alive):
+            spread_8(outputs, w * stride + h * copies, decoded[h] & soft[t, w])
+    return child_costs(outputs, choices, free, alive << free, hypotheses.child_costs)
 
 
 @njit(inline="always")
-def select(hypotheses, count):
-    """Choose the `beam` of least cost among `count` children, and make the least cost zero.
+def select(hypotheses, count, least):
+    """Choose the `beam` of least cost among `count` children, the least of which is `least`.
 
     Among equal costs the first come first. Returns how many were chosen.
     """
     costs, chosen = hypotheses.child_costs, hypotheses.chosen
     beam = len(chosen)
-    least = costs[0]
-    for c in range(count):
-        least = min(least, costs[c])
-    for c in range(count):
-        costs[c] -= least
     if count <= beam:
         for c in range(count):
             chosen[c] = c
         return count
     for c in range(count, count + 64):
-        costs[c] = 0x7FFFFFFF
+        costs[c] = DEAREST
     # The dearest cost that some survivor has: fewer than `beam` children are cheaper, or as many.
-    limit = hypotheses.limit[0]
+    limit = min(hypotheses.limit[0] + least, DEAREST - 1)
     cheaper = _cheaper(costs, count, limit)
     while cheaper > beam:
         limit -= 1
@@ -522,7 +558,7 @@ def select(hypotheses, count):
             break
         cheaper = more
         limit += 1
-    hypotheses.limit[0] = limit
+    hypotheses.limit[0] = limit - least
     kept = 0
     at_limit = beam - cheaper
     for at in range(0, count, 64):
@@ -541,25 +577,23 @@ def select(hypotheses, count):
 
 @njit(inline="always")
 def _cheaper(costs, count, limit):
-    """How many of the first `count` costs are below a limit."""
-    found = 0
-    for c in range(count):
-        found += costs[c] < limit
-    return found
+    """How many of the first `count` costs, and of the padding behind them, are below a limit."""
+    found = np.uint64(0)
+    for at in range(0, count, 64):
+        found += popcount(flags_64(costs, at, limit))
+    return np.int64(found)
 
 
 @njit(inline="always")
-def _survive(problem, freedom, hypotheses, trace, t, row, alive):
-    """Make the chosen children of block t the hypotheses of the next, and trace them in a row."""
-    now, then = t & 1, (t + 1) & 1
-    states, costs = hypotheses.states[now], hypotheses.costs[then]
-    new_states, outputs, later = hypotheses.states[then], hypotheses.outputs, hypotheses.later
+def _survive(problem, freedom, hypotheses, trace, t, alive, least):
+    """Make the chosen children of block t the hypotheses of the next, and trace them."""
+    row = t % (2 * TRACE_BLOCKS)
+    states, costs = hypotheses.states[t & 1], hypotheses.costs[(t + 1) & 1]
+    new_states = hypotheses.states[(t + 1) & 1]
     parents, vectors = trace.parents[row], trace.vectors[row]
-    words, width, stride = problem.soft.shape[1], later.shape[1], outputs.shape[2]
     older, n_in = np.uint64(problem.n_in * problem.n_s), np.uint64(problem.n_in)
     free = np.uint64(freedom.free[t])
     choice = (np.uint64(1) << free) - np.uint64(1)
-    source, target = now * len(states) * stride + words, then * len(states) * stride
     for kept in range(alive):
         c = hypotheses.chosen[kept]
         h = c >> free
@@ -567,44 +601,41 @@ def _survive(problem, freedom, hypotheses, trace, t, row, alive):
         parents[kept] = h
         vectors[kept] = vector
         new_states[kept] = (states[h] | (np.uint64(vector) << older)) >> n_in
-        costs[kept] = hypotheses.child_costs[c]
-        at, start = source + np.int64(h) * stride, np.int64(vector) * width
-        for k in range(0, width, 8):
-            xor_8(outputs, at + k, later, start + k, outputs, target + kept * stride + k)
+        costs[kept] = hypotheses.child_costs[c] - least
 
 
 @njit(inline="always")
-def _settle(trace, hypotheses, t, alive, inputs, at):
+def _trace_back(trace, h, last, first, inputs, n_s):
+    """Decide blocks last … first by the path that survivor h of block `last` has come."""
+    for t in range(last, first - 1, -1):
+        row = t % (2 * TRACE_BLOCKS)
+        inputs[n_s + t] = trace.vectors[row, h]
+        h = np.int64(trace.parents[row, h])
+
+
+@njit(inline="always")
+def _settle(problem, trace, hypotheses, t, alive, inputs):
     """Decide the older half of a full trace by the best path; drop hypotheses that disagree.
 
-    Block t is the newest; the vectors decided go to inputs from `at` on. Returns how many
-    hypotheses remain.
+    Block t is the newest. Returns how many hypotheses remain.
     """
     parents, vectors, ancestors = trace.parents, trace.vectors, trace.ancestors
-    states, costs, outputs = hypotheses.states, hypotheses.costs, hypotheses.outputs
-    then = (t + 1) & 1
-    last = 2 * TRACE_BLOCKS - 1
+    states, costs = hypotheses.states[(t + 1) & 1], hypotheses.costs[(t + 1) & 1]
+    newest, middle = t % (2 * TRACE_BLOCKS), t - TRACE_BLOCKS
     for h in range(alive):
-        ancestor = np.int64(h)
-        for row in range(last, TRACE_BLOCKS - 1, -1):
-            ancestor = np.int64(parents[row, ancestor])
-        ancestors[h] = ancestor
-    chosen = ancestors[_cheapest(costs, then, alive)]
+        ancestors[h] = h
+    for u in range(t, middle, -1):
+        row = u % (2 * TRACE_BLOCKS)
+        for h in range(alive):
+            ancestors[h] = parents[row, ancestors[h]]
+    chosen = ancestors[_cheapest(hypotheses.costs, (t + 1) & 1, alive)]
     kept = 0
     for h in range(alive):
         if ancestors[h] == chosen:
-            parents[last, kept] = parents[last, h]
-            vectors[last, kept] = vectors[last, h]
-            states[then, kept] = states[then, h]
-            costs[then, kept] = costs[then, h]
-            for w in range(outputs.shape[2]):
-                outputs[then, kept, w] = outputs[then, h, w]
+            parents[newest, kept] = parents[newest, h]
+            vectors[newest, kept] = vectors[newest, h]
+            states[kept] = states[h]
+            costs[kept] = costs[h]
             kept += 1
-    for row in range(TRACE_BLOCKS - 1, -1, -1):
-        inputs[at + row] = vectors[row, chosen]
-        chosen = np.int64(parents[row, chosen])
-    for row in range(TRACE_BLOCKS):
-        for h in range(parents.shape[1]):
-            parents[row, h] = parents[TRACE_BLOCKS + row, h]
-            vectors[row, h] = vectors[TRACE_BLOCKS + row, h]
+    _trace_back(trace, chosen, middle, middle - TRACE_BLOCKS + 1, inputs, problem.n_s)
     return kept

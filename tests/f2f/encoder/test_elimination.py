@@ -9,8 +9,9 @@ from numba import njit
 from f2f.base.intrinsics import popcount
 from f2f.decoder import Decoder
 from f2f.encoder.elimination import (
-    ACCUMULATOR,
-    STATE,
+    MAX_RECENT,
+    PLANE_BITS,
+    RECENT,
     VARIABLES,
     Segment,
     insert,
@@ -33,11 +34,11 @@ def follow(segment, system, log, holds):
         start = (segment.first + t) * segment.n_out
         while i < len(segment.care) and segment.care[i] < start + segment.n_out:
             row = rotate_left(segment.rows[segment.care[i] - start], place)
-            log.combos[i] = reduce_row(system, row, segment.target[i])
-            if system.equations[ACCUMULATOR, VARIABLES] == 0:
+            log.combos[i], left = reduce_row(system, row, segment.target[i])
+            if left == 0:
                 log.changes[i] = 0
             else:
-                log.changes[i] = insert(system, place)
+                log.changes[i] = insert(system, place, left, 0)
             i += 1
         holds[t] = True
         pivots = system.pivots[0]
@@ -142,15 +143,19 @@ def test_a_second_segment_keeps_the_given_vectors(n_in, n_s):
 
 
 def test_equations_tell_what_they_are_made_of():
-    # Word STATE goes through the elimination as the variables do: mark every equation by itself.
     system = start_system(plane_of(np.zeros(0, np.int64), np.zeros(0, np.uint8), Decoder(), 800))
     rng = np.random.default_rng(2)
     rows = rng.integers(1, 2**64, 40, dtype=np.uint64)
-    for i, row in enumerate(rows):
-        reduce_row(system, row, 0)
-        system.equations[ACCUMULATOR, STATE] ^= np.uint64(1 << i)
-        insert(system, 0)
+    targets = rng.integers(0, 256, 40)
+    numbers = rng.choice(MAX_RECENT, 40, replace=False)
+    for row, target, number in zip(rows, targets, numbers, strict=True):
+        _, left = reduce_row(system, row, target)
+        insert(system, 0, np.uint64(left), number)
+    made = np.unpackbits(system.equations[:64, RECENT:].view(np.uint8), axis=1, bitorder="little")
     for p in range(64):
-        made = int(system.equations[p, STATE])
-        parts = rows[[made >> i & 1 == 1 for i in range(40)]]
-        assert system.equations[p, VARIABLES] == np.bitwise_xor.reduce(parts, initial=np.uint64(0))
+        parts = made[p, PLANE_BITS:][numbers] == 1
+        assert made[p, PLANE_BITS:].sum() == parts.sum()
+        for word, side in ((VARIABLES, rows), (RECENT, targets)):
+            total = np.bitwise_xor.reduce(side[parts], initial=side.dtype.type(0))
+            found = system.equations[p, word]
+            assert total == (found if word == VARIABLES else found & np.uint64(255))

@@ -114,7 +114,7 @@ def test_least_sums(vectors, groups):
 
 @pytest.mark.parametrize("limit", [-3, 0, 1, 1000])
 def test_flags_of_lesser_values(limit):
-    values = np.random.default_rng(0).integers(-5, 5, 70).astype(np.int32)
+    values = np.random.default_rng(0).integers(-5, 5, 70).astype(np.int16)
 
     @njit
     def call(values, at, limit):
@@ -156,18 +156,59 @@ def test_a_bit_is_cleared_everywhere(pivot):
     assert int(found) == sum(1 << p for p in range(64) if held[p])
 
 
-def test_xor_of_eight_words():
-    rng = np.random.default_rng(0)
-    first, second = rng.integers(0, 2**64, (2, 3, 8), dtype=np.uint64)
-    out = np.zeros((2, 9), dtype=np.uint64)
+@pytest.mark.parametrize("chosen", [0, 1, 2**63, 0xF0F0F0F0F0F0F0F0])
+def test_xor_at_chosen_words(chosen):
+    words = np.random.default_rng(0).integers(0, 2**64, 64, dtype=np.uint64)
 
     @njit
-    def call(first, second, out):
-        lanes.xor_8(first, 3, second, 13, out, 9)
+    def call(words, chosen, word):
+        lanes.xor_at_64(words, chosen, word)
 
-    call(first, second, out)
-    np.testing.assert_array_equal(out[1, :8], first.ravel()[3:11] ^ second.ravel()[13:21])
-    assert not out[0].any() and not out[1, 8]
+    word = np.uint64(0x123456789)
+    picked = np.array([chosen >> p & 1 == 1 for p in range(64)])
+    expected = np.where(picked, words ^ word, words)
+    call(words, np.uint64(chosen), word)
+    np.testing.assert_array_equal(words, expected)
+
+
+def test_a_word_eight_times():
+    words = np.zeros((2, 12), dtype=np.uint64)
+
+    @njit
+    def call(words, at, word):
+        lanes.spread_8(words, at, word)
+
+    call(words, 13, np.uint64(2**63))
+    assert (words[1, 1:9] == 2**63).all() and np.count_nonzero(words) == 8
+
+
+@pytest.mark.parametrize("free", range(6))
+@pytest.mark.parametrize("words", [1, 3])
+def test_costs_of_children(free, words):
+    rng = np.random.default_rng(free)
+    alive, fan = 5, 1 << free
+    output = rng.integers(0, 2**64, (words, alive), dtype=np.uint64)
+    choice = rng.integers(0, 2**64, (words, fan), dtype=np.uint64)
+    start = rng.integers(7, 40_000, alive)
+    outputs = np.zeros((words + 1, 8 * alive + 8), dtype=np.uint64)
+    copies = min(fan, 8)
+    outputs[:, : alive * copies] = np.repeat(
+        np.vstack([output, start.astype(np.uint64)]), copies, 1
+    )
+    choices = np.zeros((words, 64), dtype=np.uint64)
+    choices[:, : max(fan, 8)] = np.tile(choice, 8 // copies)
+    costs = np.zeros(alive * fan + 8, dtype=np.int16)
+
+    @njit
+    def call(outputs, choices, free, count, costs):
+        return lanes.child_costs(outputs, choices, free, count, costs)
+
+    count = 8 * (alive * fan // 8)  # whole eights, so that the least is of these
+    least = call(outputs, choices, free, count, costs)
+    distances = np.bitwise_count(output[:, :, None] ^ choice[:, None]).sum(0, dtype=int)
+    expected = np.minimum(start[:, None] + distances, lanes.DEAREST - 1).reshape(-1)[:count]
+    np.testing.assert_array_equal(costs[:count], expected)
+    assert count == 0 or least == expected.min()
 
 
 def test_parities_of_eight_masks():

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from f2f.base.intrinsics import GFNI
 from f2f.decoder import Decoder
 from f2f.encoder import shaping
 from f2f.encoder.shaping import encode_shaped
@@ -144,16 +145,41 @@ def test_wrong_arguments(care, target, soft, beam):
 def test_the_cheapest_children_survive_the_first_of_equals_first(beam, count):
     hypotheses = shaping.new_hypotheses(beam, Decoder(8, 40, 7).tables)
     rng = np.random.default_rng(beam + count)
-    for spread, limit in ((1, 0), (4, 1000), (60, 3), (100_000, 0)):
-        costs = rng.integers(0, spread, min(count, beam << 8)).astype(np.int32) + 5
+    for spread, limit in ((1, 0), (4, 40_000), (60, 3), (30_000, 0)):
+        costs = rng.integers(0, spread, min(count, beam << 8)).astype(np.int16) + 5
         hypotheses.child_costs[: len(costs)] = costs
         hypotheses.limit[0] = limit  # whatever the block before had
-        kept = shaping.select(hypotheses, len(costs))
+        kept = shaping.select(hypotheses, len(costs), costs.min())
         best = np.sort(np.argsort(costs, kind="stable")[:beam])
         assert hypotheses.chosen[:kept].tolist() == best.tolist()
-        np.testing.assert_array_equal(
-            hypotheses.child_costs[: len(costs)][best], costs[best] - costs.min()
-        )
+
+
+@pytest.mark.parametrize(
+    "decode",
+    [
+        shaping.decode_by_tables,
+        pytest.param(
+            shaping.decode_by_gfni, marks=pytest.mark.skipif(not GFNI, reason="needs GFNI")
+        ),
+    ],
+)
+@pytest.mark.parametrize(("n_in", "n_out", "n_s"), [(8, 70, 7), (3, 64, 20), (5, 130, 0)])
+def test_windows_are_decoded_as_by_the_decoder(decode, n_in, n_out, n_s):
+    decoder = Decoder(n_in, n_out, n_s, seed=3)
+    none = np.zeros(0, np.int64)
+    problem = shaping.new_problem(none, none, np.zeros(n_out, np.uint8), decoder)
+    rng = np.random.default_rng(0)
+    vectors = rng.integers(0, 1 << n_in, (21, n_s + 1), dtype=np.uint8)
+    windows, decoded = np.zeros((2, 32), dtype=np.uint64)
+    for h, inputs in enumerate(vectors):
+        windows[h] = sum(int(x) << n_in * j for j, x in enumerate(inputs))
+    found = []
+    for w in range(-(-n_out // 64)):
+        decode(problem, windows, 21, w, decoded)
+        found.append(decoded[:21].copy())
+    bits = np.unpackbits(np.stack(found, 1).view(np.uint8), axis=1, bitorder="little")
+    for h, inputs in enumerate(vectors):
+        np.testing.assert_array_equal(bits[h, :n_out], decoder.decode_plain(inputs, n_out))
 
 
 @settings(max_examples=40, deadline=None)
