@@ -53,6 +53,7 @@ Paper symbols: N_in = `n_in`, N_out = `n_out`, N_s = `n_s`, E = encoding efficie
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -152,25 +153,58 @@ def encode_beam(
         )
     if len(care) and (care[0] < 0 or care[-1] >= n or (care[1:] <= care[:-1]).any()):
         raise ValueError(f"care must be increasing positions in 0..{n - 1}")
-    n_in, n_out, n_s = decoder.n_in, decoder.n_out, decoder.n_s
-    exact = beam >= 1 << decoder.window
     if lookahead is None:
         lookahead = _lookahead(decoder.window)
-    lookahead = 1 if exact else validate.integer("lookahead", lookahead, 1, MAX_LOOKAHEAD)
+    lookahead = validate.integer("lookahead", lookahead, 1, MAX_LOOKAHEAD)
+
+    def care_between(lo: int, hi: int) -> np.ndarray:
+        return care[slice(*np.searchsorted(care, (lo, hi)))]
+
+    return _in_segments(care_between, target, n, decoder, n_planes, beam, lookahead, zero_ends)
+
+
+def encode_beam_of_mask(
+    care_mask: np.ndarray, target: np.ndarray, decoder: Decoder, n_planes: int, beam: int
+) -> np.ndarray:
+    """As `encode_beam` at the positions of a mask, bool (n,), of which it lists few at a time."""
+    if target.shape != (np.count_nonzero(care_mask),):
+        raise ValueError(f"target must have a bit for each of the mask, got {target.shape}")
+
+    def care_between(lo: int, hi: int) -> np.ndarray:
+        return np.flatnonzero(care_mask[lo:hi]) + lo
+
+    n, lookahead = len(care_mask), _lookahead(decoder.window)
+    return _in_segments(care_between, target, n, decoder, n_planes, beam, lookahead, (False, False))
+
+
+def _in_segments(
+    care_between: Callable[[int, int], np.ndarray],
+    target: np.ndarray,
+    n: int,
+    decoder: Decoder,
+    n_planes: int,
+    beam: int,
+    lookahead: int,
+    zero_ends: tuple[bool, bool],
+) -> np.ndarray:
+    """As `encode_beam`; care_between(lo, hi): the care positions lo … hi-1, int64."""
+    exact = beam >= 1 << decoder.window
     inputs = np.zeros((decoder.n_vectors(n), n_planes), dtype=np.uint8)
-    blocks = decoder.n_blocks(n)
+    n_in, n_out, n_s, blocks = decoder.n_in, decoder.n_out, decoder.n_s, decoder.n_blocks(n)
     zero_start, zero_end = zero_ends
     seen = blocks + (0 if zero_end and blocks > n_s else n_s)  # vectors that are not zero
     block, row = 0, 0
     while block < blocks:
         next_block = min(blocks, block + SEGMENT_BLOCKS)
-        if row + SEGMENT_ROWS < len(care):
-            next_block = min(next_block, int(care[row + SEGMENT_ROWS]) // n_out + 1)
-        next_row = int(np.searchsorted(care, next_block * n_out))
+        care = care_between(block * n_out, next_block * n_out)
+        if len(care) > SEGMENT_ROWS:
+            next_block = min(next_block, int(care[SEGMENT_ROWS]) // n_out + 1)
+            care = care[: np.searchsorted(care, next_block * n_out)]
+        next_row = row + len(care)
         solution = inputs[block : min(next_block + n_s, seen)]
         known = n_s if block or zero_start else 0
         segment = Segment(
-            care=care[row:next_row],
+            care=care,
             target=target[row:next_row].copy(),
             rows=decoder.rows,
             n_in=n_in,
@@ -180,7 +214,7 @@ def encode_beam(
             known=known,
             words=window_words(solution[:known], n_in, block),
         )
-        log = give_up(segment, beam, lookahead, exact)
+        log = give_up(segment, beam, 1 if exact else lookahead, exact)
         solve(segment, log, solution)
         block, row = next_block, next_row
     return inputs

@@ -22,6 +22,7 @@ import numpy as np
 
 # What an encoded care bit costs, payload and corrections, relative to its one bit of information.
 ENCODED_COST = 1.02
+CHUNK = 1 << 18  # words at a time: NumPy makes an index of 8 bytes of each
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,9 @@ def choose_basis(words: np.ndarray, encoded_cost: float = ENCODED_COST) -> Basis
 def _choose_functionals(
     words: np.ndarray, w: int, encoded_cost: float
 ) -> tuple[list[int], np.ndarray, np.ndarray]:
-    histogram = np.bincount(words, minlength=1 << w).astype(np.float64)
+    histogram = np.zeros(1 << w)
+    for at in range(0, len(words), CHUNK):
+        histogram += np.bincount(words[at : at + CHUNK], minlength=1 << w)
     ones = 0.5 * (1 - _walsh_hadamard(histogram) / max(len(words), 1))
     cost = np.minimum(encoded_cost, exception_cost(np.minimum(ones, 1 - ones)))
     # Only what is cheaper than encoding is worth combining; the planes themselves make up the rest.
@@ -153,9 +156,11 @@ def linear_map(vectors: tuple[int, ...], words: np.ndarray) -> np.ndarray:
     dtype = words.dtype
     columns = np.array(vectors, dtype=dtype)
     out = np.zeros_like(words)
-    for byte in range(dtype.itemsize):
-        table = span(columns[8 * byte : 8 * byte + 8])
-        out ^= table[(words >> dtype.type(8 * byte)).astype(np.uint8)]
+    tables = [span(columns[at : at + 8]) for at in range(0, len(columns), 8)]
+    for at in range(0, len(words), CHUNK):
+        part = words[at : at + CHUNK]
+        for byte, table in enumerate(tables):
+            out[at : at + CHUNK] ^= table[(part >> dtype.type(8 * byte)).astype(np.uint8)]
     return out
 
 
@@ -165,4 +170,6 @@ def stored_words(basis: Basis, words: np.ndarray) -> np.ndarray:
     columns = tuple(
         sum((basis.functionals[j] >> bit & 1) << j for j in range(w)) for bit in range(w)
     )
-    return linear_map(columns, words) ^ words.dtype.type(basis.flips)
+    stored = linear_map(columns, words)
+    stored ^= words.dtype.type(basis.flips)
+    return stored

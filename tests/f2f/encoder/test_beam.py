@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from f2f.base.entropy import binary_entropy
 from f2f.decoder import Decoder
 from f2f.encoder import beam as beam_module
-from f2f.encoder.beam import encode_beam
+from f2f.encoder.beam import encode_beam, encode_beam_of_mask
 from f2f.encoder.exact import encode_viterbi
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "encoder-optimum.json"
@@ -197,6 +197,22 @@ def test_segments_cost_few_errors(monkeypatch, n_in):
     monkeypatch.setattr(beam_module, "SEGMENT_ROWS", 1000)
     inputs = encode_beam(care, target, n, decoder)
     assert wrong_bits(inputs, care, target, n, decoder).sum() <= whole + 10 * 8 * 8
+
+
+@pytest.mark.parametrize("rows", [100, 5000])
+def test_a_mask_is_its_positions(monkeypatch, rows):
+    """Segments are the same, whether they end by their blocks or by their care bits."""
+    monkeypatch.setattr(beam_module, "SEGMENT_BLOCKS", 40)
+    monkeypatch.setattr(beam_module, "SEGMENT_ROWS", rows)
+    decoder = Decoder(8, 80, 7, 0)
+    n = 150 * 80 - 7
+    care, target = problem(4, n, 0.9)
+    care_mask = np.zeros(n, dtype=bool)
+    care_mask[care] = True
+    expected = encode_beam(care, target, n, decoder, 8, 4)
+    assert np.array_equal(encode_beam_of_mask(care_mask, target, decoder, 8, 4), expected)
+    with pytest.raises(ValueError, match="target must have a bit for each"):
+        encode_beam_of_mask(care_mask, target[1:], decoder, 8, 4)
 
 
 @pytest.mark.parametrize("n_in", [3, 8])

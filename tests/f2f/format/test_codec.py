@@ -11,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import f2f
+from f2f import encoder
 from f2f.base.entropy import binary_entropy, floor_bits
 from f2f.base.errors import FormatError
 from f2f.base.tensors import numpy_dtype
-from f2f.format import codec
+from f2f.format import basis, codec
+from f2f.format import mask as mask_module
 from f2f.format.codec import _encode, _Options
 from f2f.format.mask import encode_mask
 from f2f.format.orders import ORDERS, Order, matrix_shape
@@ -63,7 +65,9 @@ def encode_always(array, mask=None, **options):
     care = words != 0 if mask is None else mask.reshape(-1)
     name = array.dtype.name
     dense = CompressedTensor(array.shape, name, "numpy", "dense", words.view(np.uint8))
-    return _encode(walk.take(words), walk.take(care), dense, _Options(**(defaults | options)))
+    care_mask = walk.take(care)
+    stored = walk.take(words)[care_mask]
+    return _encode(stored, care_mask, dense, _Options(**(defaults | options)))
 
 
 @settings(max_examples=60, deadline=None)
@@ -390,14 +394,22 @@ def test_torch_tensors_that_are_views_of_a_kind():
         f2f.compress(torch.eye(3).to_sparse())
 
 
-def test_compressing_takes_few_bytes_a_weight():
-    """Beside the array; those of kernels' own buffers are not seen here, and are of fixed size."""
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("sparsity", [0.9, 0.5, 0.0])
+def test_compressing_takes_few_bytes_a_weight(monkeypatch, sparsity, threads):
+    """Beside the array and buffers of fixed size, which are made small here."""
+    monkeypatch.setattr(encoder.beam, "SEGMENT_BLOCKS", 1 << 10)
+    monkeypatch.setattr(encoder.beam, "SEGMENT_ROWS", 1 << 12)
+    monkeypatch.setattr(mask_module, "PART_PLACES", 1 << 16)
+    monkeypatch.setattr(basis, "CHUNK", 1 << 12)
+    monkeypatch.setattr(codec, "CHUNK", 1 << 12)
     rng = np.random.default_rng(0)
-    array = rng.integers(1, 128, (2048, 2048), dtype=np.int8)
-    array[rng.random(array.shape, dtype=np.float32) < 0.9] = 0
+    array = rng.integers(1, 128, (1024, 1024), dtype=np.int8)
+    array[rng.random(array.shape, dtype=np.float32) < sparsity] = 0
     f2f.compress(array[:64], beam=1)
     tracemalloc.start()
-    tensor = f2f.compress(array, beam=1)
+    tensor = f2f.compress(array, beam=1, threads=threads)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert tensor.mask.codec == "cascade" and peak < 8 * array.size
+    assert tensor.kind == "encoded" and peak < 8 * array.size
+    assert np.array_equal(f2f.decompress(tensor), array)
