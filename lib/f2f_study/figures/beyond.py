@@ -15,19 +15,15 @@ from f2f_study.figures.palette import GREY, look
 from f2f_study.figures.style import WRONG, draws
 
 __all__ = [
-    "beyond_dependence",
-    "beyond_encoders",
-    "beyond_gates",
-    "beyond_lengths",
-    "beyond_lookahead",
+    "beyond_dependence", "beyond_encoders", "beyond_gates", "beyond_lengths", "beyond_lookahead",
     "beyond_orders",
-]
+]  # fmt: skip
 
 _TIME = "time of one core per care bit (ns)"
 _REGISTERS = "shift registers $N_s$"
 _CHOSEN: dict[str, Any] = {
     "linestyle": "none", "marker": "o", "markersize": 9, "fillstyle": "none", "color": "black",
-    "markeredgewidth": 0.8,
+    "markeredgewidth": 0.8, "label": "chosen",
 }  # fmt: skip
 _EXACT: dict[str, Any] = {
     "linestyle": "none", "marker": look("encoder", "viterbi").marker, "markersize": 9,
@@ -103,7 +99,7 @@ def beyond_dependence(rows: pd.DataFrame, width: float) -> Figure:
         ("modelled_dependent_bits", "dependent, by the model of a queue", "--"),
     ):
         share = 100 * one[column] / one.plane_care_bits
-        handles += left.plot(one.n_s, share, dashes, color="black", linewidth=0.8, label=label)
+        left.plot(one.n_s, share, dashes, color="black", linewidth=0.8, label=label)
     style.log_scale(left)
     left.set_ylabel("share of care bits (%)")
     right.set(ylabel="wrong of the dependent (%)", ylim=(0, None))
@@ -148,14 +144,12 @@ def beyond_lengths(rows: pd.DataFrame, width: float) -> Figure:
         for n_s, part in here.sort_values("n_out").groupby("n_s"):
             line = look("n_s", n_s).line() | {"marker": ""}
             axes.plot(part.n_out, part.modelled_overhead_percent, **line)
-        chosen = here[here.chosen]
-        axes.plot(chosen.n_out, chosen.overhead_percent, **_CHOSEN)
+        axes.plot("n_out", "overhead_percent", data=here[here.chosen], **_CHOSEN)
     style.log_scale(*grid.axes.flat)
     grid.set_titles("$S$ = {col_name:g}")
     grid.set_axis_labels("block length $N_{out}$ (bits)", "bits beyond one per care bit (%)")
     model = Line2D([], [], color=GREY, label="model")
-    chosen = Line2D([], [], label="chosen", **_CHOSEN)
-    return style.legend(grid.figure, [*palette.handles("n_s", rows.n_s, "point"), model, chosen])
+    return style.legend(grid.figure, [*palette.handles("n_s", rows.n_s, "point"), model])
 
 
 @draws("beyond_gates.csv", "kind n_s n_out sparsity care_bits wrong_bits xor_gates_per_bit")

@@ -10,24 +10,21 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from f2f_study.figures import palette, style
 from f2f_study.figures.palette import GREY, look
 from f2f_study.figures.style import draws
 
 __all__ = [
-    "bits_by_part",
-    "efficiency_by_layer",
-    "efficiency_by_spread",
-    "n_u_histogram",
-    "paper_efficiency",
-    "paper_reduction",
-    "standin_quality",
-]
+    "bits_by_part", "efficiency_by_layer", "efficiency_by_spread", "n_u_histogram",
+    "paper_efficiency", "paper_reduction", "standin_quality",
+]  # fmt: skip
 
 _PARTS = ["payload", "correction", "mask", "header"]
-_BOUNDS: dict[str, Any] = {"floor_bits": "-", "order0_bits": (0, (2, 1))}
+_BOUNDS: dict[str, Any] = {
+    "floor_bits": ("-", "bound for incompressible values"),
+    "order0_bits": ((0, (2, 1)), "order-0 bound"),
+}
 
 
 @draws(
@@ -51,13 +48,13 @@ def block_shares(rows: pd.DataFrame, width: float) -> Figure:
     for sparsity, axes in grid.axes_dict.items():
         here = rows[rows.sparsity == sparsity]
         law = here.drop_duplicates("n_u").set_index("n_u").share_binomial_percent
-        (binomial,) = axes.plot(law, color=GREY, linewidth=3, alpha=0.35, label="binomial")
+        axes.plot(law, color=GREY, linewidth=3, alpha=0.35, label="binomial")
         axes.set_title(style.setting(here, "sparsity n_out"))
-        style.whole_numbers(axes)
+        style.whole_numbers(axes.xaxis)
     grid.set(xlim=(-0.5, max([1, *seen]) + 0.5), ylim=(0, None)).set_axis_labels(
         "unpruned weights $n_u$", "share of blocks (%)"
     )
-    return style.legend(grid.figure, [*palette.handles("method", rows.method), binomial])
+    return style.legend(grid.figure, palette.handles("method", rows.method))
 
 
 _PAPER_SETTING = "network source layer method sparsity dtype n_s inverting"
@@ -99,19 +96,18 @@ def _over_registers(
     width: float,
 ) -> Figure:  # fmt: skip
     """Lines of `filled` over n_s, rings of `hollow`, what the paper prints; per dtype and S."""
-    dtypes = palette.names("dtype", filled["dtype"])
-    filled = filled.sort_values(
-        ["dtype", "sparsity"], key=lambda one: one.map(dtypes.index) if one.name == "dtype" else one
-    )
     filled, hollow, printed = (
-        part.assign(panel=[style.setting(part.loc[[i]], "dtype sparsity") for i in part.index])
+        part.assign(
+            panel=part["dtype"].map(lambda dtype: look("dtype", dtype).label)
+            + part.sparsity.map(", $S$ = {:g}".format)
+        )
         for part in (filled, hollow, printed)
     )
+    place = filled["dtype"].map(palette.names("dtype", filled["dtype"]).index)
+    filled = filled.assign(place=place).sort_values(["place", "sparsity"])
     grid = style.facets(filled, "method", width, x="n_s", y=y, col="panel")
     for name, axes in grid.axes_dict.items():
-        for method, part in hollow[hollow.panel == name].groupby("method"):
-            ring = look("method", method).point(filled=False) | {"markersize": 7}
-            axes.plot(part.n_s, part[y], **ring)
+        style.rings(axes, hollow[hollow.panel == name], "n_s", y, "method", size=7)
         style.paper_points(axes, printed[printed.panel == name], "n_s", "method")
     grid.set_titles("{col_name}").set_xlabels("shift registers $N_s$")
     grid.set(xticks=sorted(set(filled.n_s)))
@@ -119,8 +115,7 @@ def _over_registers(
         grid.set_ylabels("memory reduction (%)")
     grid.figure.suptitle(style.setting(filled, "network source"))
     rings = style.filled_and_open("", meaning)[1:] if len(hollow) else []
-    handles = [*palette.handles("method", filled.method), *rings, *style.paper_handle(printed)]
-    return style.legend(grid.figure, handles)
+    return style.legend(grid.figure, palette.handles("method", filled.method) + rings)
 
 
 @draws("package_setting.csv", "network source layer method sparsity dtype care_bits wrong_bits")
@@ -157,13 +152,14 @@ def bits_by_part(rows: pd.DataFrame, width: float) -> Figure:
     for axes, dtype in zip(panels, dtypes, strict=True):
         here = whole[whole["dtype"] == dtype]
         places = np.arange(len(here))
-        parts = here[[f"{part}_bits" for part in _PARTS]].div(here.weights, axis="index")
-        parts.plot.barh(stacked=True, ax=axes, legend=False, width=0.7)
+        parts = {part: here[f"{part}_bits"] / here.weights for part in _PARTS}
+        pd.DataFrame(parts).plot.barh(stacked=True, ax=axes, legend=False, width=0.7)
         for part, bars in zip(_PARTS, axes.containers, strict=True):
             plt.setp(bars, **look("part", part).bar())
-        for bound, dashes in _BOUNDS.items():
-            at = here[bound] / here.weights
-            axes.vlines(at, places - 0.45, places + 0.45, color="black", linestyle=dashes)
+        for column, (dashes, label) in _BOUNDS.items():
+            bound = here[column] / here.weights
+            reach = {"linestyle": dashes, "color": "black", "label": label}
+            axes.vlines(bound, places - 0.45, places + 0.45, **reach)
         words = [
             f"{look('method', row.method).label}, {row.sparsity:g}" for row in here.itertuples()
         ]
@@ -173,12 +169,7 @@ def bits_by_part(rows: pd.DataFrame, width: float) -> Figure:
         axes.set(title=look("dtype", dtype).label, xlabel="bits per weight")
     panels[0].set_ylabel("pruning method, $S$")
     figure.suptitle(style.setting(whole, "network source"))
-    labels = ("bound for incompressible values", "order-0 bound")
-    bounds = [
-        Line2D([], [], color="black", linestyle=dashes, label=label)
-        for dashes, label in zip(_BOUNDS.values(), labels, strict=True)
-    ]
-    return style.legend(figure, [*palette.handles("part", _PARTS, "bar"), *bounds])
+    return style.legend(figure, palette.handles("part", _PARTS, "bar"))
 
 
 @draws(
@@ -201,14 +192,12 @@ def efficiency_by_spread(rows: pd.DataFrame, width: float) -> Figure:
     handles = palette.handles("method", rows.method, "point")
     handles += style.filled_and_open("paper's setting", "this package's")
     for sparsity, axes in grid.axes_dict.items():
-        for method, part in rows[rows.sparsity == sparsity].groupby("method"):
-            point = look("method", method).point(filled=False)
-            axes.plot(part.excess_percent, part.package, **point)
+        here = rows[rows.sparsity == sparsity]
+        style.rings(axes, here, "excess_percent", "package", "method")
+        if (wrong == edge).any(axis=None):
+            style.reference(axes, edge, "no wrong bit")
     style.log_scale(*grid.axes.flat)
-    if (wrong == edge).any(axis=None):
-        lines = [style.reference(axes, edge, "no wrong bit") for axes in grid.axes.flat]
-        grid.set(ylim=(edge / 2, None))
-        handles += lines[:1]
+    grid.set(ylim=(edge / 2, None) if (wrong == edge).any(axis=None) else None)
     grid.set_titles("$S$ = {col_name:g}").set_xlabels("care bits over $N_{in}$ (%)")
     grid.figure.suptitle(style.setting(rows, "network source dtype"))
     return style.legend(grid.figure, handles)
@@ -220,7 +209,6 @@ def standin_quality(rows: pd.DataFrame, width: float) -> Figure:
     pruned = style.some(rows[rows.sparsity > 0], "sparsity above 0")
     methods, sparsities = (palette.names(kind, pruned[kind]) for kind in ("method", "sparsity"))
     figure, panels = style.panels(pruned.network.nunique(), width, height=1.9, sharey=True)
-    handles = palette.handles("sparsity", sparsities, "point")
     # The sparsities lie above one another within the line of a method.
     within = (pruned.sparsity.map(sparsities.index) + 0.5) / len(sparsities) - 0.5
     pruned = pruned.assign(y=pruned.method.map(methods.index) + 0.8 * within)
@@ -230,14 +218,13 @@ def standin_quality(rows: pd.DataFrame, width: float) -> Figure:
             **palette.points(here, "sparsity"),
         )  # fmt: skip
         for value in rows[(rows.network == network) & (rows.sparsity == 0)].recomputed_percent:
-            dense = style.reference(axes, value, "dense", horizontal=False)
-            handles = [*handles[: len(sparsities)], dense]
+            style.reference(axes, value, "dense", horizontal=False)
         axes.set_yticks(range(len(methods)), [look("method", name).label for name in methods])
         title = f"{style.setting(here, 'network')}, stand-in"
         axes.set(title=title, xlabel=textwrap.fill(here.metric.iloc[0], 26), ylabel="")
         axes.margins(0.08)
     panels[0].invert_yaxis()
-    return style.legend(figure, handles)
+    return style.legend(figure, palette.handles("sparsity", sparsities, "point"))
 
 
 def _total(rows: pd.DataFrame) -> pd.DataFrame:

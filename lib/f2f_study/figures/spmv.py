@@ -81,7 +81,7 @@ def _normalized(rows: pd.DataFrame, width: float) -> Figure:
     figure, panels = style.panels(len(parts), width, height=2.5, sharey=True)
     for axes, (part, x, title) in zip(panels, parts, strict=True):
         _lines(axes, part, x, "ratio")
-        style.reference(axes, 1.0, "")
+        style.reference(axes, 1.0)
         axes.set(title=title, xlabel=_SPARSITY if x == "sparsity" else x, ylabel=_RATIO)
         if x == "sparsity":
             axes.set_xlim(at.sparsity.min() - 0.02, at.sparsity.max() + 0.02)
@@ -125,7 +125,7 @@ def spmv_sizes(rows: pd.DataFrame, width: float) -> Figure:
     part = vector[vector.sparsity == sparsity]
     figure, (axes,) = style.panels(1, width, height=2.5)
     _lines(axes, part, "rows", "ratio")
-    style.reference(axes, 1.0, "")
+    style.reference(axes, 1.0)
     axes.set(xlabel="rows = columns of the matrix", ylabel=_RATIO)
     return _finish(figure, part, f"$S$ = {sparsity:g}, by a vector")
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 import functools
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
@@ -165,11 +166,7 @@ def draws(
 
 def save(figure: Figure, stem: Path, formats: Sequence[str]) -> None:
     """Write `stem` with the suffixes "png", "svg" or "pdf"; equal figures give equal files."""
-    undated: dict[str, dict[str, Any]] = {
-        "png": {},
-        "svg": {"Date": None},
-        "pdf": {"CreationDate": None},
-    }
+    undated: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
     stem.parent.mkdir(parents=True, exist_ok=True)
     for suffix in formats:
         figure.savefig(f"{stem}.{suffix}", metadata=undated.get(suffix))
@@ -282,15 +279,25 @@ def facets(
     return grid
 
 
-def legend(figure: Figure, handles: Sequence[Artist]) -> Figure:
-    """The figure with a legend below the panels, as broad as fits; it grows by the legend."""
-    for columns in range(len(handles), 0, -1):
-        balanced = math.ceil(len(handles) / math.ceil(len(handles) / columns))
-        entries = figure.legend(handles=handles, loc="outside lower center", ncols=balanced)
-        box = entries.get_window_extent()
+def legend(figure: Figure, handles: Iterable[Artist] = ()) -> Figure:
+    """The figure with a legend below the panels, as broad as fits; it grows by the legend.
+
+    Its entries are `handles`, then whatever else in the panels has a label, once each.
+    """
+    entries: dict[str, Artist] = {str(artist.get_label()): artist for artist in handles}
+    for axes in figure.axes:
+        for artist, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            entries.setdefault(label, artist)
+    # What is said in brackets comes last.
+    entries = dict(sorted(entries.items(), key=lambda entry: entry[0].startswith("(")))
+    for columns in range(len(entries), 0, -1):
+        balanced = math.ceil(len(entries) / math.ceil(len(entries) / columns))
+        below: dict[str, Any] = {"loc": "outside lower center", "ncols": balanced}
+        drawn = figure.legend([*entries.values()], [*entries], **below)
+        box = drawn.get_window_extent()
         if box.width <= 0.97 * figure.bbox.width or columns == 1:
             break
-        entries.remove()
+        drawn.remove()
     width, height = figure.get_size_inches()
     figure.set_size_inches(width, height + box.height / figure.dpi)
     return figure
@@ -329,18 +336,25 @@ def log_scale(*axes: Axes, which: str = "y") -> None:
         axis.set_minor_formatter(NullFormatter())
 
 
-def whole_numbers(axes: Axes) -> None:
-    """Ticks of the x axis at whole numbers only."""
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+def whole_numbers(axis: Axis) -> None:
+    """Ticks at whole numbers only."""
+    axis.set_major_locator(MaxNLocator(6, integer=True))
 
 
 def reference(
-    axes: Axes, value: float, label: str, horizontal: bool = True, dashes: Any = (4, 2)
-) -> Line2D:
-    """A thin grey line at `value`, a bound or a baseline; returns it for the legend."""
+    axes: Axes, value: float, label: str = "", horizontal: bool = True, dashes: Any = (4, 2)
+) -> None:
+    """A thin grey line at `value`, a bound or a baseline, which the legend calls `label`."""
     draw = axes.axhline if horizontal else axes.axvline
     look: dict[str, Any] = {"linewidth": 0.8, "linestyle": (0, dashes), "color": palette.GREY}
-    return draw(value, zorder=1, label=label, **look)
+    draw(value, zorder=1, label=label, **look)
+
+
+def rings(axes: Axes, rows: pd.DataFrame, x: str, y: str, by: str, size: float = 4.5) -> None:
+    """Open markers of the looks of the column `by`."""
+    for name, part in rows.groupby(by):
+        point = palette.look(by, name).point(filled=False)
+        axes.plot(part[x], part[y], markersize=size, **point)
 
 
 def numbers(axes: Axes, points: pd.DataFrame, colour: str, place: tuple[int, int]) -> None:
@@ -370,11 +384,8 @@ def paper_points(axes: Axes, printed: pd.DataFrame, x: str, by: str) -> None:
     """What the paper prints: hollow octagons over `x`, in the colours of the lines of `by`."""
     for name, part in printed.groupby(by):
         axes.plot(part[x], part["value"], color=palette.look(by, name).colour, **_PRINTED)
-
-
-def paper_handle(printed: pd.DataFrame) -> list[Artist]:
-    """The legend entry of `paper_points`, if there are any."""
-    return [Line2D([], [], color=palette.GREY, label="paper", **_PRINTED)] if len(printed) else []
+    if len(printed):
+        axes.plot([], [], color=palette.GREY, label="paper", **_PRINTED)
 
 
 def filled_and_open(filled: str, hollow: str) -> list[Artist]:

@@ -11,23 +11,15 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from f2f_study.figures import palette, style
 from f2f_study.figures.models import block_shares
 from f2f_study.figures.style import COLUMN, WRONG, draws
 
 __all__ = [
-    "real_layer",
-    "synthetic_mask",
-    "synthetic_n_u",
-    "synthetic_rate",
-    "synthetic_skew",
-    "synthetic_sparsity",
-    "synthetic_spread",
-    "synthetic_window",
-    "trellis",
-]
+    "real_layer", "synthetic_mask", "synthetic_n_u", "synthetic_rate", "synthetic_skew",
+    "synthetic_sparsity", "synthetic_spread", "synthetic_window", "trellis",
+]  # fmt: skip
 
 _SPARSITY = "sparsity $S$"
 _REDUCTION = "memory reduction (%)"
@@ -42,9 +34,13 @@ def trellis(rows: pd.DataFrame, width: float) -> Figure:
     states, blocks = rows.state_after.max() + 1, rows.after.max()
     figure, (axes,) = style.panels(1, width, height=0.5 * states + 0.9)
     best, ways = rows[rows.on_best_path], rows[rows.survives]
-    for steps, colour, thick in ((rows, _OTHER, 0.8), (ways, _WAY, 1.1), (best, _BEST, 2.5)):
+    for steps, colour, thick, label in (
+        (rows, _OTHER, 0.8, "other transitions"),
+        (ways, _WAY, 1.1, "best way into a state"),
+        (best, _BEST, 2.5, "best path"),
+    ):
         places = [steps.block, steps.after], [steps.state_before, steps.state_after]
-        axes.plot(*places, color=colour, linewidth=thick)
+        axes.plot(*places, color=colour, linewidth=thick, label=label)
     costs = {(0, state): 0 for state in range(states)}
     costs |= ways.set_index(["after", "state_after"]).cost_after.to_dict()
     path = {*zip(best.block, best.state_before, strict=True)}
@@ -59,12 +55,7 @@ def trellis(rows: pd.DataFrame, width: float) -> Figure:
         title="Fewest wrong care bits of any way into a state",
     )  # fmt: skip
     axes.grid(False)
-    handles = [
-        Line2D([], [], color=_BEST, linewidth=2.5, label="best path"),
-        Line2D([], [], color=_WAY, label="best way into a state"),
-        Line2D([], [], color=_OTHER, label="other transitions"),
-    ]
-    return style.legend(figure, handles)
+    return style.legend(figure)
 
 
 @draws(
@@ -98,9 +89,8 @@ def synthetic_sparsity(
         style.paper_points(axis, entries, "sparsity", "n_s")
     style.log_scale(axes[0])
     axes[2].set_ylim(bottom=0)
-    (line,) = axes[1].plot(bound, color=palette.GREY, linewidth=0.8, label=f"{_BOUND}, $S$")
-    handles = [*palette.handles("n_s", rows.n_s), line, *style.paper_handle(printed)]
-    return style.legend(figure, handles)
+    axes[1].plot(bound, color=palette.GREY, linewidth=0.8, label=f"{_BOUND}, $S$")
+    return style.legend(figure, palette.handles("n_s", rows.n_s))
 
 
 @draws(
@@ -117,19 +107,16 @@ def synthetic_rate(rows: pd.DataFrame, width: float) -> Figure:
     )  # fmt: skip
     for (label, sparsity), axes in grid.axes_dict.items():
         first = rows[rows.sparsity == sparsity].iloc[0]
-        ideal = style.reference(
-            axes, first.n_in / (1 - sparsity), "$N_{in}/(1-S)$", horizontal=False
-        )
+        style.reference(axes, first.n_in / (1 - sparsity), "$N_{in}/(1-S)$", horizontal=False)
         if label == WRONG:
             axes.set_ylim(values[WRONG].min() / 1.5, values[WRONG].max() * 1.5)
             style.log_scale(axes)
         else:
-            bound = style.reference(axes, first.bound_percent, _BOUND, dashes=(1, 1))
+            style.reference(axes, first.bound_percent, _BOUND, dashes=(1, 1))
         axes.set_title(f"$S$ = {sparsity:g}" if label == WRONG else "")
         axes.set_ylabel(label if axes in grid.axes[:, 0] else "")
     grid.set_xlabels("block length $N_{out}$")
-    handles = [*palette.handles("n_s", rows.n_s), ideal, bound, *style.halves(rows)]
-    return style.legend(grid.figure, handles)
+    return style.legend(grid.figure, palette.handles("n_s", rows.n_s) + style.halves(rows))
 
 
 @draws("synthetic_window.csv", "n_in n_s sparsity care_bits wrong_bits", width=COLUMN)
@@ -161,11 +148,10 @@ def synthetic_spread(rows: pd.DataFrame, width: float) -> Figure:
     rows = rows.assign(x=asked.variation.transform("mean"), wrong=style.wrong_percent(rows))
     grid = style.facets(rows, "n_s", width, x="x", y="wrong")
     independent = rows.variation_binomial.mean()
-    line = style.reference(grid.ax, independent, "independent pruning", horizontal=False)
+    style.reference(grid.ax, independent, "independent pruning", horizontal=False)
     grid.set_xlabels("coefficient of variation of $n_u$")
     grid.ax.set_title(style.setting(rows, "sparsity n_out"))
-    handles = [*palette.handles("n_s", rows.n_s), line, *style.halves(rows)]
-    return style.legend(grid.figure, handles)
+    return style.legend(grid.figure, palette.handles("n_s", rows.n_s) + style.halves(rows))
 
 
 @draws("synthetic_skew.csv", "n_s n_out sparsity ones inverted care_bits wrong_bits")
@@ -187,23 +173,19 @@ def synthetic_skew(rows: pd.DataFrame, width: float) -> Figure:
 def synthetic_mask(rows: pd.DataFrame, width: float) -> Figure:
     """Memory reduction with and without the mask beside the bounds, one panel per n_w."""
     measured = {"without": rows.without_mask_percent, "bitmap": rows.with_bitmap_percent}
-    bounds = {
-        "without": ("bound_percent", f"{_BOUND}, without mask", "-"),
-        "bitmap": ("bound_with_mask_percent", f"{_BOUND}, with mask", ":"),
-    }
+    bounds = {"bound_percent": ("-", "without"), "bound_with_mask_percent": (":", "with")}
     long = [rows.assign(mask=mask, value=value) for mask, value in measured.items()]
     grid = style.facets(
         pd.concat(long, ignore_index=True), "mask", width, x="sparsity", y="value", col="n_w"
     )
     for n_w, axes in grid.axes_dict.items():
         here = rows[rows.n_w == n_w].set_index("sparsity").sort_index()
-        lines = [
-            axes.plot(here[column], dashes, color=palette.GREY, zorder=1, label=label)[0]
-            for column, label, dashes in bounds.values()
-        ]
+        for column, (dashes, word) in bounds.items():
+            label = f"{_BOUND}, {word} mask"
+            axes.plot(here[column], dashes, color=palette.GREY, zorder=1, label=label)
     grid.set_titles(f"$n_w$ = {{col_name}} bits, {style.setting(rows, 'n_s')}")
     grid.set_axis_labels(_SPARSITY, _REDUCTION)
-    return style.legend(grid.figure, [*palette.handles("mask", measured), *lines])
+    return style.legend(grid.figure, palette.handles("mask", measured))
 
 
 @draws(
@@ -217,14 +199,13 @@ def real_layer(rows: pd.DataFrame, width: float) -> Figure:
     orders, variation = palette.names("order", rows.order), rows.groupby("order").variation.first()
     wide = rows.assign(wrong=100 * rows.wrong_bits / rows.care_bits)
     wide = wide.pivot_table("wrong", "plane", "order")[orders]
-    handles = palette.handles("order", orders, "bar")
     wide.plot.bar(ax=axes, legend=False, width=0.8, rot=0)
-    for order, bars, handle in zip(orders, axes.containers, handles, strict=True):
+    for order, bars in zip(orders, axes.containers, strict=True):
         plt.setp(bars, **palette.look("order", order).bar())
-        handle.set_label(f"{order} order, variation of $n_u$ {variation[order]:.2f}")
+        bars.set_label(f"{order} order, variation of $n_u$ {variation[order]:.2f}")
     axes.grid(axis="x", visible=False)
     layer = textwrap.fill(rows.layer.iloc[0].replace("_", " "), 45)
     words = style.setting(rows, "network source method")
     title = f"{words}\n{layer}\n{style.setting(rows, 'sparsity n_out n_s')}"
     axes.set(xlabel="bit plane (7: sign)", ylabel=WRONG, title=title)
-    return style.legend(figure, handles)
+    return style.legend(figure)

@@ -279,3 +279,164 @@ def test_products_on_a_gpu_are_normalized_by_the_dense_one_of_the_same_columns(t
     np.testing.assert_allclose(columns, [[1, 0.5], [8, 0.75]])
     assert figure.get_suptitle() == "512 × 512\na card"
     assert legend(figure) == ["dense FP32", "encoded"]
+
+
+def labelled(axes, label):
+    """x and y of the line that a legend calls `label`."""
+    (line,) = [line for line in axes.get_lines() if line.get_label() == label]
+    return np.array(line.get_xydata())
+
+
+def test_shares_of_blocks_stand_beside_the_binomial_on_shared_axes(tmp_path):
+    rows = [
+        MODEL | {"method": method, "sparsity": s, "n_out": n_out, "n_u": n_u,
+                 "share_percent": share + n_u, "share_binomial_percent": 30.0 + n_u}
+        for s, n_out in ((0.7, 26), (0.9, 80))
+        for method, share in (("random", 20.0), ("l0", 10.0))
+        for n_u in range(3)
+    ]  # fmt: skip
+    figure = figures.n_u_histogram(write(tmp_path, "n_u_histogram", rows))
+    for axes, title in zip(
+        figure.axes, ("0.7, $N_{out}$ = 26", "0.9, $N_{out}$ = 80"), strict=True
+    ):
+        assert axes.get_title() == f"$S$ = {title}"
+        (l0,) = lines(axes, look("method", "l0").colour)
+        np.testing.assert_allclose(l0, [[0, 10], [1, 11], [2, 12]])
+        np.testing.assert_allclose(labelled(axes, "binomial"), [[0, 30], [1, 31], [2, 32]])
+    assert len({axes.get_ylim() for axes in figure.axes}) == 1
+    assert legend(figure) == ["random", "L0", "binomial"]
+    drawn = pd.DataFrame(rows).query("method == 'random'")
+    drawn = drawn.rename(columns={"share_binomial_percent": "binomial_percent"})
+    (first, _) = figures.synthetic_n_u(write(tmp_path, "synthetic_n_u", drawn)).axes
+    (random,) = lines(first, look("method", "random").colour)
+    np.testing.assert_allclose(random, [[0, 20], [1, 21], [2, 22]])
+
+
+def test_reductions_lie_below_the_bounds_that_the_legend_names(tmp_path):
+    rows = [
+        {"n_w": n_w, "n_s": 2, "sparsity": s, "without_mask_percent": 100 * s - 1,
+         "with_bitmap_percent": 100 * s - 9, "bound_percent": 100 * s,
+         "bound_with_mask_percent": 100 * s - 5}
+        for n_w in (8, 32) for s in (0.5, 0.9)
+    ]  # fmt: skip
+    figure = figures.synthetic_mask(write(tmp_path, "synthetic_mask", rows))
+    axes, _ = figure.axes
+    (bitmap,) = lines(axes, look("mask", "bitmap").colour)
+    np.testing.assert_allclose(bitmap, [[0.5, 41], [0.9, 81]])
+    bound = "bound for incompressible values"
+    np.testing.assert_allclose(labelled(axes, f"{bound}, without mask"), [[0.5, 50], [0.9, 90]])
+    np.testing.assert_allclose(labelled(axes, f"{bound}, with mask"), [[0.5, 45], [0.9, 85]])
+    assert legend(figure)[2:] == [f"{bound}, without mask", f"{bound}, with mask"]
+
+
+def test_block_lengths_have_the_ideal_one_and_the_bound_beside_them(tmp_path):
+    rows = [
+        {"n_in": 8, "n_s": 1, "n_out": n_out, "sparsity": s, "care_bits": 1000,
+         "wrong_bits": wrong, "memory_reduction_percent": 100 * s - 2, "bound_percent": 100 * s}
+        for s, n_out, wrong in ((0.75, 30, 0), (0.75, 34, 20), (0.9, 76, 5), (0.9, 84, 90))
+    ]  # fmt: skip
+    figure = figures.synthetic_rate(write(tmp_path, "synthetic_rate", rows))
+    left, right, below, _ = figure.axes
+    (line,) = lines(left, look("n_s", 1).colour)
+    np.testing.assert_allclose(line, [[30, 0.05], [34, 2.0]])
+    np.testing.assert_allclose(labelled(left, "$N_{in}/(1-S)$")[:, 0], 32)
+    np.testing.assert_allclose(labelled(below, "bound for incompressible values")[:, 1], 75)
+    assert left.get_ylim() == right.get_ylim()
+    assert legend(figure)[-1] == "(no wrong bit is drawn as half of one)"
+
+
+def test_planes_of_a_layer_are_bars_by_order(tmp_path):
+    rows = [
+        MODEL | {"method": "l0", "layer": "a.weight", "order": order, "n_s": 2, "n_out": 80,
+                 "sparsity": 0.9, "plane": plane, "variation": 0.5, "care_bits": 200,
+                 "wrong_bits": wrong + plane}
+        for order, wrong in (("golden", 1), ("row", 10)) for plane in range(3)
+    ]  # fmt: skip
+    (axes,) = figures.real_layer(write(tmp_path, "real_layer", rows)).axes
+    row, golden = ([bar.get_height() for bar in bars] for bars in axes.containers)
+    assert (row, golden) == ([5.0, 5.5, 6.0], [0.5, 1.0, 1.5])
+    assert axes.get_title().startswith("ResNet, surrogate masks, L0\na.weight\n$S$ = 0.9")
+
+
+def test_gates_are_open_where_rows_share_none_and_numbered_by_n_s(tmp_path):
+    rows = [
+        {"kind": "random", "written": written, "n_s": n_s, "n_out": n_out, "sparsity": 0.9,
+         "care_bits": 100, "wrong_bits": 9 - n_s, "xor2_gates": gates + 10 * n_s, "depth": 4 + n_s}
+        for written, gates in (("shared", 100), ("separate", 200))
+        for n_s in (0, 1)
+        for n_out in (26, 80)
+    ]  # fmt: skip
+    wrong, depth = figures.hardware_gates(write(tmp_path, "hardware", rows)).axes
+    shared, separate = wrong.get_lines()
+    assert (shared.get_fillstyle(), separate.get_fillstyle()) == ("full", "none")
+    np.testing.assert_allclose(shared.get_xydata(), [[100, 9], [110, 8]])
+    np.testing.assert_allclose(separate.get_xydata(), [[200, 9], [210, 8]])
+    np.testing.assert_allclose(depth.get_lines()[0].get_xydata(), [[100, 4], [110, 5]])
+    assert [(text.get_text(), text.xy) for text in wrong.texts] == [
+        ("0", (100, 9)),
+        ("1", (110, 8)),
+    ]
+
+
+def test_the_chosen_length_is_ringed(tmp_path):
+    rows = [
+        {"n_s": 7, "n_out": n_out, "sparsity": 0.9, "chosen": n_out == 80,
+         "overhead_percent": 1.0 + n_out, "modelled_overhead_percent": 2.0 + n_out}
+        for n_out in (79, 80, 81)
+    ]  # fmt: skip
+    (axes,) = figures.beyond_lengths(write(tmp_path, "beyond_lengths", rows)).axes
+    np.testing.assert_allclose(axes.collections[0].get_offsets(), [[79, 80], [80, 81], [81, 82]])
+    np.testing.assert_allclose(labelled(axes, "chosen"), [[80, 81]])
+    model = [line for line in axes.get_lines() if line.get_label() != "chosen"]
+    np.testing.assert_allclose(model[0].get_xydata(), [[79, 81], [80, 82], [81, 83]])
+
+
+def test_stand_ins_stand_beside_the_dense_network(tmp_path):
+    rows = [
+        {"network": "resnet", "method": method, "sparsity": s, "metric": "% right",
+         "recomputed_percent": value}
+        for method, s, value in (("dense", 0, 99), ("random", 0.7, 97), ("random", 0.9, 95))
+    ]  # fmt: skip
+    (axes,) = figures.standin_quality(write(tmp_path, "standins", rows)).axes
+    points = axes.collections[0].get_offsets()
+    assert sorted(points[:, 0]) == [95, 97]
+    assert points[:, 1].sum() == pytest.approx(0), "around the line of the method"
+    np.testing.assert_allclose(labelled(axes, "dense")[:, 0], 99)
+
+
+def test_wrong_bits_are_a_share_of_the_dependent_ones(tmp_path):
+    rows = [
+        {"n_s": n_s, "n_out": 80, "sparsity": 0.9, "plane_care_bits": 100, "dependent_bits": 20,
+         "modelled_dependent_bits": 10, "beam": 16, "care_bits": 800, "wrong_bits": 40}
+        for n_s in (0, 1)
+    ]  # fmt: skip
+    shares, kappas = figures.beyond_dependence(write(tmp_path, "beyond_dependence", rows)).axes
+    colour = look("beam", 16).colour
+    np.testing.assert_allclose(lines(shares, colour)[0], [[0, 5], [1, 5]])
+    np.testing.assert_allclose(lines(kappas, colour)[0], [[0, 25], [1, 25]])
+    np.testing.assert_allclose(labelled(shares, "dependent, counted")[:, 1], 20)
+
+
+def test_layers_lie_in_the_order_of_the_model(tmp_path):
+    rows = [
+        MODEL | {"layer": layer, "method": "random", "sparsity": 0.9, "dtype": dtype,
+                 "care_bits": 1000, "wrong_bits": wrong}
+        for dtype in ("float32", "int8") for layer, wrong in (("b", 2), ("a", 0), ("total", 2))
+    ]  # fmt: skip
+    figure = figures.efficiency_by_layer(write(tmp_path, "package_setting", rows))
+    (points,) = figure.axes[0].collections
+    np.testing.assert_allclose(points.get_offsets(), [[1, 0.2], [2, 0.05]])
+    assert figure.get_suptitle() == "ResNet, surrogate masks, INT8"
+
+
+def test_products_name_the_machine_and_what_they_move(tmp_path):
+    rows = [
+        CPU | {"format": name, "rows": 2048, "sparsity": s, "columns": 1, "time_us": 10.0,
+               "moved_bytes": 4e6 * (1 - s)}
+        for name in ("dense_fp32", "encoded") for s in (0.5, 0.75)
+    ]  # fmt: skip
+    figure = figures.spmv_bytes(write(tmp_path, "spmv_cpu", rows))
+    time, moved = figure.axes
+    np.testing.assert_allclose(lines(time, look("format", "encoded").colour)[0][:, 1], 10)
+    np.testing.assert_allclose(lines(moved, look("format", "encoded").colour)[0][:, 1], [2, 1])
+    assert figure.get_suptitle() == "2048 × 2048 by a vector\na processor; 2 threads"
