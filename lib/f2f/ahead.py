@@ -17,6 +17,7 @@ import ml_dtypes
 import numpy as np
 
 from f2f.format.codec import compress, decompress
+from f2f.parallel import end_with
 from f2f.product import spmm, spmv
 
 # dtype, and options of `compress`; what takes longest comes first.
@@ -47,7 +48,8 @@ def compile_case(number: int) -> None:
 def main() -> int:
     """Compile all cases, on all cores; returns the exit status."""
     os.environ["F2F_QUIET"] = "1"
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+    context = get_context("spawn")
+    with ProcessPoolExecutor(os.cpu_count(), context, end_with, (os.getpid(),)) as pool:
         list(pool.map(compile_case, range(len(CASES))))
     return 0
 

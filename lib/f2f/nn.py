@@ -142,7 +142,9 @@ class _Compressed(nn.Module):
         # No elements: it follows the module's dtype and device, and the weight follows it.
         like = torch.empty(0, dtype=getattr(torch, encoded.dtype))
         self.register_buffer("_like", like, persistent=False)
-        self.options: dict[str, Any] = {}  # of `compress`, for a weight that is loaded
+        # Of `compress`, for a weight that is loaded.
+        kept = ("order", "n_s", "seed") if encoded.kind == "encoded" else ()
+        self.options: dict[str, Any] = {name: getattr(encoded, name) for name in kept}
 
     @property
     def weight(self) -> Tensor:
@@ -390,7 +392,7 @@ _HOOKS = (
 def _as_was(new: Any, layer: nn.Module, options: dict[str, Any]) -> Any:
     """The new layer in the old one's mode and dtype, with its hooks and the very same bias."""
     new.bias = layer.bias
-    new.options = dict(options)
+    new.options |= options
     for name in _HOOKS:
         new.__dict__[name] = layer.__dict__[name]
     hooks = layer._forward_pre_hooks

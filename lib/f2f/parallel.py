@@ -8,12 +8,16 @@ machine, and over a Dask cluster:
     with dask.distributed.Client("scheduler:8786"), joblib.parallel_config(backend="dask"):
         model = compress_model(tensors, progress=True)
 
-Both give the same bytes. A tensor is one task, so more workers than tensors gain nothing; inside a
-task ``threads=`` (an option of `f2f.compress`) spreads planes and mask.
+Both give the same bytes. Worker processes end with the process that started them, however that
+ends. A tensor is one task, so more workers than tensors gain nothing; inside a task ``threads=``
+(an option of `f2f.compress`) spreads planes and mask.
 """
 
 from __future__ import annotations
 
+import os
+import threading
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -175,7 +179,11 @@ def _run(
     # The largest first: a large one that starts last would keep one worker busy alone.
     calls = [call for call, _ in sorted(tasks, key=lambda task: -task[1])]
     parallel = joblib.Parallel(
-        n_jobs=n_jobs, prefer=prefer, return_as="generator_unordered", batch_size=1
+        n_jobs=n_jobs,
+        prefer=prefer,
+        return_as="generator_unordered",
+        batch_size=1,
+        **({} if _has_initializer() else {"initializer": end_with, "initargs": (os.getpid(),)}),
     )
     results = {}
     with tqdm(total=total, desc=title, unit="B", unit_scale=True, disable=not progress) as bar:
@@ -183,6 +191,26 @@ def _run(
             results[name] = result
             bar.update(size)
     return results
+
+
+def end_with(parent: int) -> None:
+    """Let this process end when `parent`, which started it, is gone: an initializer of workers.
+
+    A worker whose parent was killed would wait for ever for somebody to take its result.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _has_initializer() -> bool:
+    """Whether the caller's choice of a back end has an initializer of its own."""
+    backend, _ = joblib.parallel.get_active_backend()
+    return "initializer" in getattr(backend, "backend_kwargs", {})
 
 
 @contextmanager

@@ -212,7 +212,9 @@ def _read_torch(path: str | os.PathLike[str], file: BinaryIO) -> Tensors:
         warnings.warn(f"{path}: only {key!r} is read, left out: {names}", stacklevel=3)
     state = dict(content)  # tensors stay alive, so that their places tell them apart
     for name, value in state.items():
-        if not isinstance(name, str) or not isinstance(value, torch.Tensor):
+        if not isinstance(name, str):
+            raise FormatError(f"{path}: names of tensors must be text, got {name!r}")
+        if not isinstance(value, torch.Tensor):
             raise FormatError(f"{path}: entry {name!r} is a {type(value).__name__}, not a tensor")
     claimed = sum(value.numel() * value.element_size() for value in state.values())
     _refuse_amplification(path, claimed, os.fstat(file.fileno()).st_size)

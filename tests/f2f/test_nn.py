@@ -391,6 +391,10 @@ def test_loading_into_a_compressed_layer_keeps_its_options():
     layer = CompressedLinear.from_dense(prune(nn.Linear(64, 64)), n_s=2, beam=1, seed=5)
     layer.load_state_dict(prune(nn.Linear(64, 64)).state_dict())
     assert (layer.encoded.n_s, layer.encoded.seed) == (2, 5)
+    given = {"0.weight": f2f.compress(prune(nn.Linear(64, 64)).weight, n_s=1, beam=1, order="row")}
+    net = compress_module(nn.Sequential(nn.Linear(64, 64)), given, seed=3)
+    net.load_state_dict(nn.Sequential(prune(nn.Linear(64, 64))).state_dict())
+    assert (net[0].encoded.n_s, net[0].encoded.order, net[0].encoded.seed) == (1, "row", 3)
 
 
 def test_a_second_call_prepares_nothing_again(monkeypatch):

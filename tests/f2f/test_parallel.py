@@ -1,10 +1,14 @@
 """Whole models over other back ends of joblib, a Dask cluster among them: the same bytes."""
 
+import subprocess
+import sys
+import time
 import warnings
 
 import joblib
 import ml_dtypes
 import numpy as np
+import psutil
 import pytest
 
 from f2f.format.container import save
@@ -47,6 +51,27 @@ def test_the_back_end_is_the_callers_choice(tmp_path, capsys, backend, jobs):
     assert model["tied"] is model["layer2.weight"]
     bars = capsys.readouterr().err
     assert "compress: 100%" in bars and "decompress: 100%" in bars
+
+
+TASKS = """
+import joblib, time
+from f2f.parallel import _run
+_run([(joblib.delayed(time.sleep)(600), 1)] * 4, 2, False, "", "processes")
+"""
+
+
+def test_workers_end_with_the_process_that_started_them():
+    parent = subprocess.Popen([sys.executable, "-c", TASKS])
+    deadline = time.monotonic() + 60
+    workers = []
+    while len(workers) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+        children = psutil.Process(parent.pid).children()
+        workers = [child for child in children if "popen_loky" in " ".join(child.cmdline())]
+    assert len(workers) == 2
+    parent.kill()
+    parent.wait()
+    assert not psutil.wait_procs(workers, timeout=30)[1]
 
 
 def test_decompression_over_threads():

@@ -66,6 +66,12 @@ def test_entries_that_are_no_plain_tensors_are_named(tmp_path, value, reason):
         read_tensors(tmp_path / "m.pt")
 
 
+def test_names_that_are_no_text_are_named(tmp_path):
+    torch.save({0: torch.eye(3)}, tmp_path / "m.pt")
+    with pytest.raises(FormatError, match="m.pt: names of tensors must be text, got 0"):
+        read_tensors(tmp_path / "m.pt")
+
+
 def test_npz_names_that_look_alike(tmp_path):
     path = tmp_path / "m.npz"
     arrays = {"a": np.arange(3), "a.npy": np.arange(4)}

@@ -133,6 +133,7 @@ def _entry(name: str, value: Any) -> Entry:
         len(shape) > 64
         or not all(type(number) is int and 0 <= number < 2**63 for number in [begin, end, *shape])
         or math.prod(shape) * dtype.itemsize != end - begin
+        or math.prod(max(axis, 1) for axis in shape) * dtype.itemsize >= 2**63  # as NumPy counts
     ):
         raise FormatError(f"malformed entry {name!r} of the header: its size is not its offsets'")
     return Entry(dtype, tuple(shape), begin, end)

@@ -15,6 +15,7 @@ import pandas as pd
 from f2f.decoder import MATRICES
 from f2f.hardware import network
 from f2f.hardware.synthesis import synthesize
+from f2f.parallel import end_with
 from f2f_study.experiments import accounting
 from f2f_study.experiments.beyond import N_IN
 from f2f_study.experiments.matrices import make_matrix, measure_matrix
@@ -87,7 +88,8 @@ def measure_circuits(cases: list[dict[str, Any]], seed: int = 0) -> pd.DataFrame
         joblib.delayed(measure_circuit)(**case, written=written, seed=seed)
         for case, written in rest
     )
-    rows = pd.DataFrame([first, *joblib.Parallel(n_jobs=os.cpu_count())(jobs)])
+    workers = joblib.Parallel(os.cpu_count(), initializer=end_with, initargs=(os.getpid(),))
+    rows = pd.DataFrame([first, *workers(jobs)])
     return rows.sort_values([*KEYS, "written"], ignore_index=True)
 
 

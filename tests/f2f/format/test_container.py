@@ -271,6 +271,7 @@ TENSOR_A = {"tensors": json.dumps({"a": {"header": {}, "blake2b": "00"}})}
         (seal({"a": entry(0, 4)}, b"1234"), "'a' belongs to no tensor"),
         (seal({"a/data": entry(0, 4, [2**62, 4])}, b"1234"), "malformed entry"),
         (seal({"a/data": entry(0, 4, [-2, -2])}, b"1234"), "malformed entry"),
+        (seal({"a/data": entry(0, 0, [0, 2**62, 2**62])}), "malformed entry"),
         (seal({"a/data": entry(0, 4, [4.0])}, b"1234"), "malformed entry"),
         (seal({"a/data": entry(0, 4, [1] * 70 + [4])}, b"1234"), "malformed entry"),
         (seal({"a/data": entry(0, 4, dtype="U7")}, b"1234"), "must have one of the dtypes"),
