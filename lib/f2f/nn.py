@@ -218,7 +218,7 @@ class CompressedLinear(_Compressed):
     ) -> CompressedLinear:
         """The same layer with its weight encoded now (options of `f2f.compress`) or beforehand."""
         validate.instance("layer", layer, nn.Linear)
-        return _as_was(cls(_encode(layer, encoded, options), layer.bias), layer, options)
+        return _as_was(cls(_encode(layer, encoded, options), _bias(layer)), layer, options)
 
     def forward(self, x: Tensor) -> Tensor:
         return functional.linear(x, self.weight, self.bias)
@@ -260,7 +260,7 @@ class CompressedConv2d(_Compressed):
         """The same layer with its weight encoded now (options of `f2f.compress`) or beforehand."""
         validate.instance("layer", layer, nn.Conv2d)
         new = cls(
-            _encode(layer, encoded, options), layer.bias, layer.stride, layer.padding,
+            _encode(layer, encoded, options), _bias(layer), layer.stride, layer.padding,
             layer.dilation, layer.groups, layer.padding_mode,
         )  # fmt: skip
         return _as_was(new, layer, options)
@@ -355,16 +355,24 @@ def current_weight(layer: nn.Module) -> Tensor:
     ValueError
         A hook makes it that is not `torch.nn.utils.prune`'s.
     """
-    weight = layer._parameters.get("weight")
-    if weight is not None:
-        return weight
-    mask: Any = getattr(layer, "weight_mask", None)
+    return _current(layer, "weight")
+
+
+def _current(layer: nn.Module, name: str) -> Tensor:
+    value = layer._parameters.get(name)
+    if value is not None:
+        return value
+    mask: Any = getattr(layer, f"{name}_mask", None)
     if isinstance(mask, Tensor):
         # What is in layer.weight was made before the last call. Not a product, which would leave
         # -0.0 at pruned places.
-        original: Any = layer.weight_orig
+        original: Any = getattr(layer, f"{name}_orig")
         return torch.where(mask != 0, original.detach(), original.new_zeros(()))
-    raise ValueError("weight must be a parameter, got one that a hook makes; remove that first")
+    raise ValueError(f"{name} must be a parameter, got one that a hook makes; remove that first")
+
+
+def _bias(layer: nn.Linear | nn.Conv2d) -> Tensor | None:
+    return None if layer.bias is None else _current(layer, "bias")
 
 
 def _encode(
@@ -391,7 +399,7 @@ _HOOKS = (
 
 def _as_was(new: Any, layer: nn.Module, options: dict[str, Any]) -> Any:
     """The new layer in the old one's mode and dtype, with its hooks and the very same bias."""
-    new.bias = layer.bias
+    new.bias = layer._parameters.get("bias", new.bias)  # a pruned one is no parameter
     new.options |= options
     for name in _HOOKS:
         new.__dict__[name] = layer.__dict__[name]

@@ -215,7 +215,11 @@ def _read_torch(path: str | os.PathLike[str], file: BinaryIO) -> Tensors:
         if not isinstance(name, str):
             raise FormatError(f"{path}: names of tensors must be text, got {name!r}")
         if not isinstance(value, torch.Tensor):
-            raise FormatError(f"{path}: entry {name!r} is a {type(value).__name__}, not a tensor")
+            hint = f"; a state dict may be under {', '.join(map(repr, STATE_KEYS))}"
+            raise FormatError(
+                f"{path}: entry {name!r} is a {type(value).__name__}, not a tensor"
+                + (hint if isinstance(value, Mapping) else "")
+            )
     claimed = sum(value.numel() * value.element_size() for value in state.values())
     _refuse_amplification(path, claimed, os.fstat(file.fileno()).st_size)
     arrays: dict[str, np.ndarray] = {}

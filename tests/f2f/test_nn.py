@@ -341,6 +341,17 @@ def test_a_layer_under_torchs_pruning_gives_its_present_weight():
     assert packed[0].encoded.sparsity == pytest.approx(0.9, abs=1e-3)
 
 
+@pytest.mark.parametrize("layer", [nn.Linear(64, 16), nn.Conv2d(4, 16, 3)], ids=repr)
+def test_a_bias_under_torchs_pruning_is_the_present_one(layer):
+    prune_module.l1_unstructured(layer, "bias", 0.5)
+    with torch.no_grad():
+        layer.bias_orig += 1  # as an optimizer's step, after which layer.bias is of before
+        prune(layer)
+    (compressed,) = compress_module(nn.Sequential(layer), beam=1)
+    x = torch.randn((2, 4, 5, 5) if layer.weight.ndim == 4 else (2, 64))
+    assert compressed.bias.count_nonzero() == 8 and torch.equal(compressed(x), layer(x))
+
+
 def test_a_weight_that_another_hook_makes_is_refused_by_name():
     layer = torch.nn.utils.weight_norm(nn.Linear(8, 8))
     with pytest.raises(ValueError, match="layer '0': weight must be a parameter"):

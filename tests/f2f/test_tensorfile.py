@@ -49,6 +49,9 @@ def test_what_a_checkpoint_has_beside_its_tensors_is_named(tmp_path, key):
     assert list(found) == ["w"] and found.left_out == ("epoch", "optimizer")
     torch.save({key: state}, tmp_path / "m.pth")
     assert read_tensors(tmp_path / "m.pth").left_out == ()
+    torch.save({"net": state, "epoch": 3}, tmp_path / "m.pth")
+    with pytest.raises(FormatError, match="'net' is a dict, not a tensor; a state dict may be un"):
+        read_tensors(tmp_path / "m.pth")
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,12 @@ of ``torch.quantize_per_tensor`` and ``torch.quantize_per_channel``.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from f2f.base import validate
+from f2f.product.dense import host_array
 
 # As the observers: a tensor of zeros gets this scale instead of zero.
 SMALLEST_SCALE = float(np.finfo(np.float32).eps)
@@ -35,13 +36,13 @@ def is_float(dtype: np.dtype) -> bool:
     return dtype.name.startswith(("float", "bfloat"))
 
 
-def quantize(weights: np.ndarray, scheme: str = "channel") -> Quantized:
+def quantize(weights: Any, scheme: str = "channel") -> Quantized:
     """Quantize weights to signed 8 bits.
 
     Parameters
     ----------
     weights
-        Floating point, finite; the first axis is the output channels.
+        An array or a torch tensor, floating point, finite; the first axis is the output channels.
     scheme
         "channel" (a scale per index of the first axis) or "tensor" (one scale).
 
@@ -57,14 +58,15 @@ def quantize(weights: np.ndarray, scheme: str = "channel") -> Quantized:
            [  0, 127]], dtype=int8)
     """
     validate.choice("scheme", scheme, SCHEMES)
-    array = np.asarray(weights)
+    array = host_array("weights", weights)
     if not is_float(array.dtype):
         raise ValueError(f"weights must be floating point, got dtype {array.dtype}")
+    with np.errstate(over="ignore"):
+        array = array.astype(np.float32)
     if not np.isfinite(array).all():
-        raise ValueError("weights must be finite, got NaN or infinity")
+        raise ValueError("weights must be finite in float32, got NaN or infinity")
     if scheme == "channel" and array.ndim == 0:
         raise ValueError("weights must have an axis of channels, got a scalar")
-    array = array.astype(np.float32)
     channels = array.shape[0] if scheme == "channel" else 1
     rows = np.abs(array).reshape(channels, -1 if array.size else 0)
     scale = rows.max(axis=1, initial=0) / np.float32(127.5)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from f2f.base.tensors import numpy_dtype
+from f2f.base.tensors import numpy_dtype, to_torch
 from f2f.format.tensor import FLOAT8
 from f2f_study.networks.quantize import SMALLEST_SCALE, quantize
 
@@ -88,6 +88,8 @@ def test_channels_have_their_own_scale():
         (np.ones(3), "row", "scheme must be one of tensor, channel, got 'row'"),
         (np.ones(3, np.int32), "tensor", "weights must be floating point, got dtype int32"),
         (np.array([1.0, np.nan]), "tensor", "weights must be finite"),
+        (np.array([1.0, 1e300]), "tensor", "weights must be finite in float32"),
+        ("text", "tensor", "weights must be floating point, got dtype <U4"),
         (np.float32(1), "channel", "weights must have an axis"),
     ],
 )
@@ -104,6 +106,8 @@ def test_empty_tensors():
 @pytest.mark.parametrize("dtype", [ml_dtypes.bfloat16, *map(numpy_dtype, FLOAT8)])
 def test_short_floats_are_quantized_as_their_float32(dtype):
     weights = np.random.default_rng(0).standard_normal((5, 6)).astype(dtype)
-    found, wanted = quantize(weights), quantize(weights.astype(np.float32))
-    assert np.array_equal(found.values, wanted.values)
-    assert np.array_equal(found.scale, wanted.scale)
+    wanted = quantize(weights.astype(np.float32))
+    for form in (weights, to_torch(weights), torch.nn.Parameter(to_torch(weights))):
+        found = quantize(form)
+        assert np.array_equal(found.values, wanted.values)
+        assert np.array_equal(found.scale, wanted.scale)
