@@ -1,11 +1,7 @@
 """The matrix product from encoded weights on a GPU: compiles, caches and launches `encoded.cu`.
 
-A tensor is laid out and copied to the device once (`prepare`), then multiplied as often as wanted:
-
-    matrix = prepare(tensor)
-    y = spmv(matrix, x)
-
-(`spmv(tensor, x)` does both, and keeps the matrix as long as the tensor lives.)
+A tensor is laid out and copied to the device once (`DeviceMatrix`), then multiplied as often as
+wanted; `spmm(tensor, x)` does both, and keeps the matrix as long as the tensor lives.
 
 Device memory: 8*groups bytes a block of n_out weights for the payload, 1.25 bytes an unpruned
 weight for its place (32 steps and 8 bytes of header a group), one bit a weight and flip plane, 8
@@ -22,7 +18,6 @@ Importing this module needs neither CuPy nor a GPU; a product without one raises
 from __future__ import annotations
 
 from copy import copy
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -48,16 +43,15 @@ if TYPE_CHECKING:
 
 THREADS = 1024
 MAX_COLUMNS = 8  # of x in one launch; more columns take more launches
-KERNEL = "encoded_product"
+SOURCE, KERNEL = Path(__file__).with_name("encoded.cu"), "encoded_product"
 
 _DTYPE_CODE = {"int8": 0, "uint8": 1, "int16": 2, "float16": 3, "bfloat16": 4, "float32": 5}
 _SUM_CODE = {"float32": 0, "int32": 1, "int64": 2, "float64": 3}
-_ORDER_CODE = {"row": 0, "golden": 0, "column": 1, "diagonal": 2}
+ORDER_CODE = {"row": 0, "golden": 0, "column": 1, "diagonal": 2}
 _LARGEST = {"int8": 128, "uint8": 255, "int16": 32768}  # magnitude of a weight
 
 
-@dataclass(frozen=True)
-class Launch:
+class Launch(NamedTuple):
     """One compiled variant of the kernel and its geometry.
 
     Attributes
@@ -127,7 +121,20 @@ class Variant(NamedTuple):
 
 
 class DeviceMatrix:
-    """A compressed matrix in device memory; make one with `prepare`.
+    """A compressed matrix in device memory.
+
+    Parameters
+    ----------
+    tensor : CompressedTensor
+    mask : ndarray of bool, optional
+        As for `f2f.decompress`.
+
+    Raises
+    ------
+    RuntimeError
+        Without a GPU.
+    ValueError
+        For 2**31 weights or more.
 
     Attributes
     ----------
@@ -162,11 +169,8 @@ class DeviceMatrix:
     @property
     def nbytes(self) -> int:
         """Bytes of device memory."""
-        return (
-            sum(a.nbytes for a in self.arrays.values())
-            if self.dense is None
-            else (int(self.dense.nbytes))
-        )
+        kept = self.arrays.values() if self.dense is None else [self.dense]
+        return sum(int(array.nbytes) for array in kept)
 
     def copy(self) -> DeviceMatrix:
         """Another matrix with arrays of its own on the device."""
@@ -176,46 +180,29 @@ class DeviceMatrix:
         return twin
 
 
-def prepare(tensor: CompressedTensor, mask: np.ndarray | None = None) -> DeviceMatrix:
-    """The tensor in device memory.
-
-    Parameters
-    ----------
-    tensor : CompressedTensor
-    mask : ndarray of bool, optional
-        As for `f2f.decompress`.
-
-    Raises
-    ------
-    RuntimeError
-        Without a GPU.
-    ValueError
-        For 2**31 weights or more.
-    """
-    return DeviceMatrix(tensor, mask)
-
-
-def spmv(
+def spmm(
     matrix: CompressedTensor | DeviceMatrix, x: Any, scale: Any = None, decode: str = "auto"
 ) -> Any:
-    """The product y = W x.
+    """The product Y = W X.
+
+    The weights are decoded once for every `Launch.columns` columns (as many as fit into shared
+    memory, at most 8).
 
     Parameters
     ----------
     matrix : CompressedTensor or DeviceMatrix, (rows, cols)
         A tensor is prepared at its first product and kept on the device as long as it lives.
-    x : ndarray, shape (cols,)
+    x : ndarray, shape (cols, m)
         NumPy or CuPy.
     scale : ndarray, shape (rows,), optional
-        Multiplies the rows of y.
+        Multiplies the rows of Y.
     decode : {"auto", "bmma", "parity"}
         By tensor cores, or by AND and POPC.
 
     Returns
     -------
-    ndarray, shape (rows,)
-        Of x's library: int64 for integers times integers without scale, float64 for float64 x,
-        float32 otherwise.
+    ndarray, shape (rows, m)
+        Of x's library and the dtype that `f2f.product.spmv` names.
 
     Raises
     ------
@@ -223,19 +210,6 @@ def spmv(
         For a wrong shape or dtype.
     RuntimeError
         Without a GPU.
-    """
-    if np.ndim(x) != 1:
-        raise ValueError(f"x must be one-dimensional, got shape {np.shape(x)}")
-    return spmm(matrix, x[:, None], scale, decode)[:, 0]
-
-
-def spmm(
-    matrix: CompressedTensor | DeviceMatrix, x: Any, scale: Any = None, decode: str = "auto"
-) -> Any:
-    """The product Y = W X with X (cols, m): as `spmv`, a column of Y (rows, m) each.
-
-    The weights are decoded once for every `Launch.columns` columns (as many as fit into shared
-    memory, at most 8).
     """
     xp = device.require()
     on_device = matrix if isinstance(matrix, DeviceMatrix) else _kept(matrix)
@@ -267,7 +241,7 @@ _KEPT: WeakKeyDictionary[CompressedTensor, DeviceMatrix] = WeakKeyDictionary()
 
 def _kept(tensor: CompressedTensor) -> DeviceMatrix:
     if tensor not in _KEPT:
-        _KEPT[tensor] = prepare(tensor)
+        _KEPT[tensor] = DeviceMatrix(tensor)
     return _KEPT[tensor]
 
 
@@ -294,7 +268,7 @@ def multiply(
     scale : cupy.ndarray, shape (rows,), optional
         Of y's dtype.
     decode : {"auto", "bmma", "parity"}
-        As for `spmv`.
+        As for `spmm`.
     """
     variant = Variant(x.shape[1], sum_type.name, scale is not None, decode)
     launches = matrix.launches.get(variant)
@@ -394,7 +368,7 @@ def plan(
     defines = {
         "DTYPE": _DTYPE_CODE[layout.dtype],
         "ACC": _SUM_CODE[sum_type.name],
-        "ORDER": order_code(layout.order.name),
+        "ORDER": ORDER_CODE[layout.order.name],
         "GROUPS": layout.groups,
         "FLIPS": len(layout.flip_words),
         "LUT": int(len(layout.luts) > 0),
@@ -451,19 +425,10 @@ def vector_arguments(x: Any, y: Any, scale: Any, unused: Any) -> list[Any]:
     ]
 
 
-def order_code(order: str) -> int:
-    """ORDER of `encoded.cu` for an encoding order."""
-    return _ORDER_CODE[order]
-
-
-def source(name: str) -> str:
-    """The text of a .cu file beside this module."""
-    return (Path(__file__).parent / name).read_text(encoding="utf-8")
-
-
 @cache
 def _compiled(launch: Launch) -> Any:
     xp = device.require()
-    kernel = xp.RawModule(code=source("encoded.cu"), options=launch.options).get_function(KERNEL)
+    code = SOURCE.read_text(encoding="utf-8")
+    kernel = xp.RawModule(code=code, options=launch.options).get_function(KERNEL)
     kernel.max_dynamic_shared_size_bytes = launch.shared_bytes
     return kernel

@@ -33,10 +33,6 @@ VECTORS = 16  # input vectors in the 128 bits of a tensor-core operand
 MAX_DEVICE_N_OUT = (1 << 14) - 1  # of the kernel's division; sparser tensors become exceptions
 MAX_WEIGHTS = (1 << 31) - 1
 FLIP_SHARE = 1 / 64  # a plane flipped more often than this gets a bit a weight
-# Instructions per group of 32 weights in the main loop of `encoded.cu`, by groups of 8 planes:
-# compiled by NVRTC 13.0 for sm_90, row or golden order, float sums, one column, no tables or flips.
-INSTRUCTIONS = {1: 73, 2: 93, 3: 107, 4: 126}
-DIAGONAL_INSTRUCTIONS = 8  # more for the column of a position in diagonal order
 
 _ARRAYS = (
     *("heads", "steps", "payload", "rows", "luts", "flips", "flip_words"),
@@ -119,39 +115,6 @@ class DeviceLayout:
         an element.
         """
         return self.nbytes + 4 * columns * sum(self.shape)
-
-    def instructions(self) -> int:
-        """Instructions that all warps together issue to decode and multiply one column of x.
-
-        By tensor cores; counted in compiled code, see `INSTRUCTIONS`.
-        """
-        extra = DIAGONAL_INSTRUCTIONS if self.order.name == "diagonal" else 0
-        return self.n_groups * (INSTRUCTIONS[self.groups] + extra)
-
-    def floor_us(
-        self, bytes_per_s: float, instructions_per_s: float, columns: int = 1
-    ) -> dict[str, float]:
-        """The two times that no product of this layout can beat; the larger counts.
-
-        Parameters
-        ----------
-        bytes_per_s : float
-            Of device memory.
-        instructions_per_s : float
-            Of all warp schedulers together: four times multiprocessors times clock.
-        columns : int
-            Of x.
-
-        Returns
-        -------
-        dict
-            In microseconds, "bytes": `bytes_moved` at the one; "instructions": `instructions` at
-            the other (one column of x).
-        """
-        return {
-            "bytes": 1e6 * self.bytes_moved(columns) / bytes_per_s,
-            "instructions": 1e6 * self.instructions() / instructions_per_s,
-        }
 
 
 def build_layout(tensor: CompressedTensor, mask: np.ndarray | None = None) -> DeviceLayout:
@@ -310,15 +273,14 @@ def _payload(tensor: CompressedTensor, n_bytes: int) -> tuple[int, np.ndarray, n
     )
     groups = max(1, -(-planes.shape[1] // GROUP_PLANES))
     vectors = [tensor.basis[p] for p in tensor.encoded]
+    mapped = np.zeros((len(planes), 8 * groups), dtype=np.uint8)
     if groups == n_bytes:
-        mapped = np.zeros((len(planes), 8 * groups), dtype=np.uint8)
         for q, vector in enumerate(vectors):
             for p in range(8 * n_bytes):
                 if vector >> p & 1:
                     mapped[:, p] ^= planes[:, q]
         luts = np.zeros((0, 256), dtype=np.uint32)
     else:
-        mapped = np.zeros((len(planes), 8 * groups), dtype=np.uint8)
         mapped[:, : planes.shape[1]] = planes
         vectors += [0] * (8 * groups - len(vectors))
         bytes_ = np.arange(256, dtype=np.uint32)

@@ -37,7 +37,7 @@ def product(tensor: CompressedTensor, x: np.ndarray, threads: int | None = None)
     rank = 0
     for block, first in enumerate(range(0, tensor.n, tensor.n_out)):
         places = first + np.flatnonzero(mask[first : first + tensor.n_out])
-        words = block_words(tensor, block, places, rank)
+        words = _block_words(tensor, block, places, rank)
         rank += len(places)
         weights = words.view(numpy_dtype(tensor.dtype)).astype(x.dtype)
         row, column = np.divmod(tensor.walk.index(places), cols)
@@ -45,23 +45,10 @@ def product(tensor: CompressedTensor, x: np.ndarray, threads: int | None = None)
     return y
 
 
-def block_words(tensor: CompressedTensor, block: int, places: np.ndarray, rank: int) -> np.ndarray:
-    """The weights at some places of one block, decoded and repaired.
+def _block_words(tensor: CompressedTensor, block: int, places: np.ndarray, rank: int) -> np.ndarray:
+    """The bits of the weights at rising encoding positions of one block, repaired, unsigned (p,).
 
-    Parameters
-    ----------
-    tensor : CompressedTensor
-    block : int
-        Number of the block.
-    places : ndarray of int64, shape (p,)
-        Encoding positions, all in the block and rising.
-    rank : int
-        Care rank of the first.
-
-    Returns
-    -------
-    ndarray of unsigned integers, shape (p,)
-        The bits of each weight.
+    rank: care rank of the first.
     """
     word = np.dtype(f"u{DTYPES[tensor.dtype]}").type
     words = np.full(len(places), tensor.offset, dtype=word)

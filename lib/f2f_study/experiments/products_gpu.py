@@ -34,17 +34,6 @@ FORMATS_CU = Path(storage.__file__).with_name("formats.cu")
 COLD = 4  # copies of a format's arrays together, in level-2 caches
 MAX_COPIES = 64
 FORMAT_THREADS = 256
-FORMATS = (
-    "copy",
-    "dense_fp32",
-    "dense_fp16",
-    "csr_fp32",
-    "delta_csr",
-    "bitmap",
-    "encoded",  # diagonal order, decoded by tensor cores
-    "encoded_parity",  # the same, decoded by AND and POPC
-    "encoded_golden",
-)
 BOUNDS = {"dense_fp16": 2e-3}  # of formats that sum in FP16; all others have `BOUND`
 COLUMNS = (
     "device",
@@ -160,8 +149,8 @@ def measured(folder: Path, repeats: int) -> Path | None:
 def _measure_case(xp: Any, case: Case, repeats: int) -> pd.DataFrame:
     problem = Problem(case)
     parts = []
-    for form in FORMATS:
-        candidate = _prepare(xp, form, problem)
+    for form, make in FORMATS.items():
+        candidate = make(xp, form, problem)
         error = 0.0
         if form != "copy":
             candidate.y[...] = np.nan
@@ -201,21 +190,6 @@ def _time(xp: Any, candidate: Candidate, repeats: int) -> list[float]:
         stop.synchronize()
         samples.append(1e3 * xp.cuda.get_elapsed_time(start, stop) / products)
     return samples
-
-
-def _prepare(xp: Any, form: str, problem: Problem) -> Candidate:
-    makers = {
-        "copy": _copy,
-        "dense_fp32": _dense,
-        "dense_fp16": _dense,
-        "csr_fp32": _csr,
-        "delta_csr": _own_format,
-        "bitmap": _own_format,
-        "encoded": _encoded,
-        "encoded_parity": _encoded,
-        "encoded_golden": _encoded,
-    }
-    return makers[form](xp, form, problem)
 
 
 def _copies(xp: Any, stored_bytes: int) -> int:
@@ -350,7 +324,7 @@ def _encoded(xp: Any, form: str, problem: Problem) -> Candidate:
     decode = "parity" if form == "encoded_parity" else "auto"
     order = "golden" if form == "encoded_golden" else "diagonal"
     threads = os.cpu_count() or 1
-    first = gpu.prepare(problem.compressed(order, mask_codec="bitmap", threads=threads))
+    first = gpu.DeviceMatrix(problem.compressed(order, mask_codec="bitmap", threads=threads))
     assert first.layout is not None
     copies = _copies(xp, first.nbytes)
     matrices = [first] + [first.copy() for _ in range(copies - 1)]
@@ -363,3 +337,16 @@ def _encoded(xp: Any, form: str, problem: Problem) -> Candidate:
         gpu.multiply(matrices[c], vector, y, sum_type, None, decode)
 
     return Candidate(launch, y, first.nbytes, first.layout.bytes_moved(x.shape[1]), copies)
+
+
+FORMATS = {
+    "copy": _copy,
+    "dense_fp32": _dense,
+    "dense_fp16": _dense,
+    "csr_fp32": _csr,
+    "delta_csr": _own_format,
+    "bitmap": _own_format,
+    "encoded": _encoded,  # diagonal order, decoded by tensor cores
+    "encoded_parity": _encoded,  # the same, decoded by AND and POPC
+    "encoded_golden": _encoded,
+}
