@@ -17,7 +17,7 @@ Floats are summed in the precision of the vector, in an order that depends on th
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from itertools import pairwise
@@ -65,11 +65,16 @@ def product(tensor: CompressedTensor, x: np.ndarray, threads: int | None = None)
         and bool(np.isfinite(x).all())
     )
     make = _dense_jobs if dense else _sparse_jobs
-    (job, permuted), *rest = make(tensor, op, x, threads)
-    others = [_pool(threads, os.getpid()).submit(other) for other, _ in rest]
+    others, results = [], []
+    for job, result in make(tensor, op, x, threads):
+        results.append(result)
+        if len(results) < threads:  # it wakes up while the next job is made ready
+            others.append(_pool(threads, os.getpid()).submit(job))
     job()
-    for other, (_, part) in zip(others, rest, strict=True):
+    for other in others:
         other.result()
+    permuted, *rest = results
+    for part in rest:
         permuted += part
     out = np.empty((op.walk.rows, x.shape[1]), dtype=x.dtype)
     out[op.permuted.rows] = permuted.T if dense else permuted
@@ -85,7 +90,7 @@ def _pool(threads: int, process: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max(threads - 1, 1))
 
 
-Jobs = list[tuple[Callable[[], None], np.ndarray]]  # what threads call, and what they add to
+Jobs = Iterator[tuple[Callable[[], None], np.ndarray]]  # what a thread calls, and its result
 Kept = TypeVar("Kept")
 
 
@@ -107,13 +112,10 @@ def _dense_jobs(tensor: CompressedTensor, op: Operands, x: np.ndarray, threads: 
     runs = 1 if op.walk.kind == ROW else SIDE_BY_SIDE
     wrong = _kept(op, ("wrong", 1), lambda: find_wrong(tensor, op))
     parts = _kept(op, ("parts", threads), lambda: _dense_parts(op, threads, runs))
-    jobs: Jobs = []
     for part in parts:
         chunk = make_chunk(op.encoded, runs)
         own, y = make_runs(chunk, tensor.dtype), np.zeros((x.shape[1], op.walk.rows), x.dtype)
-        job = partial(add_dense, op.encoded, op.walk, wrong, part, chunk, own, permuted, y)
-        jobs.append((job, y))
-    return jobs
+        yield partial(add_dense, op.encoded, op.walk, wrong, part, chunk, own, permuted, y), y
 
 
 def _dense_parts(op: Operands, threads: int, runs: int) -> list[np.ndarray]:
@@ -146,15 +148,12 @@ def _spacing(most: int, step: int, cols: int) -> int:
 def _sparse_jobs(tensor: CompressedTensor, op: Operands, x: np.ndarray, threads: int) -> Jobs:
     """The sparse way; results are (rows, m), permuted."""
     permuted = np.ascontiguousarray(x[op.permuted.columns])
-    jobs: Jobs = []
     for share in _kept(op, ("shares", threads), lambda: _sparse_shares(op, threads)):
         own = share._replace(start=copied(share.start))
         chunk, care = make_chunk(op.encoded, max(len(op.encoded.groups), 1)), make_care()
         terms = make_terms(tensor.dtype, care, x.dtype)
         y = np.zeros((op.walk.rows, x.shape[1]), x.dtype)
-        job = partial(add_sparse, op.encoded, op.walk, own, chunk, care, terms, permuted, y)
-        jobs.append((job, y))
-    return jobs
+        yield partial(add_sparse, op.encoded, op.walk, own, chunk, care, terms, permuted, y), y
 
 
 def _sparse_shares(op: Operands, threads: int) -> list[Share]:
