@@ -4,7 +4,8 @@ Every `summary.csv` of the run is held against the one of the reference (`runs/r
 other run), those of the runs below (`dlmc`, `file`) included. A quantity differs when the two
 values are further apart than the tolerance that the reference states; a quantity without tolerance
 (a time) is not judged. Every other CSV file must be there with the same columns. Notebooks that
-only one of them has executed are named but are no difference.
+only one of them has executed are named but are no difference; one that was executed alike and left
+no results is.
 """
 
 from __future__ import annotations
@@ -95,7 +96,15 @@ def differences(run: Path, reference: Path) -> pd.DataFrame:
     shared = [name for name in _notebooks(reference) if name in names]
     if not shared:
         raise ValueError(f"run must share a notebook with {reference}, got {names}")
-    rows = []
+    ours, theirs = _facts(run), _facts(reference)
+    rows = [
+        (name, "results", "files", "absent")
+        for name in _notebooks(reference)
+        if name not in names
+        for stem, facts in theirs.items()
+        if name.startswith(stem) and stem in ours
+        if ours[stem].get("parameters") == facts.get("parameters")
+    ]
     for path in (path for name in shared for path in sorted((reference / name).glob("*.csv"))):
         place = path.relative_to(reference)
         other, notebook = run / place, place.parent.as_posix()

@@ -81,6 +81,18 @@ def test_what_only_one_of_them_has_run_is_no_difference(runs, capsys):
     assert "not in this run: 03\nnot in the reference: 04\n" in printed
 
 
+def test_a_notebook_that_ran_alike_and_left_nothing_is_a_difference(runs):
+    run, reference = runs
+    results.write_summary(reference / "04_a_dlmc", summary())
+    facts = {"04_a": {"parameters": {"source": "dlmc"}}}
+    for folder in runs:
+        provenance.write(folder, {"notebooks": facts})
+    (difference,) = differences(run, reference).itertuples()
+    assert (difference.notebook, difference.found) == ("04_a_dlmc", "absent")
+    provenance.write(run, {"notebooks": {"04_a": {"parameters": {"source": "file"}}}})
+    assert differences(run, reference).empty
+
+
 def test_runs_below_are_compared_where_both_have_them(runs, capsys):
     """As `runs/reference/dlmc`: what is changed there is a difference, what is absent is named."""
     for run in runs:
