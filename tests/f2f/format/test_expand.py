@@ -18,14 +18,16 @@ from f2f.format.tiles import LINE, copy_elements, transpose_lines
 
 # Of at least 128 rows and a cache line of columns: tiles; of 2300 rows two pieces of each segment,
 # of 300 columns two or more tiles side by side.
-SHAPES = [(7, 96), (11, 55), (300, 257), (2300, 70), (131, 300)]
+SMALL = [(7, 96), (11, 55), (131, 300)]
+SHAPES = [*SMALL, (300, 257), (2300, 70)]
 
 
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_every_dtype_and_order(dtype, order, monkeypatch):
     encoding(monkeypatch)
-    for shape in SHAPES:
+    # Large ones, which are cut, for one dtype of each size: words of a size are put in place alike.
+    for shape in SHAPES if dtype in ("int8", "float16", "float32") else SMALL:
         array = weights(shape, dtype, 0.25)
         tensor = compress(array, order=order, beam=1)
         words = expand(tensor)
