@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import math
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from inspect import signature
@@ -21,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from f2f.base.console import printable
+from f2f.base.console import is_watched, printable
 from f2f.checkpoint import (
     compress_folder,
     decompress_folder,
@@ -109,7 +108,7 @@ def _add_common(command: argparse.ArgumentParser) -> None:
 
 
 def _progress(arguments: argparse.Namespace) -> bool:
-    return not arguments.quiet and sys.stderr.isatty()
+    return not arguments.quiet and is_watched()
 
 
 def _compress(arguments: argparse.Namespace) -> int:
@@ -223,7 +222,7 @@ def _inspect(arguments: argparse.Namespace) -> int:
     zeros: dict[str, float] = {}
     total = dict.fromkeys(_COLUMNS, 0.0)
     with open_compressed(arguments.input) as file:
-        for name in tqdm(file, desc="inspect", disable=not sys.stderr.isatty(), leave=False):
+        for name in tqdm(file, desc="inspect", disable=not is_watched(), leave=False):
             if name in file.aliases:
                 rows.append([name, f"= {file.aliases[name]}"])
                 continue

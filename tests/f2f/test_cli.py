@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -358,6 +359,16 @@ def test_any_encoding_of_the_output_will_do(folder, encoding):
     )
     assert ran.returncode == 0, ran.stderr
     assert rb"Gewicht \u91cd" in ran.stdout
+
+
+@pytest.mark.parametrize("closed", [1, 2])
+def test_a_service_may_have_closed_its_streams(folder, closed):
+    f2f.save(folder / "a.safetensors", {"w": f2f.compress(np.eye(64, dtype=np.int8), beam=1)})
+    for command in ("verify", "inspect"):
+        words = [sys.executable, "-m", "f2f", command, str(folder / "a.safetensors")]
+        shell = f"{shlex.join(words)} {closed}>&-"
+        done = subprocess.run(shell, shell=True, capture_output=True, text=True)
+        assert done.returncode == 0 and bool(done.stdout) == (closed == 2)
 
 
 def test_help_loads_no_kernels():

@@ -17,6 +17,11 @@ def printable(text: object) -> str:
     )
 
 
+def is_watched() -> bool:
+    """Whether standard error is a terminal; it may be closed, as of a service."""
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
 def accept_any_text() -> None:
     """From now on, standard output and error escape what their encoding (ASCII, say) lacks."""
     for stream in (sys.stdout, sys.stderr):

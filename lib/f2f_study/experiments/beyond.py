@@ -147,7 +147,7 @@ def _timed(
 ) -> dict[str, Any]:
     """The row of an encoder, inputs = encode(care, target, n), after it has coded one block."""
     n_out = decoder.n_out
-    n = case["blocks"] * n_out
+    n = validate.integer("blocks", case["blocks"], 1) * n_out
     care, target = iid_planes(n, sparsity, case["seed"])
     first = int(np.searchsorted(care, n_out))
     encode(care[:first], target[:first], n_out)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
@@ -22,6 +21,7 @@ from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
+from f2f.base.console import is_watched
 from f2f_study import provenance, results
 from f2f_study.run.folders import atomic_folder
 from f2f_study.run.parameters import Job
@@ -69,7 +69,7 @@ def execute(job: Job, folder: Path) -> dict[str, Any]:
             kernel_name="python3",
             kernel_manager_class=Kernel,
             extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
-            progress_bar={"desc": stem, "leave": False, "disable": not sys.stderr.isatty()},
+            progress_bar={"desc": stem, "leave": False, "disable": not is_watched()},
         )
     except papermill.PapermillExecutionError as error:
         where = f"cell {error.cell_index + 1}, which begins {error.source.splitlines()[0]!r}"

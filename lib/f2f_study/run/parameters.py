@@ -157,7 +157,7 @@ def checked_parameters(notebook: Path, parameters: Mapping[str, Any]) -> dict[st
                 f"parameter of {notebook.stem} must be one of {', '.join(known)}, got {name!r}"
             )
     return {
-        name: _fitting(notebook, name, known[name].kind, value)
+        name: _fitting(notebook, name, known[name].kind, value, known[name].default)
         for name, value in parameters.items()
     }
 
@@ -171,10 +171,16 @@ def _kind(default: Any) -> str:
     return f"list[{kinds.pop()}]" if len(kinds) == 1 else "list"
 
 
-def _fitting(notebook: Path, name: str, kind: str, value: Any) -> Any:
-    """The value as one of `kind`, or a ValueError that says what to write."""
+def _fitting(notebook: Path, name: str, kind: str, value: Any, default: Any = None) -> Any:
+    """The value as one of `kind`, or a ValueError that says what to write.
+
+    A list is empty only where the default is: what it loops over would have no results.
+    """
     try:
         fitted = _fitted(kind, value)
+        if fitted == [] and default:
+            kind += " of at least one value"
+            raise TypeError(kind)
         if not (name.endswith("seed") and fitted < 0):
             return fitted
         kind = _SEED
@@ -182,9 +188,10 @@ def _fitting(notebook: Path, name: str, kind: str, value: Any) -> Any:
         pass
     known = kind in ("bool", "int", "float", "str", _SEED) or kind.startswith("list")
     hint = ""
-    if kind.startswith("list") and isinstance(value, str | int | float):
+    if kind.startswith("list") and isinstance(value, str | int | float) and value != "[]":
         parts = str(value).strip("[] ").split(",")
         hint = f"; write [{', '.join(part.strip() for part in parts)}]"
+        hint = hint.replace("[", "[[").replace("]", "]]") if kind.startswith("list[list") else hint
     wanted = kind if known else "bool, int, float, str or list"
     raise ValueError(f"{name} of {notebook.stem} must be {wanted}, got {short(value)}{hint}")
 

@@ -18,6 +18,7 @@ from f2f_study.run.__main__ import main
         ("levels=1", "must be list[float], got '1'; write [1]"),
         ("rate=1" + 400 * "0", "rate of 01_one must be float"),
         ("levels=" + 5000 * "[", "levels of 01_one must be list[float]"),
+        ("levels=[]", "levels of 01_one must be list[float] of at least one value, got '[]'"),
         ("levels=[a]", "levels of 01_one must be list[float], got '[a]'"),
         ("seed", "--set must be NAME=VALUE, got 'seed'"),
         ("run_dir=x", "run_dir must be given as --run-dir"),
@@ -55,6 +56,8 @@ def test_a_list_keeps_the_kind_of_its_default(notebook):
     given = {"words": "[x]", "pairs": [[2, 1]], "open": "[1, a]", "text": "012"}
     checked = parameters.checked_parameters(path, given)
     assert checked == {"words": ["x"], "pairs": [[2, 1]], "open": [1, "a"], "text": "012"}
+    with pytest.raises(ValueError, match=r"got '\[2, 1\]'; write \[\[2, 1\]\]"):
+        parameters.checked_parameters(path, {"pairs": "[2, 1]"})
     for wrong in ({"words": [1]}, {"pairs": [1, 0]}, {"open": [float("nan")]}, {"text": 12}):
         with pytest.raises(ValueError, match="of 02_lists must be"):
             parameters.checked_parameters(path, wrong)
