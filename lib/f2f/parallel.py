@@ -22,6 +22,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from numbers import Integral
+from pickle import PicklingError
 from typing import Any
 
 import joblib
@@ -187,9 +188,16 @@ def _run(
     )
     results = {}
     with tqdm(total=total, desc=title, unit="B", unit_scale=True, disable=not progress) as bar:
-        for name, result, size in parallel(calls):
-            results[name] = result
-            bar.update(size)
+        try:
+            for name, result, size in parallel(calls):
+                results[name] = result
+                bar.update(size)
+        except PicklingError as error:  # whatever joblib met when it wrote a task to a file
+            reason = str(error.__cause__ or error).strip('"\n ').split("\n")[-1]
+            raise OSError(
+                f"tensors cannot be handed to workers: {reason}; "
+                "JOBLIB_TEMP_FOLDER names another folder for temporary files"
+            ) from error
     return results
 
 

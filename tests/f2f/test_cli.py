@@ -302,6 +302,16 @@ def test_negative_zeros_are_said_and_pruned_on_request(folder, capsys):
         assert ("--negative-zero prune" in out) == said
 
 
+def test_the_other_byte_order_is_no_difference(folder, capsys):
+    np.savez(folder / "big.npz", w=np.eye(64, dtype=">f4"), bias=np.arange(3, dtype=">i8"))
+    assert main(["compress", str(folder / "big.npz"), str(folder / "b.safetensors")]) == 0
+    arguments = ["verify", str(folder / "b.safetensors"), "--against", str(folder / "big.npz")]
+    assert main(arguments) == 0
+    np.savez(folder / "big.npz", w=np.eye(64, dtype=">f4"), bias=np.arange(1, 4, dtype=">i8"))
+    assert main(arguments) == 1
+    assert "tensor 'bias' differs in 3 of 3 elements" in capsys.readouterr().out
+
+
 def test_arrays_of_no_numbers_leave_no_file(folder, capsys):
     np.savez("in.npz", w=np.eye(3), names=np.array(["cat"]))
     code, _, err = run(capsys, "compress", "in.npz", "packed.safetensors")

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 import warnings
+from pickle import PicklingError
 
 import joblib
 import ml_dtypes
@@ -72,6 +73,17 @@ def test_workers_end_with_the_process_that_started_them():
     parent.kill()
     parent.wait()
     assert not psutil.wait_procs(workers, timeout=30)[1]
+
+
+def test_no_room_for_what_workers_are_handed(monkeypatch):
+    def full(self, calls):
+        cause = ValueError('\n"""\nTraceback\nOSError: [Errno 28] No space left on device\n"""')
+        raise PicklingError("Could not pickle the task to send it to the workers.") from cause
+
+    monkeypatch.setattr(joblib.Parallel, "__call__", full)
+    message = "handed to workers: OSError: .Errno 28. No space left on device; JOBLIB_TEMP_FOLDER"
+    with pytest.raises(OSError, match=message):
+        compress_model(weights(), n_jobs=2)
 
 
 def test_decompression_over_threads():

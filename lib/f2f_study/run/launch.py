@@ -76,6 +76,9 @@ def execute(job: Job, folder: Path) -> dict[str, Any]:
         raise NotebookError(
             f"{stem} failed in {where}:\n    {error.ename}: {error.evalue}"
         ) from None
+    except OSError as error:
+        error.filename = error.filename or str(folder)  # a full disk is noticed without a name
+        raise
     except (CellTimeoutError, DeadKernelError) as error:
         raise NotebookError(f"{stem} failed: the kernel died or hung ({error})") from None
     return facts | {"seconds": round(time.perf_counter() - started, 1)}

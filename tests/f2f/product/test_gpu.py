@@ -493,6 +493,8 @@ def test_wrapper_on_a_pretended_device(pretend):
     scale = np.array([1, 2, 3], dtype=np.float32)
     y = f2f.spmv(dense, vector, backend="cupy", scale=scale)
     np.testing.assert_array_equal(y, [10, 52, 126])
+    y = f2f.spmv(dense, vector.astype(np.float64), backend="cupy", scale=1 / 3)
+    np.testing.assert_allclose(y, np.array([10, 26, 42]) / 3, rtol=1e-15)
     for wrong, what in ((x[:-1], "x must have shape"), (x[:, 0], "x must have shape")):
         with pytest.raises(ValueError, match=what):
             gpu.spmm(matrix, wrong)

@@ -1,6 +1,7 @@
 import gc
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -96,6 +97,16 @@ def test_a_stopped_launcher_leaves_no_run_and_no_process(checkout, notebook, num
         assert errors.endswith("\nInterrupted; nothing was added to the run\n")
         assert "Traceback" not in errors
         assert [p.name for p in (checkout / "runs").iterdir()] == ["a.failed"]
+
+
+def test_a_full_disk_is_named(checkout, monkeypatch, capsys):
+    def full(*_, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(launch.papermill, "execute_notebook", full)
+    assert main(["--run-dir", "runs/a"]) == 2
+    line = "error: .Errno 28. No space left on device: '.*runs/a.partial-.*'"
+    assert re.match(line, capsys.readouterr().err)
 
 
 def test_an_interrupt_leaves_no_run(checkout, monkeypatch, capsys):
