@@ -110,7 +110,7 @@ def overlay(first: Figure, second: Figure, names: Sequence[str]) -> Figure:
         for bar in (patch for patch in other.patches if isinstance(patch, Rectangle)):
             place = bar.get_xy(), bar.get_width(), bar.get_height()
             axes.add_patch(Rectangle(*place, fill=False, linestyle=":", linewidth=0.8))
-    runs = f"{names[0]}; dotted, open: {names[1]}"
+    runs = style.wrapped(f"{names[0]}; dotted, open: {names[1]}", first)
     first.suptitle("\n".join(filter(None, [first.get_suptitle(), runs])))
     return first
 

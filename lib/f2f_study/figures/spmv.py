@@ -5,8 +5,6 @@ Lines are medians over the repeats, bands reach from the lower to the upper quar
 
 from __future__ import annotations
 
-import textwrap
-
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
@@ -64,8 +62,7 @@ def _finish(figure: Figure, rows: pd.DataFrame, words: str, shape: str = "line")
     """The figure with what was multiplied, the machine, and the legend of the formats."""
     machine = rows.get("device", rows.get("hardware")).iloc[0]
     machine += f"; {rows.threads.max()} threads" if "threads" in rows else ""
-    wrapped = textwrap.fill(machine, int(15 * figure.get_figwidth()))
-    figure.suptitle(f"{words}\n{wrapped}")
+    figure.suptitle(f"{words}\n{style.wrapped(machine, figure)}")
     return style.legend(figure, palette.handles("format", rows["format"], shape))
 
 

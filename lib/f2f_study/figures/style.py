@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import functools
 import math
+import textwrap
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from os import PathLike
@@ -318,6 +319,11 @@ def setting(rows: pd.DataFrame, columns: str) -> str:
     """What the first row says of its setting: "ResNet, stand-in, $S$ = 0.9", as legends call it."""
     first = rows.iloc[0]
     return ", ".join(palette.look(name, first[name]).label for name in columns.split())
+
+
+def wrapped(words: str, figure: Figure) -> str:
+    """Words in lines as broad as the figure."""
+    return textwrap.fill(words, int(14 * figure.get_figwidth()))
 
 
 def log_scale(*axes: Axes, which: str = "y") -> None:

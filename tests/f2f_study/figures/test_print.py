@@ -2,11 +2,13 @@
 
 import re
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
 from f2f_study import figures
+from f2f_study.figures import style
 from f2f_study.figures.__main__ import main, overlay
 from f2f_study.figures.palette import look
 
@@ -67,6 +69,18 @@ def test_points_and_bars_of_the_second_run_are_open():
     assert one.get_suptitle() == "ResNet\na; dotted, open: b"
     with pytest.raises(ValueError, match="must have the same panels, 1, 0"):
         overlay(one, Figure(), ["a", "b"])
+
+
+def test_names_of_runs_are_not_cut_off(runs):
+    one, two = (
+        figures.synthetic_window(run / "synthetic_window.csv", width=3.3, formats=())
+        for run in runs
+    )
+    with plt.style.context(style.THEME, after_reset=True):
+        both = overlay(one, two, ["2026-01-31T23-59-59-default-0a1b2c3", "on another machine " * 3])
+        both.draw_without_rendering()
+    box = both._suptitle.get_window_extent()
+    assert box.x0 >= 0 and box.x1 <= both.bbox.x1
 
 
 def test_figures_of_several_folders_do_not_overwrite_one_another(runs, tmp_path, capsys):
