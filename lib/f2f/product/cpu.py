@@ -34,7 +34,8 @@ from f2f.product.cpu_dense import SIDE_BY_SIDE, add_dense, find_wrong, make_runs
 from f2f.product.cpu_sparse import Share, add_sparse, make_terms
 
 DENSE_COLUMNS = 3  # more columns of the dense operand than this go the sparse way
-THREAD_SHARE = 1 << 18  # positions that are worth another thread
+# Positions that are worth a thread, which takes a tenth of a millisecond to wake up and to join.
+DENSE_SHARE, SPARSE_SHARE = 1 << 21, 1 << 19
 SHORTEST_SEGMENT = 64  # shorter segments go the sparse way
 
 
@@ -55,7 +56,6 @@ def product(tensor: CompressedTensor, x: np.ndarray, threads: int | None = None)
     ndarray, shape (rows, m), of the dtype of x
     """
     op = operands(tensor)
-    threads = min(threads or get_num_threads(), 1 + op.n // THREAD_SHARE)
     dense = (
         tensor.dtype in ("int8", "uint8")
         and op.walk.kind != GOLDEN
@@ -64,7 +64,8 @@ def product(tensor: CompressedTensor, x: np.ndarray, threads: int | None = None)
         and len(op.encoded.raw.flips) == 0
         and bool(np.isfinite(x).all())
     )
-    make = _dense_jobs if dense else _sparse_jobs
+    make, share = (_dense_jobs, DENSE_SHARE) if dense else (_sparse_jobs, SPARSE_SHARE)
+    threads = min(threads or get_num_threads(), max(op.n // share, 1))
     others, results = [], []
     for job, result in make(tensor, op, x, threads):
         results.append(result)

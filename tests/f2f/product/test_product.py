@@ -16,10 +16,21 @@ from f2f.format.mask import encode_mask
 from f2f.format.operands import operands
 from f2f.format.orders import ORDERS
 from f2f.format.tensor import DTYPES, FLOAT8, CompressedTensor
+from f2f.product import cpu
 from f2f.product.cpu_dense import find_wrong
 from f2f.product.dense import dense_matrix
 
 BACKENDS = ("numpy", "numba")
+SHARES = {name: getattr(cpu, name) for name in ("DENSE_SHARE", "SPARSE_SHARE")}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def every_position_is_worth_a_thread():
+    """Small matrices are divided among as many threads as a test asks for."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in SHARES:
+            patch.setattr(cpu, name, 1)
+        yield
 
 
 def weights(shape: tuple[int, ...], dtype: str, density: float, seed: int = 0) -> np.ndarray:
@@ -284,6 +295,19 @@ def test_products_of_one_tensor_from_several_threads():
             assert all(np.array_equal(y, expected) for y in found)
     finally:
         sys.setswitchinterval(interval)
+
+
+@pytest.mark.parametrize("columns", [1, 5])
+def test_small_products_wake_no_thread(columns, monkeypatch):
+    tensor = compress(weights((300, 260), "int8", 0.1), beam=1)
+    x = np.random.default_rng(0).integers(-9, 9, (260, columns))
+    started = []
+    monkeypatch.setattr(cpu, "_pool", lambda *of: started.append(of) or ThreadPoolExecutor(2))
+    expected = spmm(tensor, x, threads=3)
+    assert len(started) == 2
+    for name, share in SHARES.items():
+        monkeypatch.setattr(cpu, name, share)
+    assert np.array_equal(spmm(tensor, x, threads=3), expected) and len(started) == 2
 
 
 @pytest.mark.parametrize("shape", [(1, 400_000), (400_000, 1)])
