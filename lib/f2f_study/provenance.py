@@ -38,12 +38,9 @@ FINGERPRINT_DTYPES = ("int8", "float16", "bfloat16", "float32")
 
 
 def gather(**parameters: Any) -> dict[str, Any]:
-    """What a result depends on: commit, fingerprint, versions, hardware, and the given parameters.
+    """What a result depends on: commit, fingerprint, versions, hardware, and what is given.
 
-    Parameters
-    ----------
-    **parameters
-        Values that JSON can hold.
+    The parameters are values that JSON can hold.
     """
     return {
         "commit": commit(),

@@ -31,22 +31,14 @@ from f2f.base.atomic import atomic_write
 class Quantity:
     """One row of `summary.csv`: a result of a notebook, and how much it may differ elsewhere.
 
-    Attributes
-    ----------
-    quantity : str
-        What, unique in the file.
-    value : float
-        The result, in `unit`.
-    unit : str
-        "1" for a pure number.
-    tolerance : float
-        Largest absolute difference, in the same unit, that `f2f_study.run.compare` accepts between
-        two runs; NaN where the value depends on the machine (times) and is only reported.
+    The tolerance is the largest absolute difference, in the unit of the value, that
+    `f2f_study.run.compare` accepts between two runs; NaN where the value depends on the machine
+    (times) and is only reported.
     """
 
-    quantity: str
+    quantity: str  # unique in the file
     value: float
-    unit: str
+    unit: str  # "1" for a pure number
     tolerance: float
 
 
@@ -84,19 +76,10 @@ def run_dir(run_dir: str | os.PathLike[str] = "runs/interactive", notebook: str 
 
 
 def write_csv(path: str | os.PathLike[str], frame: pd.DataFrame | Sequence[Any]) -> Path:
-    """Write a data frame, without its index, and return the path.
+    """Write a data frame, or what `pandas.DataFrame` makes one of, and return the path.
 
-    The file appears whole or not at all, in a folder that is created if absent.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        Or whatever `pandas.DataFrame` makes one of, such as a sequence of dataclass instances.
-
-    Raises
-    ------
-    ValueError
-        There are no columns.
+    The file appears whole or not at all, in a folder that is created if absent; no index is
+    written. `ValueError` if there are no columns.
     """
     frame = pd.DataFrame(frame)
     if frame.columns.empty:
@@ -109,17 +92,9 @@ def write_csv(path: str | os.PathLike[str], frame: pd.DataFrame | Sequence[Any])
 
 
 def read_csv(path: str | os.PathLike[str], **options: Any) -> pd.DataFrame:
-    """Read a CSV file; only an empty cell and "nan" are missing values.
+    """Read a CSV file by `pandas.read_csv`; only an empty cell and "nan" are missing values.
 
-    Parameters
-    ----------
-    **options
-        Of `pandas.read_csv`.
-
-    Raises
-    ------
-    ValueError
-        The file is no CSV; the message names it.
+    `ValueError` names the file if it is no CSV.
     """
     try:
         return pd.read_csv(path, keep_default_na=False, na_values=["", "nan"], **options)

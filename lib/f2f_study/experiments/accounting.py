@@ -134,21 +134,11 @@ def analytic_memory_reduction(
 
 
 class Spread(NamedTuple):
-    """Spread of n_u, the unpruned weights of a block.
+    """Spread of n_u, the unpruned weights of a block."""
 
-    Attributes
-    ----------
-    mean : float
-        nan if there is no block.
-    variation : float
-        Coefficient of variation; nan if nothing is unpruned.
-    binomial : float
-        What independent pruning at this density gives.
-    """
-
-    mean: float
-    variation: float
-    binomial: float
+    mean: float  # nan if there is no block
+    variation: float  # coefficient of variation; nan if nothing is unpruned
+    binomial: float  # that of independent pruning at this density
 
 
 def unpruned_per_block(care_mask: np.ndarray, n_out: int) -> np.ndarray:

@@ -16,20 +16,10 @@ import pandas as pd
 
 
 def combinations(**axes: Any) -> list[dict[str, Any]]:
-    """Every combination of the arguments that are lists, tuples or ranges.
+    """Every combination of the arguments that are lists, tuples or ranges, the last fastest.
 
-    Parameters
-    ----------
-    **axes
-        What a case holds, by name; any other value is the same in every case.
+    Any other value is the same in every case.
 
-    Returns
-    -------
-    list of dict
-        The cases; the last name changes fastest.
-
-    Examples
-    --------
     >>> combinations(n_s=(0, 1), sparsity=0.9)
     [{'n_s': 0, 'sparsity': 0.9}, {'n_s': 1, 'sparsity': 0.9}]
     """
@@ -40,19 +30,10 @@ def combinations(**axes: Any) -> list[dict[str, Any]]:
 def measure_all(
     measure: Callable[..., dict[str, Any]], cases: Iterable[dict[str, Any]]
 ) -> pd.DataFrame:
-    """Measure every case, in order, on all cores.
+    """Measure every case, in order, on all cores: one row a case.
 
-    Parameters
-    ----------
-    measure : callable
-        Takes the arguments of a case by name and returns a row. It must release the lock to gain
-        from several cores, as the encoders and decoders do.
-    cases : iterable of dict
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row a case.
+    `measure` takes the arguments of a case by name and returns a row. It must release the lock to
+    gain from several cores, as the encoders and decoders do.
     """
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return pd.DataFrame(list(pool.map(lambda case: measure(**case), cases)))

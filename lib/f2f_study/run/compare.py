@@ -29,18 +29,10 @@ OVERVIEW = "07_overview"  # compares, and so has nothing to be compared
 def quantities(run: Path, reference: Path) -> pd.DataFrame:
     """Every quantity of a run beside the same one of the reference.
 
-    Parameters
-    ----------
-    run, reference : Path
-        Folders of two runs.
-
-    Returns
-    -------
-    DataFrame
-        Columns `notebook`, `quantity`; `value` and `reference`, both in `unit`, NaN where one of
-        them lacks the quantity; `tolerance` as the reference states it, NaN: not judged;
-        `deviation`, (value - reference) / tolerance; `agrees`, whether the value is accepted. A
-        quantity that the reference lacks agrees, one that the run lacks does not.
+    Columns `notebook`, `quantity`; `value` and `reference`, both in `unit`, NaN where one of them
+    lacks the quantity; `tolerance` as the reference states it, NaN: not judged; `deviation`,
+    (value - reference) / tolerance; `agrees`, whether the value is accepted. A quantity that the
+    reference lacks agrees, one that the run lacks does not.
     """
     both = _beside(run, reference)
     distance = both["value"] - both["value_there"]

@@ -15,12 +15,8 @@ from f2f_study.run import compare
 def verdict(quantities: pd.DataFrame, differences: pd.DataFrame, reference: str) -> str:
     """One line of Markdown: how many quantities were judged, and how many differences there are.
 
-    Parameters
-    ----------
-    quantities, differences : DataFrame
-        Of `f2f_study.run.compare`.
-    reference : str
-        The name of the run that they are compared with; "" if there is none.
+    Both are tables of `f2f_study.run.compare`; `reference` names the run that they are compared
+    with, "" if there is none.
     """
     if not reference:
         return f"**Compared with nothing**: there is no run before it; {len(quantities)} quantities"
@@ -32,12 +28,7 @@ def verdict(quantities: pd.DataFrame, differences: pd.DataFrame, reference: str)
 def links(run: Path, folder: Path) -> str:
     """One line of Markdown: links to the executed notebooks of a run, as far as they are there.
 
-    Parameters
-    ----------
-    run : Path
-        The run that is shown.
-    folder : Path
-        Where the executed overview lies; opened by hand, it lies in the working folder.
+    `folder` is where the executed overview lies; opened by hand, it lies in the working folder.
     """
     by_hand = Path.cwd() / f"{compare.OVERVIEW}.ipynb"
     start = by_hand.parent if by_hand.exists() else folder

@@ -38,17 +38,10 @@ class Parameter(NamedTuple):
 
 
 class Job(NamedTuple):
-    """A notebook and the parameters to run it with, beside `run_dir`.
-
-    Attributes
-    ----------
-    notebook : Path
-    parameters : dict
-        What differs from, or repeats, the defaults in the notebook.
-    """
+    """A notebook and the parameters to run it with, beside `run_dir`."""
 
     notebook: Path
-    parameters: dict[str, Any]
+    parameters: dict[str, Any]  # what differs from, or repeats, the defaults in the notebook
 
     @classmethod
     def of(cls, notebook: Path, profile: str, changes: Mapping[str, Any]) -> Job:

@@ -39,22 +39,11 @@ from f2f_study.run.parameters import (
 
 
 class Part(NamedTuple):
-    """A run below the reference.
+    """A run below the reference, in a folder named by its profile."""
 
-    Attributes
-    ----------
-    profile : str
-        Of `notebooks/profiles.yaml`; the notebooks that it names are run, into a folder of its
-        name.
-    place : str
-        What must lie in the data folder.
-    fetch : str
-        How to get it, in words.
-    """
-
-    profile: str
-    place: str
-    fetch: str
+    profile: str  # of `notebooks/profiles.yaml`; the notebooks that it names are run
+    place: str  # what must lie in the data folder
+    fetch: str  # how to get it, in words
 
 
 PARTS = (

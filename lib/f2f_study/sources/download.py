@@ -80,13 +80,6 @@ def fetch(url: str, name: str, sha256: str = "", progress: bool = True) -> Path:
     sha256
         Checksum in hex, or its first digits (publishers often put eight into the file name); ""
         if none is known.
-    progress
-        Show a progress bar.
-
-    Returns
-    -------
-    Path
-        Of the file.
 
     Raises
     ------
@@ -165,25 +158,12 @@ class _Resumable:
 
 
 def unpack(archive: Path, folder: Path, prefix: str = "") -> None:
-    """Extract plain files of a tar archive; links and devices are skipped.
+    """Extract plain files of a tar archive, whose paths start with `prefix`, into a folder.
 
-    The files are extracted beside the archive first. Then every folder that is not there yet comes
-    into place by one renaming, so that an interruption leaves none with a part of its files; into
-    one that is there the files are moved.
-
-    Parameters
-    ----------
-    archive
-        Of any compression that tarfile knows.
-    folder
-        Where its members go.
-    prefix
-        Only members whose path starts so.
-
-    Raises
-    ------
-    FormatError
-        The archive is damaged, or a member would lie outside the folder.
+    Links and devices are skipped. The files are extracted beside the archive first. Then every
+    folder that is not there yet comes into place by one renaming, so that an interruption leaves
+    none with a part of its files; into one that is there the files are moved. `FormatError` if the
+    archive is damaged, or a member would lie outside the folder.
     """
     with (
         _alone_in(archive.parent) as alone,

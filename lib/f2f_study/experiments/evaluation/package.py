@@ -28,21 +28,11 @@ from f2f_study.networks.layers import PrunedModel
 
 
 class Decoded(NamedTuple):
-    """A network after coding.
+    """A network after coding."""
 
-    Attributes
-    ----------
-    model
-        What went in.
-    dtype
-        The number format it was coded in.
-    tensors
-        The decoded layers by name, of that format.
-    """
-
-    model: PrunedModel
-    dtype: str
-    tensors: dict[str, np.ndarray]
+    model: PrunedModel  # what went in
+    dtype: str  # the number format it was coded in
+    tensors: dict[str, np.ndarray]  # the decoded layers by name, of that format
 
 
 def package_setting(

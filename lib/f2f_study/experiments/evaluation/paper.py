@@ -98,17 +98,12 @@ def ones_by_plane(model: PrunedModel, dtype: str, scheme: str = "channel") -> pd
 class Piece(NamedTuple):
     """A stretch of a plane that is encoded by itself; positions in bits, stops are exclusive.
 
-    Attributes
-    ----------
-    start, stop
-        What is encoded.
-    first, last
-        What is judged: the blocks at the cut ends of a piece are easier than those of a long
-        plane, as their state is free.
+    Judged is only its inner part: the blocks at the cut ends of a piece are easier than those of a
+    long plane, as their state is free.
     """
 
-    start: int
-    first: int
+    start: int  # of what is encoded
+    first: int  # of what is judged
     last: int
     stop: int
 

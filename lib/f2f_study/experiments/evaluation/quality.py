@@ -26,18 +26,10 @@ State = Mapping[str, np.ndarray]
 
 
 class Judged(NamedTuple):
-    """A network on its test data.
+    """A network on its test data."""
 
-    Attributes
-    ----------
-    quality
-        In the unit of the metric.
-    outputs
-        All it put out: the bytes of its logits, or its sentences.
-    """
-
-    quality: float
-    outputs: bytes | list[str]
+    quality: float  # in the unit of the metric
+    outputs: bytes | list[str]  # all it put out: the bytes of its logits, or its sentences
 
 
 def _compared(
