@@ -24,7 +24,7 @@ import json
 import os
 import shutil
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
@@ -141,23 +141,18 @@ def compress_folder(
     UserWarning
         Something beside the shards is neither a file nor a folder, and is left out.
     """
-    folder, out = _prepare(source, target)
     before = after = 0
-    renamed = _compressed_names(folder)
-    with tqdm(folder.shards.items(), desc="shards", unit="shard", disable=not progress) as bar:
-        for shard, names in bar:
-            before += (folder.path / shard).stat().st_size
-            path = out / renamed[shard]
-            made_from = _fingerprint(folder.path / shard, options)
-            if not _is_made_from(path, made_from):
-                tensors = _read_shard(folder.path / shard, names)
-                metadata = tensors.metadata | {MADE_FROM: made_from}
-                model = compress_model(tensors, n_jobs=n_jobs, progress=progress, **options)
-                del tensors
-                save(path, model, metadata)
-                del model  # or it would stay beside the next shard
-            after += path.stat().st_size
-    _write_index(folder, out, renamed)
+    for shard, names, path in _shard_by_shard(source, target, _compressed_names, progress):
+        before += shard.stat().st_size
+        made_from = _fingerprint(shard, options)
+        if not _is_made_from(path, made_from):
+            tensors = _read_shard(shard, names)
+            metadata = tensors.metadata | {MADE_FROM: made_from}
+            model = compress_model(tensors, n_jobs=n_jobs, progress=progress, **options)
+            del tensors
+            save(path, model, metadata)
+            del model  # or it would stay beside the next shard
+        after += path.stat().st_size
     return before, after
 
 
@@ -189,18 +184,15 @@ def decompress_folder(
     FormatError, OSError
         As `compress_folder`.
     """
-    folder, out = _prepare(source, target)
     size = 0
-    with tqdm(folder.shards.items(), desc="shards", unit="shard", disable=not progress) as bar:
-        for shard, names in bar:
-            with open_file(folder.path / shard) as file:
-                _check_names(folder.path / shard, names, file)
-                metadata = {k: v for k, v in file.metadata.items() if k != MADE_FROM}
-                tensors = decompress_model(file, n_jobs=n_jobs, progress=progress)
-            write_tensors(out / shard, tensors, metadata)
-            del tensors
-            size += (out / shard).stat().st_size
-    _write_index(folder, out, {shard: shard for shard in folder.shards})
+    for shard, names, path in _shard_by_shard(source, target, _same_names, progress):
+        with open_file(shard) as file:
+            _check_names(shard, names, file)
+            metadata = {k: v for k, v in file.metadata.items() if k != MADE_FROM}
+            tensors = decompress_model(file, n_jobs=n_jobs, progress=progress)
+        write_tensors(path, tensors, metadata)
+        del tensors
+        size += path.stat().st_size
     return size
 
 
@@ -276,6 +268,29 @@ def read_shards(path: str | os.PathLike[str]) -> Iterator[Tensors]:
         del tensors  # or it would stay beside the next shard
 
 
+def _shard_by_shard(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    rename: Callable[[Folder], dict[str, str]],
+    progress: bool,
+) -> Iterator[tuple[Path, list[str], Path]]:
+    """Of every shard its path, the names of its tensors, and the path to write.
+
+    What lies beside the shards is copied before them, and the index is written after all.
+    """
+    folder, out = _prepare(source, target)
+    renamed = rename(folder)
+    with tqdm(folder.shards.items(), desc="shards", unit="shard", disable=not progress) as bar:
+        for shard, names in bar:
+            yield folder.path / shard, names, out / renamed[shard]
+    if folder.index_name:
+        places = {name: renamed[shard] for shard, names in folder.shards.items() for name in names}
+        order = {name: places[name] for name in folder.content["weight_map"]}
+        text = json.dumps(folder.content | {"weight_map": order}, indent=2) + "\n"
+        with atomic_write(out / INDEXES[0]) as file:
+            file.write(text.encode())
+
+
 def _prepare(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> tuple[Folder, Path]:
     """The source, and the target folder with everything but shards and index."""
     out = validate.path("target", target)
@@ -292,7 +307,7 @@ def _prepare(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> 
             if path.is_file():
                 _copy(path, inside / name)
             elif path.is_symlink() or not path.is_dir():  # a link to a folder may lead in circles
-                warnings.warn(f"{path}: neither a file nor a folder, left out", stacklevel=3)
+                warnings.warn(f"{path}: neither a file nor a folder, left out", stacklevel=4)
     return folder, out
 
 
@@ -318,14 +333,8 @@ def _compressed_names(folder: Folder) -> dict[str, str]:
     return renamed
 
 
-def _write_index(folder: Folder, out: Path, renamed: dict[str, str]) -> None:
-    if not folder.index_name:
-        return
-    places = {name: renamed[shard] for shard, names in folder.shards.items() for name in names}
-    order = {name: places[name] for name in folder.content["weight_map"]}
-    text = json.dumps(folder.content | {"weight_map": order}, indent=2) + "\n"
-    with atomic_write(out / INDEXES[0]) as file:
-        file.write(text.encode())
+def _same_names(folder: Folder) -> dict[str, str]:
+    return {shard: shard for shard in folder.shards}
 
 
 def _fingerprint(shard: Path, options: dict[str, Any]) -> str:

@@ -9,16 +9,15 @@ import dataclasses
 import os
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.prune import BasePruningMethod
 
 from f2f.base import validate
-from f2f.base.tensors import identity, to_numpy, to_torch
+from f2f.base.tensors import identity, state_to_numpy, state_to_torch, to_torch
 from f2f.checkpoint import read_folder
 from f2f.format import container
 from f2f.format.codec import compress, decompress_numpy
@@ -54,19 +53,16 @@ def compress_state_dict(
     >>> torch.equal(back["weight"], layer.weight)
     True
     """
-    arrays: dict[str, np.ndarray] = {}
-    shared: dict[tuple[Any, ...], np.ndarray] = {}
     # Tensors stay alive in it, so that their places tell them apart.
     state = validate.mapping("state_dict", state_dict, Tensor)
-    for name, value in state.items():
-        try:
-            array = to_numpy(value)
-        except ValueError as error:
-            raise ValueError(f"state_dict[{name!r}]: {error}") from error
-        arrays[name] = shared.setdefault(identity(value), array)
     given = validate.mapping("masks", {} if masks is None else masks, Tensor)
-    of_numpy = {name: to_numpy(mask) for name, mask in given.items()}
-    model = compress_model(arrays, masks=of_numpy, n_jobs=n_jobs, progress=progress, **options)
+    model = compress_model(
+        state_to_numpy(state, "state_dict[{!r}]"),
+        masks=state_to_numpy(given, "masks[{!r}]"),
+        n_jobs=n_jobs,
+        progress=progress,
+        **options,
+    )
     as_torch = {
         id(tensor): dataclasses.replace(tensor, library="torch") for tensor in model.values()
     }
@@ -110,9 +106,7 @@ def load_state_dict(
 def _as_tensors(
     model: Mapping[str, CompressedTensor], n_jobs: int | None, progress: bool
 ) -> dict[str, Tensor]:
-    arrays = decompress_model(model, n_jobs=n_jobs, progress=progress)
-    shared = {id(array): to_torch(array) for array in arrays.values()}
-    return {name: shared[id(array)] for name, array in arrays.items()}
+    return state_to_torch(decompress_model(model, n_jobs=n_jobs, progress=progress))
 
 
 class _Compressed(nn.Module):
@@ -126,6 +120,8 @@ class _Compressed(nn.Module):
     encoded: CompressedTensor
     bias: nn.Parameter | None
     _like: Tensor
+    _replaces: type[nn.Module] = nn.Linear
+    _settings: tuple[str, ...] = ()  # of the dense layer, and arguments of this one
 
     def __init__(self, encoded: CompressedTensor, bias: Tensor | None, axes: int) -> None:
         super().__init__()
@@ -145,6 +141,35 @@ class _Compressed(nn.Module):
         # Of `compress`, for a weight that is loaded.
         kept = ("order", "n_s", "seed") if encoded.kind == "encoded" else ()
         self.options: dict[str, Any] = {name: getattr(encoded, name) for name in kept}
+
+    @classmethod
+    def from_dense(
+        cls, layer: Any, encoded: CompressedTensor | None = None, **options: Any
+    ) -> Self:
+        """The same layer with its weight encoded now (options of `f2f.compress`) or beforehand.
+
+        In the layer's mode, dtype and device, with its hooks and the very same bias.
+        """
+        validate.instance("layer", layer, cls._replaces)
+        weight = current_weight(layer)
+        if encoded is None:
+            encoded = compress(weight, **options)
+        validate.instance("encoded", encoded, CompressedTensor)
+        if encoded.shape != tuple(weight.shape):
+            raise ValueError(
+                f"encoded must have the weight's shape {tuple(weight.shape)}, got {encoded.shape}"
+            )
+        new = cls(encoded, _bias(layer), *(getattr(layer, name) for name in cls._settings))
+        new.bias = layer._parameters.get("bias", new.bias)  # a pruned one is no parameter
+        new.options |= options
+        new._like = new._like.to(device=weight.device)
+        for name in _HOOKS:
+            new.__dict__[name] = layer.__dict__[name]
+        hooks = layer._forward_pre_hooks
+        if any(isinstance(hook, BasePruningMethod) for hook in hooks.values()):
+            others = {k: h for k, h in hooks.items() if not isinstance(h, BasePruningMethod)}
+            new._forward_pre_hooks = OrderedDict(others)
+        return new.train(layer.training)
 
     @property
     def weight(self) -> Tensor:
@@ -212,14 +237,6 @@ class CompressedLinear(_Compressed):
         super().__init__(encoded, bias, axes=2)
         self.out_features, self.in_features = encoded.shape
 
-    @classmethod
-    def from_dense(
-        cls, layer: nn.Linear, encoded: CompressedTensor | None = None, **options: Any
-    ) -> CompressedLinear:
-        """The same layer with its weight encoded now (options of `f2f.compress`) or beforehand."""
-        validate.instance("layer", layer, nn.Linear)
-        return _as_was(cls(_encode(layer, encoded, options), _bias(layer)), layer, options)
-
     def forward(self, x: Tensor) -> Tensor:
         return functional.linear(x, self.weight, self.bias)
 
@@ -229,6 +246,9 @@ class CompressedConv2d(_Compressed):
 
     As `CompressedLinear`; stride, padding, dilation, groups and padding_mode as of the dense layer.
     """
+
+    _replaces = nn.Conv2d
+    _settings = ("stride", "padding", "dilation", "groups", "padding_mode")
 
     def __init__(
         self,
@@ -252,18 +272,6 @@ class CompressedConv2d(_Compressed):
         self.__dict__["_geometry"] = geometry  # not a submodule: it holds no state
         for name in _GEOMETRY:
             setattr(self, name, getattr(geometry, name))
-
-    @classmethod
-    def from_dense(
-        cls, layer: nn.Conv2d, encoded: CompressedTensor | None = None, **options: Any
-    ) -> CompressedConv2d:
-        """The same layer with its weight encoded now (options of `f2f.compress`) or beforehand."""
-        validate.instance("layer", layer, nn.Conv2d)
-        new = cls(
-            _encode(layer, encoded, options), _bias(layer), layer.stride, layer.padding,
-            layer.dilation, layer.groups, layer.padding_mode,
-        )  # fmt: skip
-        return _as_was(new, layer, options)
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.__dict__["_geometry"]._conv_forward(x, self.weight, self.bias)
@@ -316,10 +324,7 @@ def compress_module(
     layers: dict[int, tuple[nn.Module, nn.Module]] = {}
 
     def encode(layer: Any, name: str) -> CompressedTensor | None:
-        try:
-            weight = current_weight(layer)
-        except ValueError as error:
-            raise ValueError(f"layer {name.removesuffix('.') or 'module'!r}: {error}") from error
+        weight = current_weight(layer)
         key = identity(weight)
         if given is not None and f"{name}weight" in given:
             weights[key] = weight, given[f"{name}weight"]
@@ -337,9 +342,12 @@ def compress_module(
                 setattr(layer, child_name, replace(child, f"{name}{child_name}."))
             return layer
         if id(layer) not in layers:
-            encoded = encode(layer, name)
-            stays = encoded is None or encoded.kind == "dense"
-            new = layer if stays else kind.from_dense(layer, encoded, **options)
+            try:
+                encoded = encode(layer, name)
+                stays = encoded is None or encoded.kind == "dense"
+                new = layer if stays else kind.from_dense(layer, encoded, **options)
+            except ValueError as error:
+                raise ValueError(f"layer {name[:-1] or 'module'!r}: {error}") from error
             layers[id(layer)] = layer, new
         return layers[id(layer)][1]
 
@@ -375,37 +383,9 @@ def _bias(layer: nn.Linear | nn.Conv2d) -> Tensor | None:
     return None if layer.bias is None else _current(layer, "bias")
 
 
-def _encode(
-    layer: nn.Linear | nn.Conv2d, encoded: CompressedTensor | None, options: dict[str, Any]
-) -> CompressedTensor:
-    weight = current_weight(layer)
-    if encoded is None:
-        return compress(weight, **options)
-    validate.instance("encoded", encoded, CompressedTensor)
-    if encoded.shape != tuple(weight.shape):
-        raise ValueError(
-            f"encoded must have the weight's shape {tuple(weight.shape)}, got {encoded.shape}"
-        )
-    return encoded
-
-
 # What `register_forward_hook` and its kin keep; pruning's own hooks make a weight and go.
 _HOOKS = (
     *("_forward_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called"),
     *("_forward_pre_hooks", "_forward_pre_hooks_with_kwargs"),
     *("_backward_hooks", "_backward_pre_hooks", "_is_full_backward_hook"),
 )
-
-
-def _as_was(new: Any, layer: nn.Module, options: dict[str, Any]) -> Any:
-    """The new layer in the old one's mode and dtype, with its hooks and the very same bias."""
-    new.bias = layer._parameters.get("bias", new.bias)  # a pruned one is no parameter
-    new.options |= options
-    for name in _HOOKS:
-        new.__dict__[name] = layer.__dict__[name]
-    hooks = layer._forward_pre_hooks
-    if any(isinstance(hook, BasePruningMethod) for hook in hooks.values()):
-        others = {k: h for k, h in hooks.items() if not isinstance(h, BasePruningMethod)}
-        new._forward_pre_hooks = OrderedDict(others)
-    new._like = new._like.to(device=current_weight(layer).device)
-    return new.train(layer.training)

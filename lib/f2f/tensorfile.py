@@ -19,7 +19,7 @@ from f2f.base import validate
 from f2f.base.atomic import atomic_write
 from f2f.base.errors import FormatError
 from f2f.base.safetensors import header_bytes, read_header
-from f2f.base.tensors import identity, is_numeric, to_numpy, to_torch
+from f2f.base.tensors import is_numeric, state_to_numpy, state_to_torch
 
 SUFFIXES = (".safetensors", ".npz", ".pt", ".pth", ".bin")
 STATE_KEYS = ("state_dict", "model_state_dict", "model")  # under which checkpoints keep tensors
@@ -126,11 +126,9 @@ def write_tensors(
         else:
             import torch
 
-            shared = {id(array): to_torch(array) for array in arrays.values()}
-            state = {name: shared[id(array)] for name, array in arrays.items()}
             # Through memory: torch's writer reports a full disk as a position in its archive.
             buffer = io.BytesIO()
-            torch.save(state, buffer)
+            torch.save(state_to_torch(arrays), buffer)
             file.write(buffer.getbuffer())
 
 
@@ -222,14 +220,10 @@ def _read_torch(path: str | os.PathLike[str], file: BinaryIO) -> Tensors:
             )
     claimed = sum(value.numel() * value.element_size() for value in state.values())
     _refuse_amplification(path, claimed, os.fstat(file.fileno()).st_size)
-    arrays: dict[str, np.ndarray] = {}
-    shared: dict[tuple[Any, ...], np.ndarray] = {}
-    for name, value in state.items():
-        try:
-            array = to_numpy(value)
-        except ValueError as error:
-            raise FormatError(f"{path}: entry {name!r}: {error}") from error
-        arrays[name] = shared.setdefault(identity(value), array)
+    try:
+        arrays = state_to_numpy(state, "entry {!r}")
+    except ValueError as error:
+        raise FormatError(f"{path}: {error}") from error
     return Tensors(arrays, left_out=left_out)
 
 

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.utils import prune as prune_module
 
 import f2f
+from f2f.base.tensors import to_numpy, to_torch
 from f2f.format import operands
 from f2f.nn import (
     CompressedConv2d,
@@ -18,8 +19,6 @@ from f2f.nn import (
     compress_module,
     compress_state_dict,
     load_state_dict,
-    to_numpy,
-    to_torch,
 )
 from f2f_study.networks.vision import import_torchvision
 
@@ -234,6 +233,13 @@ def test_layers_check_what_they_are_given(make, message):
     tensor = f2f.compress(prune(nn.Conv2d(8, 16, 3)).weight)
     with pytest.raises(ValueError, match=message):
         make(tensor)
+
+
+def test_a_weight_of_another_shape_is_refused_by_the_name_of_its_layer():
+    net = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))
+    tensors = {"1.weight": f2f.compress(np.eye(9, dtype=np.float32))}
+    with pytest.raises(ValueError, match=r"layer '1': encoded must have the weight's shape \(8, 8"):
+        compress_module(net, tensors)
 
 
 def test_layers_need_a_stored_mask():

@@ -105,6 +105,11 @@ def read_header(file: BinaryIO) -> Header:
     return Header(raw, metadata, entries)
 
 
+def json_text(value: Any) -> str:
+    """The JSON text of a value, one and the same for equal values."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
 def parse_json(text: str | bytes, what: str) -> Any:
     """The value of a JSON text; `FormatError` where it is none or names a key twice."""
     try:

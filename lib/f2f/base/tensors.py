@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
@@ -90,6 +91,31 @@ def torch_from_bits(data: np.ndarray, dtype: str, shape: tuple[int, ...]) -> Ten
     if not data.size:  # of which torch makes no buffer
         return torch.empty(shape, dtype=kind)
     return torch.frombuffer(data, dtype=kind).reshape(shape)
+
+
+def state_to_numpy(state: Mapping[str, Tensor], label: str) -> dict[str, np.ndarray]:
+    """The tensors of a dict as arrays; names that share a tensor share the array.
+
+    Raises
+    ------
+    ValueError
+        As `to_numpy`; the message begins with the label of the name, such as "entry {!r}".
+    """
+    arrays: dict[str, np.ndarray] = {}
+    shared: dict[tuple[Any, ...], np.ndarray] = {}
+    for name, tensor in state.items():
+        try:
+            array = to_numpy(tensor)
+        except ValueError as error:
+            raise ValueError(f"{label.format(name)}: {error}") from error
+        arrays[name] = shared.setdefault(identity(tensor), array)
+    return arrays
+
+
+def state_to_torch(arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
+    """Arrays as torch tensors; names that share an array share the tensor."""
+    shared = {id(array): to_torch(array) for array in arrays.values()}
+    return {name: shared[id(array)] for name, array in arrays.items()}
 
 
 def identity(tensor: Tensor) -> tuple[Any, ...]:

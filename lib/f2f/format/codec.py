@@ -19,9 +19,9 @@ import time
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -148,9 +148,24 @@ def compress(  # noqa: PLR0913  (options of a user's function, by keyword only)
         matrix = "folded" if n_s == MAX_N_S else "random"
     if negative_zero is not None:
         validate.choice("negative_zero", negative_zero, NEGATIVE_ZEROS)
+    if n_out is not None:
+        n_out = validate.integer("n_out", n_out, 1, MAX_N_OUT)
     options = _Options(
-        n_s, n_out, least_efficiency, seed, matrix, method, beam, order, mask_codec, threads
-    ).checked()
+        n_s,
+        n_out,
+        validate.number("least_efficiency", least_efficiency, 0, 100),
+        validate.integer("seed", seed, 0, 2**63 - 1),
+        matrix,
+        validate.choice("method", method, ENCODERS),
+        validate.integer("beam", beam, 1, MAX_BEAM),
+        validate.choice("order", order, ORDERS),
+        validate.choice("mask_codec", mask_codec, MASK_CODECS),
+        validate.integer("threads", threads, 1),
+    )
+    if options.least_efficiency and n_out is not None:
+        least = options.least_efficiency
+        raise ValueError(f"least_efficiency must be 0 where n_out is given, got {least:g}")
+    Decoder(N_IN, 1, n_s, options.seed, matrix)  # refuses what it cannot make
     values, library = _as_array(array)
     shape, dtype = values.shape, values.dtype.name
     if mask is not None and dtype not in DTYPES:
@@ -177,9 +192,8 @@ def compress(  # noqa: PLR0913  (options of a user's function, by keyword only)
     return replace(dense, raw=dense.raw.copy())
 
 
-@dataclass(frozen=True)
-class _Options:
-    """The options of `compress`."""
+class _Options(NamedTuple):
+    """The options of `compress`, checked."""
 
     n_s: int
     n_out: int | None
@@ -191,29 +205,6 @@ class _Options:
     order: str
     mask_codec: str
     threads: int
-
-    def checked(self) -> _Options:
-        """The same as plain integers and text; `ValueError` for the first option that is none."""
-        n_out = self.n_out
-        if n_out is not None:
-            n_out = validate.integer("n_out", n_out, 1, MAX_N_OUT)
-        least = validate.number("least_efficiency", self.least_efficiency, 0, 100)
-        if least and n_out is not None:
-            raise ValueError(f"least_efficiency must be 0 where n_out is given, got {least:g}")
-        seed = validate.integer("seed", self.seed, 0, 2**63 - 1)
-        Decoder(N_IN, 1, self.n_s, seed, self.matrix)  # refuses what it cannot make
-        return _Options(
-            self.n_s,
-            n_out,
-            least,
-            seed,
-            self.matrix,
-            validate.choice("method", self.method, ENCODERS),
-            validate.integer("beam", self.beam, 1, MAX_BEAM),
-            validate.choice("order", self.order, ORDERS),
-            validate.choice("mask_codec", self.mask_codec, MASK_CODECS),
-            validate.integer("threads", self.threads, 1),
-        )
 
 
 def _encode(

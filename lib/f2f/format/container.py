@@ -30,11 +30,9 @@ Files of versions 1 and 2, where each tensor has an entry and a JSON header of i
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from types import TracebackType
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -43,17 +41,16 @@ import numpy as np
 from f2f.base import validate
 from f2f.base.atomic import atomic_write
 from f2f.base.errors import FormatError
-from f2f.base.safetensors import Header, header_bytes, is_text, parse_json, read_header
-from f2f.format import older
-from f2f.format.record import (
-    CHECKSUM,
-    Record,
-    joined,
-    read_varint,
-    record_bytes,
-    split,
-    varint,
+from f2f.base.safetensors import (
+    Header,
+    header_bytes,
+    is_text,
+    json_text,
+    parse_json,
+    read_header,
 )
+from f2f.format import older
+from f2f.format.record import CHECKSUM, Record, joined, read_varint, record_bytes, split, varint
 from f2f.format.tensor import CompressedTensor
 
 VERSION = 3
@@ -117,9 +114,10 @@ def save(
             _tensor(header, data)
         except FormatError as error:
             raise ValueError(f"tensor {name!r} cannot be stored: {error}") from error
-        form = forms.setdefault(_json(split(header)[0]), len(forms))
-        record = record_bytes(header, data.size, _checksum(data))
-        index += [varint(len(name.encode())), name.encode(), varint(form), record]
+        form, numbers = split(header)
+        number = forms.setdefault(json_text(form), len(forms))
+        record = record_bytes(numbers, data.size, _checksum(data))
+        index += [varint(len(name.encode())), name.encode(), varint(number), record]
         stored.append(tensor)
         size += data.size
     facts = {
@@ -127,10 +125,10 @@ def save(
         "version": str(VERSION),
         "digest": _NO_DIGEST,
         "forms": f"[{','.join(forms)}]",
-        "aliases": _json(aliases),
+        "aliases": json_text(aliases),
     }
     if kept:
-        facts["metadata"] = _json(kept)
+        facts["metadata"] = json_text(kept)
     before = b"".join(index)
     kind = np.dtype(np.uint8)
     raw = header_bytes({"index": (kind, (len(before),)), "data": (kind, (size,))}, facts)
@@ -235,12 +233,7 @@ class ModelFile(Mapping[str, CompressedTensor]):
     def __enter__(self) -> ModelFile:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -289,10 +282,6 @@ def _data(tensor: CompressedTensor) -> np.ndarray:
 
 def _tensor(header: dict[str, Any], data: np.ndarray) -> CompressedTensor:
     return CompressedTensor.from_parts(header, {"data": data})
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def _checksum(data: np.ndarray) -> bytes:

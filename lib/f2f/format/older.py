@@ -8,13 +8,12 @@ matrix in the header, which was always random in version 1. The rest is as in la
 from __future__ import annotations
 
 import hashlib
-import json
 from typing import Any
 
 import numpy as np
 
 from f2f.base.errors import FormatError
-from f2f.base.safetensors import Header, parse_json
+from f2f.base.safetensors import Header, json_text, parse_json
 from f2f.format.record import Record, split
 
 
@@ -36,12 +35,8 @@ def records(header: Header) -> dict[str, Record]:
 
 def checksum(header: Any, data: np.ndarray) -> bytes:
     """As version 1 and 2 have it; data: uint8 (bytes,)."""
-    digest = hashlib.blake2b(_json(header), digest_size=16)
+    digest = hashlib.blake2b(json_text(header).encode(), digest_size=16)
     if data.size:
-        digest.update(_json(["data", "uint8", [data.size]]))
+        digest.update(json_text(["data", "uint8", [data.size]]).encode())
         digest.update(data.data)
     return digest.digest()
-
-
-def _json(value: Any) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()

@@ -86,7 +86,6 @@ def read_varint(data: bytes, at: int) -> tuple[int, int]:
     raise FormatError(f"no number at byte {at}")
 
 
-def record_bytes(header: dict[str, Any], size: int, checksum: bytes) -> bytes:
+def record_bytes(numbers: list[int], size: int, checksum: bytes) -> bytes:
     """What a file stores of one tensor alone beside its data: bytes of them, numbers, checksum."""
-    _, numbers = split(header)
     return b"".join([varint(size), *map(varint, numbers), checksum])

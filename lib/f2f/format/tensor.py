@@ -22,7 +22,7 @@ from f2f.decoder import MATRICES, MAX_N_OUT, Decoder
 from f2f.format.corrections import EliasFano, elias_fano_bits
 from f2f.format.mask import MaskCode
 from f2f.format.orders import MAX_WEIGHTS, ORDERS, Order, matrix_shape
-from f2f.format.record import CHECKSUM, record_bytes
+from f2f.format.record import CHECKSUM, record_bytes, split
 
 FLOAT8 = ("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz")
 DTYPES = {"int8": 1, "uint8": 1, "int16": 2, "float16": 2, "bfloat16": 2, "float32": 4} | (
@@ -197,7 +197,7 @@ class CompressedTensor:
             "header": self._basis_words().nbytes,
         }
         data = sum(sizes.values())
-        sizes["header"] += len(record_bytes(self.header(), data, bytes(CHECKSUM)))
+        sizes["header"] += len(record_bytes(split(self.header())[1], data, bytes(CHECKSUM)))
         return {part: 8 * size for part, size in sizes.items()}
 
     @property

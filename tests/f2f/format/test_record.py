@@ -28,7 +28,7 @@ def test_headers_that_differ_in_numbers_have_one_form():
     two = {"inverted": True, "mask": {"codec": "list", "errors": 0}, "shape": [5, 600]}
     assert split(one)[0] == split(two)[0] == {
         "inverted": True, "mask": {"codec": "list", "errors": 0}, "shape": [0, 0]}  # fmt: skip
-    assert record_bytes(two, 300, b"\1" * 8) == b"\xac\x02\x00\x05\xd8\x04" + b"\1" * 8
+    assert record_bytes(split(two)[1], 300, b"\1" * 8) == b"\xac\x02\x00\x05\xd8\x04" + b"\1" * 8
 
 
 @pytest.mark.parametrize(
