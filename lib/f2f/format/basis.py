@@ -67,19 +67,16 @@ def choose_basis(words: np.ndarray, encoded_cost: float = ENCODED_COST) -> Basis
         Stored bits of an encoded care bit, payload and corrections.
     """
     w = words.dtype.itemsize * 8
-    if w <= 16:
-        parts = [(_choose_functionals(words, w, encoded_cost), 0)]
-    else:
-        halves = words.view("<u2").reshape(-1, 2)
-        parts = [(_choose_functionals(halves[:, h], 16, encoded_cost), 16 * h) for h in (0, 1)]
+    halves = words.view("<u2").reshape(-1, 2) if w > 16 else words[:, None]
     functionals: list[int] = []
     flips = 0
     payload: list[bool] = []
-    for (masks, ones, costs), shift in parts:
-        for mask, one, c in zip(masks, ones, costs, strict=True):
+    for h, half in enumerate(halves.T):
+        chosen = _choose_functionals(half, min(w, 16), encoded_cost)
+        for mask, one, c in zip(*chosen, strict=True):
             # The zero word decodes from zero inputs: store the commoner value as 0.
             flips |= int(one > 0.5) << len(functionals)
-            functionals.append(int(mask) << shift)
+            functionals.append(int(mask) << 16 * h)
             payload.append(bool(c >= encoded_cost))
     vectors = invert(functionals)
     offset = 0

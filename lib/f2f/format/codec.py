@@ -31,7 +31,7 @@ from f2f.encoder.beam import encode_beam_of_mask
 from f2f.encoder.exact import encode_viterbi
 from f2f.encoder.rate import CareCounts, choose_n_out, error_rate
 from f2f.encoder.shaping import MAX_BEAM
-from f2f.format.basis import CHUNK, choose_basis, linear_map, span, stored_words
+from f2f.format.basis import CHUNK, ENCODED_COST, choose_basis, linear_map, span, stored_words
 from f2f.format.corrections import EliasFano
 from f2f.format.expand import expand
 from f2f.format.mask import CODECS, encode_mask
@@ -130,9 +130,9 @@ def compress(  # noqa: PLR0913  (options of a user's function, by keyword only)
 
     Notes
     -----
-    Memory beside an array of 64 million INT8 weights, in bytes a weight: 6.6 at S = 0.9 with one
-    thread, 7.3 with two, where the mask is encoded beside the planes; 4.5 at S = 0.5, 5.1 at S = 0.
-    About 40 MB of it are buffers of fixed size.
+    Memory beside an array of 64 million INT8 weights, in bytes a weight: 5.7 at S = 0.9 with one
+    thread, 6.4 with two, where the mask is encoded beside the planes (6.9 at S = 0.7); 4.5 at
+    S = 0.5, 5.1 at S = 0. About 40 MB of it are buffers of fixed size.
 
     Examples
     --------
@@ -170,25 +170,20 @@ def compress(  # noqa: PLR0913  (options of a user's function, by keyword only)
     shape, dtype = values.shape, values.dtype.name
     if mask is not None and dtype not in DTYPES:
         raise ValueError(f"mask must be None for dtype {dtype}, which is stored as it is")
+    if mask is None and negative_zero is None and (share := negative_zero_share(values)) >= COMMON:
+        warnings.warn(f"{100 * share:.0f} % of the array is {NEGATIVE_ZERO_HINT}", stacklevel=2)
     bits = values.reshape(-1).view(f"u{DTYPES.get(dtype, 1)}")
-    if mask is None:
-        care_mask = bits != 0
-        if negative_zero == "prune" and dtype in SIGNED_ZEROS:
-            care_mask &= ~is_negative_zero(values.reshape(-1))
-        elif negative_zero is None and (share := negative_zero_share(values)) >= COMMON:
-            warnings.warn(f"{100 * share:.0f} % of the array is {NEGATIVE_ZERO_HINT}", stacklevel=2)
-    else:
-        care_mask = _as_mask(mask, shape)
-    if mask is not None or negative_zero == "prune":
-        bits = np.where(care_mask, bits, bits.dtype.type(0))
     dense = CompressedTensor(shape, dtype, library, "dense", bits.view(np.uint8))
     if dtype in DTYPES and len(bits) <= MAX_WEIGHTS:
         walk = Order(order, *matrix_shape(shape))
-        care_mask = walk.take(care_mask)
+        care_mask = walk.take(_care_mask(values, mask, negative_zero))
         tensor = _encode(walk.take(bits)[care_mask], care_mask, dense, options)
         if tensor.nbytes < dense.nbytes:
             return tensor
     # Bytes of its own, which do not change with the caller's array.
+    if dtype in DTYPES and (mask is not None or negative_zero == "prune"):
+        care_mask = _care_mask(values, mask, negative_zero)
+        return replace(dense, raw=np.where(care_mask, bits, bits.dtype.type(0)).view(np.uint8))
     return replace(dense, raw=dense.raw.copy())
 
 
@@ -238,13 +233,13 @@ def _encode_weights(
 ) -> CompressedTensor:
     """As `_encode`, without the mask."""
     n, k = len(care_mask), len(words)
-    n_out, plane_bits = _choose_rate(care_mask, k, options)
+    n_out, plane_bits = options.n_out or MAX_N_OUT, 0.0  # the modelled bits of an encoded plane
+    if k:
+        n_out, plane_bits = choose_n_out(care_mask, N_IN, options.n_s, options.beam, options.n_out)
     # One bit a weight may be no more than what encoding costs; a given n_out is used all the same.
     raw_wins = options.n_out is None and plane_bits >= n
-    if options.n_out is None:
-        basis = choose_basis(words, min(plane_bits, n) / max(k, 1))
-    else:
-        basis = choose_basis(words)
+    cost = ENCODED_COST if options.n_out else min(plane_bits, n) / max(k, 1)
+    basis = choose_basis(words, cost)
     paying = tuple(p for p, pays in enumerate(basis.payload) if pays and k)
     encoded, raw_planes = ((), paying) if raw_wins else (paying, ())
 
@@ -273,13 +268,6 @@ def _encode_weights(
         offset=basis.offset,
         corrections=corrections,
     )
-
-
-def _choose_rate(care_mask: np.ndarray, k: int, options: _Options) -> tuple[int, float]:
-    """n_out, and the modelled stored bits of one encoded plane."""
-    if k == 0:
-        return options.n_out or MAX_N_OUT, 0.0
-    return choose_n_out(care_mask, N_IN, options.n_s, options.beam, options.n_out)
 
 
 def _encode_well(
@@ -467,6 +455,17 @@ def _as_array(array: Any) -> tuple[np.ndarray, str]:
     if type(array).__module__.partition(".")[0] == "torch":
         return tensors.to_numpy(array), "torch"
     raise ValueError(f"array must be a NumPy array or a torch tensor, got {type(array).__name__}")
+
+
+def _care_mask(values: np.ndarray, mask: Any, negative_zero: str | None) -> np.ndarray:
+    """Which elements are unpruned: bool (n,), row-major."""
+    if mask is not None:
+        return _as_mask(mask, values.shape)
+    flat = values.reshape(-1)
+    care_mask: np.ndarray = flat.view(f"u{values.itemsize}") != 0
+    if negative_zero == "prune" and values.dtype.name in SIGNED_ZEROS:
+        care_mask &= ~is_negative_zero(flat)
+    return care_mask
 
 
 def is_negative_zero(array: np.ndarray) -> np.ndarray:

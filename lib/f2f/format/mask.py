@@ -358,14 +358,14 @@ def _cascade(
     """The cascade of a mask, each stream encoded in so many parts."""
     n, k = len(mask), int(np.count_nonzero(mask))
     inverted = 2 * k > n
-    wanted = (mask == 0) if inverted else (mask == 1)
+    wanted = (mask == 0) if inverted else mask.view(bool)
     left = np.ones(n, dtype=bool)  # places where every stream so far decodes to one
     streams: list[np.ndarray] = []
     n_outs: list[int] = []
     last = False
     while not last:
         number = len(streams)
-        kept, unwanted = left & wanted, left & ~wanted
+        kept, unwanted = left & wanted, left > wanted
         plan, _ = plan_stages(
             np.count_nonzero(kept) / n,
             np.count_nonzero(unwanted) / n,

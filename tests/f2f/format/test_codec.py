@@ -368,6 +368,8 @@ def test_negative_zeros_of_a_product_with_a_mask(dtype):
         assert f2f.compress(array, beam=1, negative_zero="keep").nbytes == kept.nbytes
         pruned = f2f.compress(array, beam=1, negative_zero="prune")
         f2f.compress(np.zeros((0, 3), array.dtype))
+        wide = -np.zeros((3, 3))  # of a dtype that is stored as it is
+        assert np.signbit(f2f.decompress(f2f.compress(wide, negative_zero="prune"))).all()
     assert pruned.n - pruned.k == zeros
     back = f2f.decompress(pruned)
     assert np.array_equal(back, array)
@@ -407,9 +409,10 @@ def test_compressing_takes_few_bytes_a_weight(monkeypatch, sparsity, threads):
     rng = np.random.default_rng(0)
     array = rng.integers(1, 128, (1024, 1024), dtype=np.int8)
     array[rng.random(array.shape, dtype=np.float32) < sparsity] = 0
+    mask = array != 0 if sparsity == 0.9 else None
     f2f.compress(array[:64], beam=1)
     tracemalloc.start()
-    tensor = f2f.compress(array, beam=1, threads=threads)
+    tensor = f2f.compress(array, mask, beam=1, threads=threads)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert tensor.kind == "encoded" and peak < 8 * array.size
