@@ -102,3 +102,12 @@ def bits(name: str, array: Any, length: int | None = None) -> np.ndarray:
     if values.dtype == bool:
         return np.ascontiguousarray(values).view(np.uint8)
     return np.ascontiguousarray(values, dtype=np.uint8)
+
+
+def positions(name: str, array: Any, n: int) -> np.ndarray:
+    """Return increasing integers in 0…n-1 as contiguous int64, or raise `ValueError`."""
+    values = np.ascontiguousarray(array, dtype=np.int64)
+    increasing = values.ndim == 1 and not (values[1:] <= values[:-1]).any()
+    if not increasing or (len(values) and not 0 <= values[0] <= values[-1] < n):
+        raise ValueError(f"{name} must be increasing positions in 0..{n - 1}")
+    return values

@@ -145,14 +145,12 @@ def encode_beam(
     n = validate.integer("n", n, 0)
     n_planes = validate.integer("n_planes", n_planes, 1, PLANE_BITS)
     beam = validate.integer("beam", beam, 1, 1 << 20)
-    care = np.ascontiguousarray(care, dtype=np.int64)
+    care = validate.positions("care", care, n)
     target = np.ascontiguousarray(target, dtype=np.uint8)
-    if care.ndim != 1 or target.shape != care.shape:
+    if target.shape != care.shape:
         raise ValueError(
             f"target must have the shape (k,) of care, got {target.shape} and {care.shape}"
         )
-    if len(care) and (care[0] < 0 or care[-1] >= n or (care[1:] <= care[:-1]).any()):
-        raise ValueError(f"care must be increasing positions in 0..{n - 1}")
     if lookahead is None:
         lookahead = _lookahead(decoder.window)
     lookahead = validate.integer("lookahead", lookahead, 1, MAX_LOOKAHEAD)
@@ -311,16 +309,7 @@ class Place(NamedTuple):
 class State(NamedTuple):
     """The encoder between two care bits, but for its survivors.
 
-    Attributes
-    ----------
-    place : Place
-    system : System
-    step : Step
-    history : History
-    outcome : Outcome
-        This and the next two hold something only while a step ends.
-    candidates : Candidates
-    branches : Branches
+    Its last three fields hold something only while a step ends.
     """
 
     place: Place
@@ -335,18 +324,7 @@ class State(NamedTuple):
 def give_up(segment: Segment, beam: int, lookahead: int, exact: bool) -> Log:
     """Reduce the care bits of a segment and choose those to give up: they flip in its target.
 
-    Parameters
-    ----------
-    segment : Segment
-    beam, lookahead : int
-        As of `encode_beam`.
-    exact : bool
-        Whether to keep every reachable state; the beam must hold them.
-
-    Returns
-    -------
-    Log
-        For `solve`.
+    If `exact`, every reachable state is kept; the beam must hold them. The log is for `solve`.
     """
     log = new_log(segment)
     state = _new_state(segment, beam, lookahead, 0 if exact else HISTORY)

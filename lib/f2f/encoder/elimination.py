@@ -217,16 +217,18 @@ def spread(typingctx, equations, mask, pivot, number):
 
 def start_system(segment: Segment) -> System:
     """The system in which every variable of the given input vectors is a pivot by itself."""
-    # Each equation is to lie in one cache line.
+    # Each equation is to lie in one cache line, and what vectors go through to start one.
     space = aligned_zeros(8 * (ACCUMULATOR + 1) * WORDS).view(np.uint64)
     equations = space.reshape(ACCUMULATOR + 1, WORDS)
-    known = (segment.first * segment.n_in + np.arange(segment.known * segment.n_in)) & 63
-    shifts = known.astype(np.uint64)
-    equations[known, VARIABLES] = np.uint64(1) << shifts
-    for q, word in enumerate(segment.words):
-        equations[known, RECENT] |= (word >> shifts & np.uint64(1)) << np.uint64(q)
-    pivots = np.bitwise_or.reduce(equations[:64, VARIABLES], keepdims=True)
-    return System(equations, np.zeros(64, dtype=np.uint64), pivots)
+    system = System(equations, aligned_zeros(512).view(np.uint64), np.zeros(1, dtype=np.uint64))
+    if segment.known:  # saves short calls the time
+        known = (segment.first * segment.n_in + np.arange(segment.known * segment.n_in)) & 63
+        shifts = known.astype(np.uint64)
+        equations[known, VARIABLES] = np.uint64(1) << shifts
+        for q, word in enumerate(segment.words):
+            equations[known, RECENT] |= (word >> shifts & np.uint64(1)) << np.uint64(q)
+        system.pivots[0] = np.bitwise_or.reduce(equations[:64, VARIABLES])
+    return system
 
 
 def new_log(segment: Segment) -> Log:
@@ -251,22 +253,10 @@ def reduce_row(system, row, target):
 
 @njit(inline="always")
 def insert(system, place, row, number):
-    """Put the accumulator, free of pivots, into the system.
+    """Put the accumulator, free of pivots, into the system, as recent care bit `number`.
 
-    Parameters
-    ----------
-    system : System
-    place : int
-        Bit of the oldest variable of the window.
-    row : uint64
-        The variables of the accumulator, not 0.
-    number : int
-        Which of the recent care bits it is.
-
-    Returns
-    -------
-    uint64
-        The equations whose right-hand sides change with that of the accumulator.
+    row: its variables, not 0; place: bit of the oldest variable of the window. Returns the
+    equations whose right-hand sides change with that of the accumulator.
     """
     one = np.uint64(1)
     columns = system.columns
@@ -275,8 +265,7 @@ def insert(system, place, row, number):
     bit = one << np.uint64(pivot)
     change = columns[pivot] | bit
     spread(system.equations, columns[pivot], pivot, number)
-    columns[pivot] = np.uint64(0)
-    xor_at_64(columns, row & ~bit, change)
+    xor_at_64(columns, row, change, bit)
     system.pivots[0] |= bit
     return change
 
@@ -304,21 +293,12 @@ def retire(system, place, retired):
 
 
 def window_words(inputs: np.ndarray, n_in: int, first: int) -> np.ndarray:
-    """Input vectors as words of variables.
+    """Input vectors, uint8 (at most 64 // n_in, planes), as words of variables, uint64 (planes,).
 
-    Parameters
-    ----------
-    inputs : ndarray of uint8, (vectors, planes)
-        At most 64 // n_in vectors.
-    n_in : int
-    first : int
-        Number of inputs[0].
-
-    Returns
-    -------
-    ndarray of uint64, (planes,)
-        Bit v mod 64 of word q is variable v of plane q.
+    Bit v mod 64 of word q is variable v of plane q; `first` is the number of inputs[0].
     """
+    if not len(inputs):
+        return np.zeros(inputs.shape[1], dtype=np.uint64)
     left = (((first + np.arange(len(inputs))) * n_in) & 63).astype(np.uint64)[:, None]
     right = (np.uint64(64) - left) & np.uint64(63)
     vectors = inputs.astype(np.uint64)
@@ -326,15 +306,9 @@ def window_words(inputs: np.ndarray, n_in: int, first: int) -> np.ndarray:
 
 
 def solve(segment: Segment, log: Log, inputs: np.ndarray) -> None:
-    """Input vectors that meet all care bits of a segment but the checks.
+    """Input vectors, uint8 (vectors, planes), that meet all targets of a segment but of checks.
 
-    Parameters
-    ----------
-    segment : Segment
-        With the targets that the care bits are to have.
-    log : Log
-    inputs : ndarray of uint8, (vectors, planes)
-        Receives the solution; variables without an equation become 0.
+    Variables without an equation become 0.
     """
     _solve(segment, log, segment.words.copy(), inputs)
 

@@ -98,22 +98,7 @@ class Plane(NamedTuple):
 
 
 def reference_trellis(target: np.ndarray, care_mask: np.ndarray, decoder: Decoder) -> Trellis:
-    """The forward pass of Algorithm 3.
-
-    Parameters
-    ----------
-    target, care_mask, decoder
-        As of `encode_reference`.
-
-    Returns
-    -------
-    Trellis
-
-    Raises
-    ------
-    ValueError
-        As `encode_reference`.
-    """
+    """The forward pass of Algorithm 3; arguments and errors as of `encode_reference`."""
     target, care_mask = _check_plane(target, care_mask)
     if decoder.window > MAX_REFERENCE_WINDOW:
         raise ValueError(
@@ -176,19 +161,7 @@ def encode_reference(target: np.ndarray, care_mask: np.ndarray, decoder: Decoder
 def encode_viterbi(target: np.ndarray, care_mask: np.ndarray, decoder: Decoder) -> np.ndarray:
     """The exact optimum for any decoder with n_in*n_s <= 16.
 
-    Algorithm and memory: see the module.
-
-    Parameters
-    ----------
-    target : ndarray of 0/1, (n,)
-        The wanted bits; they matter only where care_mask is 1.
-    care_mask : ndarray of 0/1 or bool, (n,)
-    decoder : Decoder
-
-    Returns
-    -------
-    ndarray of uint8, (l + n_s,)
-        The inputs, oldest first; none if n = 0.
+    Arguments and result are as of `encode_reference`, algorithm and memory as in the module.
 
     Raises
     ------
@@ -294,45 +267,39 @@ def _care_rows(plane, t, found):
 @njit
 def _terms(plane, t, found):
     """`minplus.Terms` of k-bit numbers: care row found[q] of block t is bit q."""
-    n_in, columns = plane.n_in, plane.columns
-    stay = n_in * (plane.n_s - 1)
-    words = np.zeros(columns.shape[1], dtype=np.int64)
-    wanted = np.int64(0)
-    for q in range(len(found)):
-        wanted |= np.int64(plane.target[t * plane.n_out + found[q]]) << q
-        for w in range(len(words)):
-            words[w] |= columns[found[q], w] << q
-    old = np.empty(1 << n_in, dtype=np.int64)
-    fresh = np.empty(1 << n_in, dtype=np.int64)
-    mid = np.empty(1 << stay, dtype=np.int64)
-    minplus.span(words[:n_in], 0, old)
-    minplus.span(words[n_in : n_in + stay], wanted, mid)
-    minplus.span(words[n_in + stay :], 0, fresh)
+    size, width = 1 << plane.n_in, 1 << plane.n_in * (plane.n_s - 1)
+    old, fresh = np.empty(size, dtype=np.int64), np.empty(size, dtype=np.int64)
+    mid = np.empty(width, dtype=np.int64)
+    _span_rows(plane, t, found, old, mid, fresh)
     return minplus.Terms(old, mid, fresh)
 
 
 @njit
 def _byte_terms(plane, t, found):
     """`minplus.Terms` of bytes: care row found[q] of block t is bit q mod 8 of group q // 8."""
+    size, width = 1 << plane.n_in, 1 << plane.n_in * (plane.n_s - 1)
+    groups = (len(found) + 7) >> 3
+    old = np.empty((groups, size), dtype=np.uint8)
+    fresh = np.empty((groups, size), dtype=np.uint8)
+    mid = np.empty((groups, width), dtype=np.uint8)
+    for g in range(groups):
+        _span_rows(plane, t, found[8 * g : 8 * g + 8], old[g], mid[g], fresh[g])
+    return minplus.Terms(old, mid, fresh)
+
+
+@njit
+def _span_rows(plane, t, found, old, mid, fresh):
+    """The terms of care rows of block t, row found[q] as bit q, in the dtype of the arrays."""
     n_in, columns = plane.n_in, plane.columns
     stay = n_in * (plane.n_s - 1)
-    k = len(found)
-    groups = (k + 7) >> 3
-    old = np.empty((groups, 1 << n_in), dtype=np.uint8)
-    fresh = np.empty((groups, 1 << n_in), dtype=np.uint8)
-    mid = np.empty((groups, 1 << stay), dtype=np.uint8)
-    words = np.empty(columns.shape[1], dtype=np.uint8)
-    for g in range(groups):
-        words[:] = 0
-        wanted = np.uint8(0)
-        for q in range(8 * g, min(8 * g + 8, k)):
-            wanted |= plane.target[t * plane.n_out + found[q]] << (q & 7)
-            for w in range(len(words)):
-                words[w] |= columns[found[q], w] << (q & 7)
-        minplus.span(words[:n_in], np.uint8(0), old[g])
-        minplus.span(words[n_in : n_in + stay], wanted, mid[g])
-        minplus.span(words[n_in + stay :], np.uint8(0), fresh[g])
-    return minplus.Terms(old, mid, fresh)
+    words = np.zeros(columns.shape[1] + 1, dtype=old.dtype)  # of the columns, and the target
+    for q in range(len(found)):
+        for w in range(columns.shape[1]):
+            words[w] |= columns[found[q], w] << q
+        words[-1] |= np.int64(plane.target[t * plane.n_out + found[q]]) << q
+    minplus.span(words[:n_in], words[-1] & 0, old)
+    minplus.span(words[n_in : n_in + stay], words[-1], mid)
+    minplus.span(words[n_in + stay : -1], words[-1] & 0, fresh)
 
 
 def _step(plane, t, found, cost, new, scratch):

@@ -18,8 +18,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from f2f.base.intrinsics import (
+    I1,
     I8,
-    I32,
     I64,
     V16,
     V32,
@@ -38,6 +38,8 @@ LANES = 32  # bytes of a vector
 DEAREST = 0x7FFF  # dearer than any child, see `child_costs`
 _I16 = ir.IntType(16)
 _V8Q = ir.VectorType(I64, 8)
+_V64Q = ir.VectorType(I64, 64)
+_FLAGS = ir.VectorType(I1, 64)
 
 
 class GroupSums(NamedTuple):
@@ -62,6 +64,13 @@ def _minimum(builder: Any, x: Any, y: Any) -> Any:
     return builder.select(builder.icmp_unsigned("<", x, y), x, y)
 
 
+def _call(builder: Any, name: str, result: Any, *arguments: Any) -> Any:
+    """A function of LLVM's own."""
+    kind = ir.FunctionType(result, [argument.type for argument in arguments])
+    function = cgutils.get_or_insert_function(builder.module, kind, name)
+    return builder.call(function, arguments)
+
+
 def _make_butterflies(dims: int) -> Any:
     """Kernel for `dims` butterfly passes at once on 2**dims vectors held in registers."""
 
@@ -74,22 +83,19 @@ def _make_butterflies(dims: int) -> Any:
         def codegen(context, builder, signature, arguments):
             table, at, stride = arguments
             base = byte_pointer(context, builder, signature.args[0], table, at)
-            places = [
-                builder.gep(base, [builder.mul(stride, ir.Constant(I64, i))])
-                for i in range(1 << dims)
-            ]
+            places = [builder.gep(base, [builder.mul(stride, I64(i))]) for i in range(1 << dims)]
             v = [load(builder, V32, place) for place in places]
-            add = cgutils.get_or_insert_function(
-                builder.module, ir.FunctionType(V32, [V32, V32]), "llvm.uadd.sat.v32i8"
-            )
-            one = ir.Constant(V32, [1] * LANES)
+
+            def add_one(value):
+                return _call(builder, "llvm.uadd.sat.v32i8", V32, value, V32([1] * LANES))
+
             for dim in range(dims):
                 for i in range(1 << dims):
                     j = i ^ 1 << dim
                     if i < j:
                         low, high = v[i], v[j]
-                        v[i] = _minimum(builder, low, builder.call(add, [high, one]))
-                        v[j] = _minimum(builder, high, builder.call(add, [low, one]))
+                        v[i] = _minimum(builder, low, add_one(high))
+                        v[j] = _minimum(builder, high, add_one(low))
             for place, value in zip(places, v, strict=True):
                 store(builder, value, place)
             return context.get_dummy_value()
@@ -104,7 +110,8 @@ butterflies_2 = _make_butterflies(2)
 butterflies_3 = _make_butterflies(3)
 
 
-def _transpose_16(typingctx, source, offsets, first, column, out, at, stride):
+@intrinsic
+def transpose_16(typingctx, source, offsets, first, column, out, at, stride):
     """Rows at source[offsets[first + i] + column], 16 bytes each, become columns of out.
 
     Byte j of row i goes to ``out[at + j*stride + i]``; offsets are int64.
@@ -117,21 +124,19 @@ def _transpose_16(typingctx, source, offsets, first, column, out, at, stride):
         data = context.make_array(signature.args[1])(context, builder, offsets).data
         rows = []
         for i in range(16):
-            place = builder.load(builder.gep(data, [builder.add(first, ir.Constant(I64, i))]))
+            place = builder.load(builder.gep(data, [builder.add(first, I64(i))]))
             begin = builder.add(place, column)
             p = byte_pointer(context, builder, signature.args[0], source, begin)
             rows.append(load(builder, V16, p))
         # Four perfect shuffles of the 16x16 bytes: each interleaves row i with row i + 8.
-        low = ir.Constant(ir.VectorType(I32, 16), [i // 2 + 16 * (i % 2) for i in range(16)])
-        high = ir.Constant(ir.VectorType(I32, 16), [8 + i // 2 + 16 * (i % 2) for i in range(16)])
+        halves = [[half + i // 2 + 16 * (i % 2) for i in range(16)] for half in (0, 8)]
         for _ in range(4):
             rows = [
-                builder.shuffle_vector(rows[i // 2], rows[i // 2 + 8], high if i % 2 else low)
-                for i in range(16)
+                permute(builder, rows[i // 2], rows[i // 2 + 8], halves[i % 2]) for i in range(16)
             ]
         base = byte_pointer(context, builder, signature.args[4], out, at)
         for j, row in enumerate(rows):
-            store(builder, row, builder.gep(base, [builder.mul(stride, ir.Constant(I64, j))]))
+            store(builder, row, builder.gep(base, [builder.mul(stride, I64(j))]))
         return context.get_dummy_value()
 
     signature = types.void(source, offsets, types.intp, types.intp, out, types.intp, types.intp)
@@ -141,7 +146,6 @@ def _transpose_16(typingctx, source, offsets, first, column, out, at, stride):
 def _make_exchange(bit: int) -> Any:
     """Kernel that swaps the lanes whose number has `bit` set between two vectors of table."""
     lanes = [lane ^ (LANES if lane >> bit & 1 else 0) for lane in range(LANES)]
-    mask = ir.Constant(ir.VectorType(I32, LANES), lanes)
 
     @intrinsic
     def exchange(typingctx, table, first, second):
@@ -153,8 +157,8 @@ def _make_exchange(bit: int) -> Any:
             p = byte_pointer(context, builder, signature.args[0], table, first)
             q = byte_pointer(context, builder, signature.args[0], table, second)
             x, y = load(builder, V32, p), load(builder, V32, q)
-            store(builder, builder.shuffle_vector(x, y, mask), p)
-            store(builder, builder.shuffle_vector(y, x, mask), q)
+            store(builder, permute(builder, x, y, lanes), p)
+            store(builder, permute(builder, y, x, lanes), q)
             return context.get_dummy_value()
 
         return types.void(table, types.intp, types.intp), codegen
@@ -169,7 +173,8 @@ exchange_3 = _make_exchange(3)
 exchange_4 = _make_exchange(4)
 
 
-def _minimum_32(typingctx, first, p, second, q, out, at):
+@intrinsic
+def minimum(typingctx, first, p, second, q, out, at):
     """out[at : at + 32] = min(first[p : p + 32], second[q : q + 32])."""
     if not all(is_bytes(array) for array in (first, second, out)):
         return None
@@ -186,7 +191,8 @@ def _minimum_32(typingctx, first, p, second, q, out, at):
     return signature, codegen
 
 
-def _copy(typingctx, source, start, out, at):
+@intrinsic
+def copy(typingctx, source, start, out, at):
     """out[at : at + 32] = source[start : start + 32]."""
     if not (is_bytes(source) and is_bytes(out)):
         return None
@@ -221,17 +227,13 @@ def _make_least_sums(vectors: int) -> Any:
             count, groups = cgutils.unpack_tuple(builder, rows.shape)
             flips = context.make_array(kinds[2])(context, builder, shifts).data
             base = byte_pointer(context, builder, kinds[0], tables, column)
-            ones = ir.Constant(V32, [255] * LANES)
-            least = [cgutils.alloca_once_value(builder, ones) for _ in range(vectors)]
+            dearest = V32([255] * LANES)
+            least = [cgutils.alloca_once_value(builder, dearest) for _ in range(vectors)]
             total = [cgutils.alloca_once(builder, V32) for _ in range(vectors)]
             with cgutils.for_range(builder, count) as loop:
                 place = builder.add(first, builder.mul(step, loop.index))
                 byte = builder.load(byte_pointer(context, builder, signature.args[2], start, place))
-                spread = builder.insert_element(
-                    ir.Constant(V32, ir.Undefined), byte, ir.Constant(I32, 0)
-                )
-                zeros = ir.Constant(ir.VectorType(I32, LANES), [0] * LANES)
-                spread = builder.shuffle_vector(spread, spread, zeros)
+                spread = same_elements(builder, byte, LANES)
                 for i in range(vectors):
                     builder.store(spread, total[i])
                 row = builder.gep(rows.data, [builder.mul(loop.index, groups)])
@@ -239,9 +241,7 @@ def _make_least_sums(vectors: int) -> Any:
                     offset = builder.load(builder.gep(row, [inner.index]))
                     offset = builder.xor(offset, builder.load(builder.gep(flips, [inner.index])))
                     for i in range(vectors):
-                        place = builder.gep(
-                            base, [builder.add(offset, ir.Constant(I64, LANES * i))]
-                        )
+                        place = builder.gep(base, [builder.add(offset, I64(LANES * i))])
                         term = load(builder, V32, place)
                         builder.store(builder.add(builder.load(total[i]), term), total[i])
                 for i in range(vectors):
@@ -249,7 +249,7 @@ def _make_least_sums(vectors: int) -> Any:
                     builder.store(value, least[i])
             base = byte_pointer(context, builder, signature.args[5], out, at)
             for i in range(vectors):
-                place = builder.gep(base, [ir.Constant(I64, LANES * i)])
+                place = builder.gep(base, [I64(LANES * i)])
                 store(builder, builder.load(least[i]), place)
             return context.get_dummy_value()
 
@@ -263,58 +263,64 @@ least_sums_1 = _make_least_sums(1)
 least_sums_8 = _make_least_sums(8)
 
 
-V64Q = ir.VectorType(I64, 64)
-_FLAGS = ir.VectorType(ir.IntType(1), 64)
-
-
-def _xor_of(typingctx, words, chosen):
+@intrinsic
+def xor_of_64(typingctx, words, chosen):
     """The XOR of words[p] over the set bits p of `chosen`; words is uint64 (64,)."""
 
     def codegen(context, builder, signature, arguments):
         words, chosen = arguments
         data = context.make_array(signature.args[0])(context, builder, words).data
-        zeros = ir.Constant(V64Q, [0] * 64)
-        terms = builder.select(builder.bitcast(chosen, _FLAGS), load(builder, V64Q, data), zeros)
-        xor_of = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(I64, [V64Q]), "llvm.vector.reduce.xor.v64i64"
-        )
-        return builder.call(xor_of, [terms])
+        terms = load(builder, _V64Q, data)
+        terms = builder.select(builder.bitcast(chosen, _FLAGS), terms, _V64Q([0] * 64))
+        return _call(builder, "llvm.vector.reduce.xor.v64i64", I64, terms)
 
     return types.uint64(words, types.uint64), codegen
 
 
-def _xor_where(typingctx, words, bits, word):
-    """XOR `word` to all words[p] that have one of `bits`; returns these p as a set of bits."""
+@intrinsic
+def put_64(typingctx, words, bit, word):
+    """XOR `word` to all words[p] that have `bit`, one bit alone; then it is that number's own word.
+
+    Returns the former p as a set of bits; words is uint64 (64,).
+    """
 
     def codegen(context, builder, signature, arguments):
-        words, bits, word = arguments
+        words, bit, word = arguments
         data = context.make_array(signature.args[0])(context, builder, words).data
-        before = load(builder, V64Q, data)
-        zeros = ir.Constant(V64Q, [0] * 64)
-        common = builder.and_(before, same_elements(builder, bits, 64))
-        held = builder.icmp_unsigned("!=", common, zeros)
-        added = builder.xor(before, same_elements(builder, word, 64))
-        store(builder, builder.select(held, added, before), data)
+        before = load(builder, _V64Q, data)
+        common = builder.and_(before, same_elements(builder, bit, 64))
+        held = builder.icmp_unsigned("!=", common, _V64Q([0] * 64))
+        each = same_elements(builder, word, 64)
+        after = builder.select(held, builder.xor(before, each), before)
+        after = builder.select(builder.bitcast(bit, _FLAGS), each, after)
+        store(builder, after, data)
         return builder.bitcast(held, I64)
 
     return types.uint64(words, types.uint64, types.uint64), codegen
 
 
-def _xor_at(typingctx, words, chosen, word):
-    """XOR `word` to words[p] for the set bits p of `chosen`; words is uint64 (64,)."""
+@intrinsic
+def xor_at_64(typingctx, words, chosen, word, cleared):
+    """XOR `word` to words[p] for the set bits p of `chosen`, clear those of `cleared`.
+
+    words is uint64 (64,).
+    """
 
     def codegen(context, builder, signature, arguments):
-        words, chosen, word = arguments
+        words, chosen, word, cleared = arguments
         data = context.make_array(signature.args[0])(context, builder, words).data
-        before = load(builder, V64Q, data)
+        before = load(builder, _V64Q, data)
         added = builder.xor(before, same_elements(builder, word, 64))
-        store(builder, builder.select(builder.bitcast(chosen, _FLAGS), added, before), data)
+        after = builder.select(builder.bitcast(chosen, _FLAGS), added, before)
+        zeros = _V64Q([0] * 64)
+        store(builder, builder.select(builder.bitcast(cleared, _FLAGS), zeros, after), data)
         return context.get_dummy_value()
 
-    return types.void(words, types.uint64, types.uint64), codegen
+    return types.void(words, types.uint64, types.uint64, types.uint64), codegen
 
 
-def _spread_8(typingctx, words, at, word):
+@intrinsic
+def spread_8(typingctx, words, at, word):
     """words.flat[at : at + 8] = word, all uint64."""
 
     def codegen(context, builder, signature, arguments):
@@ -326,7 +332,8 @@ def _spread_8(typingctx, words, at, word):
     return types.void(words, types.intp, types.uint64), codegen
 
 
-def _decode_8(typingctx, row_bytes, at, windows, first, out, to):
+@intrinsic
+def decode_8(typingctx, row_bytes, at, windows, first, out, to):
     """Decoded bits of eight windows: bit r of out[to + q] is parity(row r & windows[first + q]).
 
     By GFNI. row_bytes holds byte j of row r, r < 64, at byte ``at + 64*j + r``; the others are
@@ -350,7 +357,8 @@ def _decode_8(typingctx, row_bytes, at, windows, first, out, to):
     return types.void(row_bytes, types.intp, windows, types.intp, out, types.intp), codegen
 
 
-def _child_costs(typingctx, outputs, choices, free, count, costs):
+@intrinsic
+def child_costs(typingctx, outputs, choices, free, count, costs):
     """Costs of `count` children, as of `f2f.encoder.shaping.Hypotheses`; returns the least.
 
     Child c, choice x = c mod 2**free of hypothesis h = c >> free, costs what stands in the last row
@@ -368,9 +376,6 @@ def _child_costs(typingctx, outputs, choices, free, count, costs):
         few = builder.icmp_signed("<", free, I64(3))
         shift = builder.select(few, I64(3), free)
         wrap = builder.sub(builder.shl(I64(1), shift), I64(1))
-        count_ones = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(_V8Q, [_V8Q]), "llvm.ctpop.v8i64"
-        )
         dearest = _V8Q([DEAREST - 1] * 8)
         least = cgutils.alloca_once_value(builder, dearest)
         total = cgutils.alloca_once(builder, _V8Q)
@@ -388,21 +393,19 @@ def _child_costs(typingctx, outputs, choices, free, count, costs):
             with cgutils.for_range(builder, words) as inner:
                 output = row_of(outputs, inner.index, h_stride, h)
                 choice = row_of(choices, inner.index, x_stride, x)
-                ones = builder.call(count_ones, [builder.xor(output, choice)])
+                ones = _call(builder, "llvm.ctpop.v8i64", _V8Q, builder.xor(output, choice))
                 builder.store(builder.add(builder.load(total), ones), total)
             value = _minimum(builder, builder.load(total), dearest)
             builder.store(_minimum(builder, builder.load(least), value), least)
             place = element_pointer(context, builder, kinds[4], costs, first)
             store(builder, builder.trunc(value, ir.VectorType(_I16, 8)), place)
-        least_of = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(I64, [_V8Q]), "llvm.vector.reduce.umin.v8i64"
-        )
-        return builder.call(least_of, [builder.load(least)])
+        return _call(builder, "llvm.vector.reduce.umin.v8i64", I64, builder.load(least))
 
     return types.int64(outputs, choices, types.int64, types.int64, costs), codegen
 
 
-def _flags(typingctx, values, at, limit):
+@intrinsic
+def flags_64(typingctx, values, at, limit):
     """uint64: bit i is set if values[at + i] < limit; values is int16, limit an int64."""
 
     def codegen(context, builder, signature, arguments):
@@ -415,32 +418,17 @@ def _flags(typingctx, values, at, limit):
     return types.uint64(values, types.intp, types.int64), codegen
 
 
-def _parities(typingctx, masks, at, word):
+@intrinsic
+def parities_8(typingctx, masks, at, word):
     """uint8: bit i is the parity of word & masks.flat[at + i]; masks is uint64."""
 
     def codegen(context, builder, signature, arguments):
         masks, at, word = arguments
         data = context.make_array(signature.args[0])(context, builder, masks).data
-        kind = ir.VectorType(I64, 8)
-        rows = load(builder, kind, builder.gep(data, [at]))
+        rows = load(builder, _V8Q, builder.gep(data, [at]))
         common = builder.and_(rows, same_elements(builder, word, 8))
-        count = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(kind, [kind]), "llvm.ctpop.v8i64"
-        )
-        odd = builder.trunc(builder.call(count, [common]), ir.VectorType(ir.IntType(1), 8))
+        count = _call(builder, "llvm.ctpop.v8i64", _V8Q, common)
+        odd = builder.trunc(count, ir.VectorType(I1, 8))
         return builder.bitcast(odd, I8)
 
     return types.uint8(masks, types.intp, types.uint64), codegen
-
-
-flags_64: Any = intrinsic(_flags)
-parities_8: Any = intrinsic(_parities)
-decode_8: Any = intrinsic(_decode_8)
-spread_8: Any = intrinsic(_spread_8)
-xor_at_64: Any = intrinsic(_xor_at)
-child_costs: Any = intrinsic(_child_costs)
-xor_of_64: Any = intrinsic(_xor_of)
-xor_where_64: Any = intrinsic(_xor_where)
-transpose_16: Any = intrinsic(_transpose_16)
-minimum: Any = intrinsic(_minimum_32)
-copy: Any = intrinsic(_copy)

@@ -122,23 +122,11 @@ def convolution_pays(k, n_in, n_s):
 
 @njit
 def kernel_minimum(cost, width, old, minima):
-    """Minimum of the costs over the cosets of the kernel of A_old.
+    """Minimum of the costs over the cosets of the kernel of A_old, in the row of one a of each.
 
-    Parameters
-    ----------
-    cost : ndarray of uint8, (A*width,) or longer
-    width : int
-        M.
-    old : ndarray of int64, (A,)
-        See `Terms`.
-    minima : ndarray of uint8, (A*width,)
-        Receives the minima, in the row of one a of each coset; the other rows are undefined.
-
-    Returns
-    -------
-    int, int
-        The bits of a that are zero in every representative, and the rank of A_old. If there are
-        no such bits, the kernel is trivial and `minima` is untouched.
+    old: `Terms.old`; width: M; cost and minima: uint8 (A*M,), where the other rows of minima are
+    undefined. Returns the bits of a that are zero in every such row, and the rank of A_old. If
+    there are no such bits, the kernel is trivial and `minima` is untouched.
     """
     n_in = 0
     while 1 << n_in < len(old):
@@ -256,17 +244,9 @@ def _collect(table, terms, offsets, first, new):
 
 @njit
 def convolve_step(cost, new, terms, k, scratch):
-    """A step by min-plus convolution, for few care rows.
+    """A step by min-plus convolution, for k <= MAX_CONVOLVE care rows.
 
-    Parameters
-    ----------
-    cost, new : ndarray of uint8, (A*M,) or longer
-        Tables before and after the step.
-    terms : Terms
-        Of k-bit numbers.
-    k : int
-        Care rows, at most MAX_CONVOLVE.
-    scratch : Scratch
+    cost, new: the tables before and after, uint8 (A*M,) or longer; terms: of k-bit numbers.
     """
     terms, scratch = borrowed(terms), borrowed(scratch)
     width = len(terms.mid)
@@ -290,17 +270,10 @@ def convolve_step(cost, new, terms, k, scratch):
 
 @njit
 def popcount_rows(fresh, row, tables):
-    """Fill the tables of the direct steps: popcounts of y ⊕ A_new·c for every byte y.
+    """Popcounts of y ⊕ A_new·c for every byte y: tables[((g << 8) + y)*row + c], c < A <= row.
 
-    Parameters
-    ----------
-    fresh : ndarray of uint8, (groups, A)
-        See `Terms`.
-    row : int
-        Length of a row of the tables, at least A.
-    tables : ndarray of an unsigned type, (groups*256*row,)
-        Receives ``tables[((g << 8) + y)*row + c] = popcount(y ⊕ fresh[g, c])``; what lies beyond
-        c = A - 1 is undefined.
+    fresh: `Terms.fresh` of bytes; tables: of an unsigned type, (groups*256*row,). What lies beyond
+    c = A - 1 is undefined.
     """
     groups, size = fresh.shape
     change = np.empty(size, dtype=tables.dtype)
@@ -327,12 +300,7 @@ def popcount_rows(fresh, row, tables):
 def direct_step(cost, new, terms):
     """A step by visiting every transition, for any number of care rows.
 
-    Parameters
-    ----------
-    cost : ndarray of uint8, (A*M,) or longer
-    new : ndarray of uint8, (A*M + PAD,) or longer
-    terms : Terms
-        Of bytes.
+    cost, new: the tables before and after, uint8 (A*M,) or longer, new by PAD; terms: of bytes.
     """
     groups, size = terms.old.shape
     width = terms.mid.shape[1]

@@ -29,19 +29,9 @@ NEARLY = 0.002  # what a smaller n_out may cost
 
 
 def kappa(beam: int, window: int) -> float:
-    """Share of dependent equations that end as errors; a fit, checked in notebook 03.
+    """Share of dependent equations that end as errors, 0…0.5, by hypotheses and bits of the window.
 
-    Parameters
-    ----------
-    beam : int
-        Hypotheses of the beam encoder.
-    window : int
-        Bits the decoder sees, (n_s+1)*n_in.
-
-    Returns
-    -------
-    float
-        0…0.5.
+    A fit, checked in notebook 03.
     """
     root = sqrt(sqrt(sqrt(sqrt(beam))))
     return min(0.5, 0.08 + 4.4 / root / window)
@@ -52,39 +42,18 @@ def overflow(
 ) -> np.ndarray:
     """Expected dependent equations a block, by the queue of the module's text.
 
-    Parameters
-    ----------
-    mean, variance : ndarray of float64
-        Of n_u, the care bits of a block.
-    n_in : int
-    window : int
-        Bits the decoder sees, (n_s+1)*n_in.
-
-    Returns
-    -------
-    ndarray of float64
+    `mean` and `variance` are those of n_u, the care bits of a block.
     """
     mu = np.asarray(mean - n_in)
     capacity = max(window - n_in / 2, 1.0)  # half a block of unknowns has retired on average
     exponent = np.clip(-2 * mu * capacity / np.maximum(variance, 1e-290), -700, 700)
     balanced = abs(exponent) < 1e-6
-    return np.where(
-        balanced, variance / (2 * capacity), mu / -expm1(np.where(balanced, 1, exponent))
-    )
+    lost = mu / -expm1(np.where(balanced, 1, exponent))
+    return np.where(balanced, variance / (2 * capacity), lost)
 
 
 def correction_cost(share: np.ndarray | float) -> np.ndarray:
-    """Bits per position of an Elias-Fano list of a share of all positions.
-
-    Parameters
-    ----------
-    share : ndarray of float64
-        0…1. The list is that of `f2f.format.corrections`.
-
-    Returns
-    -------
-    ndarray of float64
-    """
+    """Bits per position of a list, as of `f2f.format.corrections`, of a share of all positions."""
     share = np.asarray(share)
     _, low = scale(LN2 / np.maximum(share, 1e-290))
     low = np.maximum(low, 0)
@@ -121,21 +90,14 @@ class CareCounts:
 
 
 def error_rate(care: CareCounts, n_out: int, n_in: int, n_s: int, beam: int) -> float:
-    """Modelled share of wrong care bits, 1 - E.
+    """Modelled share of wrong care bits, 1 - E, 0…0.5.
 
     Parameters
     ----------
     care : CareCounts
         Of the mask in encoding order.
-    n_out, n_in, n_s : int
-        Sizes of the decoder.
-    beam : int
-        Hypotheses of the beam encoder.
-
-    Returns
-    -------
-    float
-        0…0.5.
+    n_out, n_in, n_s, beam : int
+        Sizes of the decoder, and hypotheses of the beam encoder.
     """
     stretch = n_out * (n_s + 1)
     share = care.k / care.n
@@ -168,10 +130,8 @@ def choose_n_out(
     ----------
     care_mask : ndarray of bool, (n,)
         In encoding order; at least one of them is set.
-    n_in, n_s : int
-        Sizes of the decoder.
-    beam : int
-        Hypotheses of the beam encoder.
+    n_in, n_s, beam : int
+        Sizes of the decoder, and hypotheses of the beam encoder.
     n_out : int, optional
         Take this one.
     universe : int, optional

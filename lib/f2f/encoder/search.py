@@ -45,7 +45,7 @@ class StampedSet(NamedTuple):
     stamps : ndarray of int64, (2**k,)
         A place is free where this is not the present stamp.
     stamp : ndarray of int64, (1,)
-        The present stamp.
+        The present stamp; 0 before the first, which is 1.
     shift : uint64
         64 - k: a 64-bit product shifted right by it is a place.
     """
@@ -70,10 +70,10 @@ class Candidates(NamedTuple):
     n_candidates : ndarray of int64, (1,)
         How many there are.
     first_of : ndarray of int16, (2**checks,)
-        The first candidate with a pattern, or -1. This and the next three are an index that
-        `link` makes.
+        The first candidate with a pattern, by its number + 1, or 0. This and the next three are an
+        index that `link` makes.
     following : ndarray of int16, (most,)
-        The next candidate with the same pattern, or -1.
+        The next candidate with the same pattern, likewise.
     members : ndarray of int16, (checks, most + 1)
         The candidates that take part in a check.
     sizes : ndarray of int64, (checks,)
@@ -181,7 +181,7 @@ def hash_shift(size: int) -> np.uint64:
 
 def _stamped_set(keys: np.ndarray) -> StampedSet:
     """An empty set in `keys`, of a power of two of places."""
-    stamps = np.full(len(keys), -1, dtype=np.int64)
+    stamps = np.zeros(len(keys), dtype=np.int64)
     return StampedSet(keys, stamps, np.zeros(1, dtype=np.int64), hash_shift(len(keys)))
 
 
@@ -197,7 +197,7 @@ def new_candidates(most: int, checks: int) -> Candidates:
         np.zeros(most, dtype=np.int64),
         np.zeros(most, dtype=np.int64),
         np.zeros(1, dtype=np.int64),
-        np.full(1 << checks, -1, dtype=np.int16),
+        np.zeros(1 << checks, dtype=np.int16),
         np.zeros(most, dtype=np.int16),
         np.zeros((checks, most + 1), dtype=np.int16),
         np.zeros(checks, dtype=np.int64),
@@ -287,7 +287,7 @@ def link(candidates, checks):
     patterns, first_of, following = candidates.patterns, candidates.first_of, candidates.following
     for a in range(candidates.n_candidates[0] - 1, -1, -1):
         following[a] = first_of[patterns[a]]
-        first_of[patterns[a]] = a
+        first_of[patterns[a]] = a + 1
     for j in range(checks):
         members = candidates.members[j]
         size = 0
@@ -299,9 +299,9 @@ def link(candidates, checks):
 
 @njit(inline="always")
 def unlink(candidates):
-    """Make `first_of` all -1 again."""
+    """Make `first_of` all 0 again."""
     for a in range(candidates.n_candidates[0]):
-        candidates.first_of[candidates.patterns[a]] = -1
+        candidates.first_of[candidates.patterns[a]] = 0
 
 
 def make_room(survivors: Survivors, wanted: int) -> Survivors:
@@ -416,11 +416,11 @@ def _branch_one(survivors, q, h, flips, candidates, branches, found):
         syndrome = violated[depth]
         if depth == flips - 1:
             last = candidates.first_of[syndrome]
-            while last >= 0 and found < limit:
-                picks[depth] = last
+            while last > 0 and found < limit:
+                picks[depth] = last - 1
                 found = _add_branch(survivors, q, h, flips, candidates, branches, found)
                 effort += 1
-                last = candidates.following[last]
+                last = candidates.following[last - 1]
             depth -= 1
             continue
         # Nothing violated: fewer candidates would have done, a smaller f found those.
@@ -440,18 +440,10 @@ def _branch_one(survivors, q, h, flips, candidates, branches, found):
 
 @njit(inline="always")
 def branch_few(survivors, q, candidates, branches):
-    """Turn the hypotheses of a plane into the cheapest new ones, as many as the beam holds.
+    """Turn the hypotheses of plane q into the cheapest new ones, as many as the beam holds.
 
-    Parameters
-    ----------
-    survivors : Survivors
-        With equal costs, and room for beam*checks nodes.
-    q : int
-        The plane.
-    candidates : Candidates
-        Linked; candidate j gives up check j itself, so there always is a solution.
-    branches : Branches
-        With the syndromes of the hypotheses of plane q.
+    Their costs are equal, their syndromes stand in the branches, and there is room for beam*checks
+    nodes. The candidates are linked; candidate j gives up check j itself, so there is a solution.
     """
     branches.seen.stamp[0] += 1
     beam = len(branches.states)
@@ -523,11 +515,10 @@ def _extend(reached, survivors, effect, pattern, rank):
 
 @njit(inline="always")
 def branch_all(survivors, q, candidates, branches, reached):
-    """Turn the hypotheses of a plane into every reachable new state at its least cost.
+    """Turn the hypotheses of plane q into every reachable new state at its least cost.
 
-    Parameters and effect are as of `branch_few`, but costs may differ, candidates need not be
-    linked, and the beam must hold all states. Returns 0, or if there is too little room for nodes,
-    for how many there must be at least to try again; nothing has changed then.
+    Costs may differ, and the beam must hold all states. Returns 0, or if there is too little room
+    for nodes, for how many there must be at least to try again; nothing has changed then.
     """
     reached = borrowed(reached)
     for place in range(len(reached.places)):

@@ -36,7 +36,14 @@ from typing import NamedTuple
 import numpy as np
 
 from f2f.base import validate
-from f2f.base.intrinsics import GFNI, borrowed, leading_zeros, popcount, trailing_zeros
+from f2f.base.intrinsics import (
+    GFNI,
+    aligned_zeros,
+    borrowed,
+    leading_zeros,
+    popcount,
+    trailing_zeros,
+)
 from f2f.base.jit import njit
 from f2f.decoder import Decoder
 from f2f.encoder.lanes import (
@@ -45,9 +52,9 @@ from f2f.encoder.lanes import (
     decode_8,
     flags_64,
     parities_8,
+    put_64,
     spread_8,
     xor_of_64,
-    xor_where_64,
 )
 from f2f.encoder.words import rotate_left
 
@@ -248,10 +255,8 @@ def encode_shaped(
     n = validate.integer("n", n, 0)
     beam = validate.integer("beam", beam, 1, MAX_BEAM)
     soft = validate.bits("soft", soft, n)
-    care = np.ascontiguousarray(care, dtype=np.int64)
+    care = validate.positions("care", care, n)
     target = validate.bits("target", target, len(care))
-    if len(care) and (care[0] < 0 or care[-1] >= n or (care[1:] <= care[:-1]).any()):
-        raise ValueError(f"care must be increasing positions in 0..{n - 1}")
     if n == 0:
         return np.zeros(0, dtype=np.uint8)
     problem = new_problem(care, target, soft, decoder)
@@ -309,7 +314,8 @@ def new_freedom(blocks: int, n_in: int) -> Freedom:
 
 def new_system() -> System:
     """A system without equations."""
-    return System(*(np.zeros(size, dtype=np.uint64) for size in (64, 1, 1)))
+    rows = aligned_zeros(8 * 64).view(np.uint64)  # vectors go through them
+    return System(rows, np.zeros(1, dtype=np.uint64), np.zeros(1, dtype=np.uint64))
 
 
 def new_hypotheses(beam: int, tables: np.ndarray) -> Hypotheses:
@@ -401,9 +407,8 @@ def _take(system, row, side, place):
     newest = np.int64(63 - leading_zeros(rotate_left(row, (64 - place) & 63)))
     pivot = np.uint64((newest + place) & 63)
     bit = one << pivot
-    column = xor_where_64(rows, bit, row)
-    rows[pivot] = row
-    sides[0] ^= (column | bit) & (np.uint64(0) - side)
+    column = put_64(rows, bit, row)
+    sides[0] ^= (column & system.pivots[0] | bit) & (np.uint64(0) - side)
     system.pivots[0] |= bit
 
 
@@ -426,7 +431,6 @@ def _leave(system, freedom, t, n_in, older):
             while rest != 0:  # free bits, older within x_t than bit b
                 moves[t, trailing_zeros(rest)] |= np.uint8(1 << b)
                 rest &= rest - one
-            system.rows[p] = np.uint64(0)
             system.pivots[0] ^= one << np.uint64(p)
     system.sides[0] &= system.pivots[0]
     free = 0

@@ -33,13 +33,7 @@ def rotate_left(typingctx, word, count):
 
 @njit
 def transpose(square):
-    """Transpose a 64×64 bit matrix in place.
-
-    Parameters
-    ----------
-    square : ndarray of uint64, (64,)
-        Bit j of word i is the entry in row i and column j.
-    """
+    """Transpose a 64×64 bit matrix, uint64 (64,), in place: bit j of word i is the entry (i, j)."""
     mask = np.uint64(0x00000000FFFFFFFF)
     step = 32
     while step:
@@ -56,14 +50,9 @@ def transpose(square):
 
 @njit
 def tabulate(columns, table):
-    """Tabulate a linear map.
+    """Tabulate a linear map: word ``256*g + y`` of the table is the image of ``y << 8*g``.
 
-    Parameters
-    ----------
-    columns : ndarray of uint64, (64,)
-        Word p is the image of the word whose only bit is p.
-    table : ndarray of uint64, (TABLE_WORDS,)
-        Receives the images: word ``256*g + y`` is that of ``y << 8*g``.
+    columns: uint64 (64,), word p the image of the word whose only bit is p; table: (TABLE_WORDS,).
     """
     for group in range(8):
         base = 256 * group

@@ -140,17 +140,18 @@ def test_xor_of_chosen_words(chosen):
 
 
 @pytest.mark.parametrize("pivot", [0, 17, 63])
-def test_a_bit_is_cleared_everywhere(pivot):
+def test_a_row_is_put_and_its_bit_cleared_elsewhere(pivot):
     words = np.random.default_rng(pivot).integers(0, 2**64, 64, dtype=np.uint64)
     bit = np.uint64(1 << pivot)
     row = words[5] | bit
 
     @njit
-    def call(words, bits, word):
-        return lanes.xor_where_64(words, bits, word)
+    def call(words, bit, word):
+        return lanes.put_64(words, bit, word)
 
     held = words & bit != 0
     expected = np.where(held, words ^ row, words)
+    expected[pivot] = row
     found = call(words, bit, row)
     np.testing.assert_array_equal(words, expected)
     assert int(found) == sum(1 << p for p in range(64) if held[p])
@@ -161,13 +162,14 @@ def test_xor_at_chosen_words(chosen):
     words = np.random.default_rng(0).integers(0, 2**64, 64, dtype=np.uint64)
 
     @njit
-    def call(words, chosen, word):
-        lanes.xor_at_64(words, chosen, word)
+    def call(words, chosen, word, cleared):
+        lanes.xor_at_64(words, chosen, word, cleared)
 
     word = np.uint64(0x123456789)
     picked = np.array([chosen >> p & 1 == 1 for p in range(64)])
     expected = np.where(picked, words ^ word, words)
-    call(words, np.uint64(chosen), word)
+    expected[[5, 63]] = 0
+    call(words, np.uint64(chosen), word, np.uint64(2**63 + 2**5))
     np.testing.assert_array_equal(words, expected)
 
 

@@ -109,7 +109,7 @@ def test_few_are_the_cheapest_of_all_subsets(seed, checks, extra, hypotheses, bi
         assert set(survivors.states[1, :count].tolist()) == cheapest
     check_chains(survivors, case, nothing)
     search.unlink(candidates)
-    assert (candidates.first_of == -1).all()
+    assert (candidates.first_of == 0).all()
 
 
 @pytest.mark.parametrize("beam", [1, 2, 5])
