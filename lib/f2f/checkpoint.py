@@ -282,12 +282,12 @@ def _shard_by_shard(
     renamed = rename(folder)
     with tqdm(folder.shards.items(), desc="shards", unit="shard", disable=not progress) as bar:
         for shard, names in bar:
-            yield folder.path / shard, names, out / renamed[shard]
+            yield folder.path / shard, names, _place(folder, out / renamed[shard])
     if folder.index_name:
         places = {name: renamed[shard] for shard, names in folder.shards.items() for name in names}
         order = {name: places[name] for name in folder.content["weight_map"]}
         text = json.dumps(folder.content | {"weight_map": order}, indent=2) + "\n"
-        with atomic_write(out / INDEXES[0]) as file:
+        with atomic_write(_place(folder, out / INDEXES[0])) as file:
             file.write(text.encode())
 
 
@@ -309,6 +309,13 @@ def _prepare(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> 
             elif path.is_symlink() or not path.is_dir():  # a link to a folder may lead in circles
                 warnings.warn(f"{path}: neither a file nor a folder, left out", stacklevel=4)
     return folder, out
+
+
+def _place(folder: Folder, path: Path) -> Path:
+    """A place to write to; `ValueError` if it is a link into the folder that is read."""
+    if folder.path.resolve() in path.resolve().parents:
+        raise ValueError(f"OUT must be a folder outside IN, but {path} is a link into it")
+    return path
 
 
 def _copy(path: Path, copy: Path) -> None:

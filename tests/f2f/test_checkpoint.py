@@ -227,6 +227,18 @@ def test_a_folder_is_not_written_into_itself(tmp_path):
             checkpoint.compress_folder(source, target)
 
 
+def test_a_link_back_to_what_is_read_is_not_written_through(tmp_path, capsys):
+    source, linked = make(tmp_path / "in"), tmp_path / "linked"
+    before = {path.name: path.read_bytes() for path in source.iterdir() if path.is_file()}
+    linked.mkdir()
+    for name in ("model-00002-of-00003.safetensors", "model.safetensors.index.json"):
+        (linked / name).symlink_to(source / name)
+        assert main(["compress", str(source), str(linked), "--beam", "1"]) == 2
+        assert f"{linked / name} is a link into it" in capsys.readouterr().err
+        (linked / name).unlink()
+    assert all((source / name).read_bytes() == content for name, content in before.items())
+
+
 def test_differences_between_folders_are_named(tmp_path, capsys):
     source, packed = make(tmp_path / "in"), tmp_path / "packed"
     checkpoint.compress_folder(source, packed, beam=1)
