@@ -302,6 +302,15 @@ def test_negative_zeros_are_said_and_pruned_on_request(folder, capsys):
         assert ("--negative-zero prune" in out) == said
 
 
+def test_without_options_the_command_codes_as_the_function_does(folder):
+    weight = np.random.default_rng(3).integers(-9, 10, (64, 96)).astype(np.int8)
+    weight[::3] = 0
+    np.savez(folder / "m.npz", w=weight)
+    assert main(["compress", str(folder / "m.npz"), str(folder / "a.safetensors"), "--quiet"]) == 0
+    f2f.save(folder / "b.safetensors", parallel.compress_model({"w": weight}))
+    assert (folder / "a.safetensors").read_bytes() == (folder / "b.safetensors").read_bytes()
+
+
 def test_the_other_byte_order_is_no_difference(folder, capsys):
     np.savez(folder / "big.npz", w=np.eye(64, dtype=">f4"), bias=np.arange(3, dtype=">i8"))
     assert main(["compress", str(folder / "big.npz"), str(folder / "b.safetensors")]) == 0
