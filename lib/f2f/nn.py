@@ -178,7 +178,8 @@ class _Compressed(nn.Module):
 
     @torch.compiler.disable
     def _decoded(self) -> Tensor:
-        return to_torch(decompress_numpy(self.encoded)).to(self._like)
+        array = decompress_numpy(self.encoded, threads=torch.get_num_threads())
+        return to_torch(array).to(self._like)
 
     def extra_repr(self) -> str:
         bits = 8 * self.encoded.nbytes / max(self.encoded.n, 1)
@@ -213,8 +214,9 @@ class _Compressed(nn.Module):
 class CompressedLinear(_Compressed):
     """`torch.nn.Linear` with its weight (out_features, in_features) kept encoded.
 
-    Each call decodes the weight, uses it and drops it: memory for time. Gradients flow to the
-    input and the bias. The result is bitwise that of the dense layer with the same weight.
+    Each call decodes the weight, in as many threads as torch uses, uses it and drops it. Gradients
+    flow to the input and the bias. The result is bitwise that of the dense layer with the same
+    weight.
 
     Parameters
     ----------

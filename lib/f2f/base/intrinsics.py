@@ -16,6 +16,8 @@ from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 from numba.np import arrayobj
 
+from f2f.base.jit import njit
+
 I1 = ir.IntType(1)
 I8 = ir.IntType(8)
 I32 = ir.IntType(32)
@@ -211,3 +213,12 @@ def _popcount(typingctx, value):
 trailing_zeros: Any = intrinsic(_trailing_zeros)
 leading_zeros: Any = intrinsic(_leading_zeros)
 popcount: Any = intrinsic(_popcount)
+
+
+@njit(inline="always")
+def bits_at(words, bit):
+    """The 64 packed bits from bit `bit` of uint64 words on; a word behind the last is read."""
+    bit, one = np.uint64(bit), np.uint64(1)
+    w, shift = bit >> np.uint64(6), bit & np.uint64(63)
+    # Two shifts: one by 64 would be undefined where shift is 0.
+    return words[w] >> shift | words[w + one] << one << (np.uint64(63) - shift)

@@ -118,14 +118,20 @@ class _KernelCache(caching.FunctionCache):
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         found = None
-        with contextlib.suppress(OSError):  # another's cache
+        try:
             found = super().load_overload(sig, target_context)
+        except OSError:  # another's cache
+            pass
+        except (AttributeError, ImportError):  # of a version with types that are no more
+            with contextlib.suppress(OSError):
+                self._cache_file.flush()
         if found is None:
             _notice()
         return found
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        with contextlib.suppress(OSError):  # read-only, or full
+        # Read-only, or full; or read-only and of another version.
+        with contextlib.suppress(OSError, AttributeError, ImportError):
             super().save_overload(sig, data)
 
 

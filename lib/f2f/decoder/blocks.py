@@ -202,12 +202,20 @@ def emit_multiply(
             group = builder.sub(builder.sub(whole, I64(1)), loop.index)
             decode(first, group, widest, together)
 
-    batches = builder.udiv(blocks, I64(lowering.together))
-    with cgutils.for_range(builder, batches) as loop:
-        decode_all(builder.mul(loop.index, I64(lowering.together)), lowering.together)
-    done = builder.mul(batches, I64(lowering.together))
-    with cgutils.for_range(builder, builder.sub(blocks, done)) as loop:
-        decode_all(builder.add(done, loop.index), 1)
+    # The last batch may decode blocks of the one before again; too few for one go one by one.
+    few = builder.icmp_unsigned("<", blocks, I64(lowering.together))
+    with builder.if_else(few) as (then, otherwise):
+        with then, cgutils.for_range(builder, blocks) as loop:
+            decode_all(loop.index, 1)
+        with otherwise:
+            last = builder.sub(blocks, I64(lowering.together))
+            batches = builder.udiv(
+                builder.add(blocks, I64(lowering.together - 1)), I64(lowering.together)
+            )
+            with cgutils.for_range(builder, batches) as loop:
+                first = builder.mul(loop.index, I64(lowering.together))
+                late = builder.icmp_unsigned(">", first, last)
+                decode_all(builder.select(late, last, first), lowering.together)
 
 
 def make_multiply(lowering: Lowering) -> Any:

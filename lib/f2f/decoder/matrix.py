@@ -15,7 +15,7 @@ of block t is ``parity(rows[r] & W_t)``.
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -324,3 +324,9 @@ class Decoder:
         if self.n_in < 8 and array.size and array.max() >> self.n_in:
             raise ValueError(f"inputs must be below 2**n_in={1 << self.n_in}, got {array.max()}")
         return array, n
+
+
+@lru_cache(maxsize=64)
+def shared_decoder(n_in: int, n_out: int, n_s: int, seed: int, matrix: str = "random") -> Decoder:
+    """The `Decoder` of these arguments, kept: the tensors of a model have many in common."""
+    return Decoder(n_in, n_out, n_s, seed, matrix)

@@ -393,7 +393,9 @@ def _pack_raw(stored: np.ndarray, planes: tuple[int, ...], care_mask: np.ndarray
     return raw
 
 
-def decompress(tensor: CompressedTensor, mask: np.ndarray | None = None) -> Tensor:
+def decompress(
+    tensor: CompressedTensor, mask: np.ndarray | None = None, *, threads: int = 1
+) -> Tensor:
     """The tensor again: bit for bit at unpruned places, zero elsewhere.
 
     Parameters
@@ -401,6 +403,8 @@ def decompress(tensor: CompressedTensor, mask: np.ndarray | None = None) -> Tens
     tensor : CompressedTensor
     mask : array of bool, optional
         The tensor's shape; needed exactly where none is stored (``mask_codec="none"``).
+    threads : int
+        Share the work; small tensors take fewer.
 
     Returns
     -------
@@ -417,17 +421,20 @@ def decompress(tensor: CompressedTensor, mask: np.ndarray | None = None) -> Tens
     validate.instance("tensor", tensor, CompressedTensor)
     if tensor.library == "torch" and tensor.kind == "dense":
         return tensors.torch_from_bits(tensor.raw.copy(), tensor.dtype, tensor.shape)
-    array = decompress_numpy(tensor, mask)
+    array = decompress_numpy(tensor, mask, threads)
     return tensors.to_torch(array) if tensor.library == "torch" else array
 
 
-def decompress_numpy(tensor: CompressedTensor, mask: np.ndarray | None = None) -> np.ndarray:
+def decompress_numpy(
+    tensor: CompressedTensor, mask: np.ndarray | None = None, threads: int = 1
+) -> np.ndarray:
     """As `decompress`, but a NumPy array (`ml_dtypes` types where NumPy has none), always."""
     dtype = tensors.numpy_dtype(tensor.dtype)
     if tensor.kind == "dense":
         return tensor.raw.copy().view(dtype).reshape(tensor.shape)
     given = None if tensor.mask is not None and mask is None else stored_mask(tensor, mask)
-    words = expand(tensor, given) if tensor.n else np.zeros(0, dtype=np.uint8)
+    threads = validate.integer("threads", threads, 1)
+    words = expand(tensor, given, threads) if tensor.n else np.zeros(0, dtype=np.uint8)
     return words.view(dtype).reshape(tensor.shape)
 
 

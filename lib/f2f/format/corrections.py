@@ -25,7 +25,7 @@ import numpy as np
 
 from f2f.base import validate
 from f2f.base.errors import FormatError
-from f2f.base.intrinsics import popcount, trailing_zeros
+from f2f.base.intrinsics import bits_at, popcount, trailing_zeros
 from f2f.base.jit import njit
 
 MAX_UNIVERSE = 1 << 62
@@ -159,8 +159,13 @@ class EliasFano:
         """All positions, int64 (count,), increasing."""
         out = np.empty(self.count, dtype=np.int64)
         if self.count:
-            _decode(self._words, self._low, self._upper_bits, 0, 0, self.universe, out)
+            _decode(self._words, self._low, self._upper_bits, 0, 0, out)
         return out
+
+    def mark(self, bits: np.ndarray) -> None:
+        """Set bit p % 64 of bits[p // 64], uint64, for every position p."""
+        if self.count:
+            _mark(self._words, self._low, self._upper_bits, self.count, bits)
 
     def decode_range(self, lo: int, hi: int) -> np.ndarray:
         """The positions in lo…hi-1, int64, increasing; time grows with their number only.
@@ -179,7 +184,7 @@ class EliasFano:
         first = start - (lo >> self._low)
         out = np.empty(end - ((hi - 1) >> self._low) - 1 - first, dtype=np.int64)
         if len(out):
-            _decode(self._words, self._low, self._upper_bits, start, first, self.universe, out)
+            _decode(self._words, self._low, self._upper_bits, start, first, out)
         return out[np.searchsorted(out, lo) : np.searchsorted(out, hi)]
 
     @cached_property
@@ -229,27 +234,40 @@ def _encode(positions, low, upper_bits, words):
 
 
 @njit
-def _decode(words, low, upper_bits, start, first, universe, out):
+def _decode(words, low, upper_bits, start, first, out):
     """Positions first, first+1, … into out; the upper part is read from bit `start` on."""
     mask = (np.uint64(1) << np.uint64(low)) - np.uint64(1)
-    count = len(out)
     w = start >> 6
     word = words[w] >> np.uint64(start & 63) << np.uint64(start & 63)
-    i = 0
-    bit = upper_bits + first * low
-    while i < count:
+    for i in range(len(out)):
         while word == 0:
             w += 1
             word = words[w]
         high = (w << 6) + np.int64(trailing_zeros(word)) - first - i
         word &= word - np.uint64(1)
-        shift = np.uint64(bit & 63)
-        part = words[bit >> 6] >> shift
-        # Two shifts: one by 64 would be undefined where shift is 0.
-        part |= words[(bit >> 6) + 1] << np.uint64(1) << (np.uint64(63) - shift)
-        out[i] = (high << low) | np.int64(part & mask)
-        bit += low
-        i += 1
+        part = bits_at(words, upper_bits + (first + i) * low) & mask
+        out[i] = (high << low) | np.int64(part)
+
+
+@njit
+def _mark(words, low, upper_bits, count, bits):
+    """Set the bits at all positions."""
+    mask = (np.uint64(1) << np.uint64(low)) - np.uint64(1)
+    w, word = 0, words[0]
+    at, found = np.uint64(0), np.uint64(0)  # a word of `bits`, written when it is left
+    for i in range(count):
+        while word == 0:
+            w += 1
+            word = words[w]
+        high = np.uint64((w << 6) - i) + trailing_zeros(word)
+        word &= word - np.uint64(1)
+        part = bits_at(words, upper_bits + i * low) & mask
+        position = high << np.uint64(low) | part
+        if position >> np.uint64(6) != at:
+            bits[at] |= found
+            at, found = position >> np.uint64(6), np.uint64(0)
+        found |= np.uint64(1) << (position & np.uint64(63))
+    bits[at] |= found
 
 
 @njit

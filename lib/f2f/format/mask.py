@@ -33,7 +33,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -42,7 +42,7 @@ from f2f.base import validate
 from f2f.base.errors import FormatError
 from f2f.base.intrinsics import aligned_zeros
 from f2f.base.jit import njit
-from f2f.decoder import MAX_WINDOW, Decoder
+from f2f.decoder import MAX_WINDOW, Decoder, shared_decoder
 from f2f.decoder.streams import and_stream, stream_work_bytes
 from f2f.encoder.beam import encode_beam
 from f2f.encoder.rate import choose_n_out
@@ -266,10 +266,9 @@ def _and_shuffled(words, bits, count, stride):
         words[w] &= bits[w]
 
 
-@lru_cache(maxsize=64)
 def stream_decoder(n_in: int, n_out: int, n_s: int, seed: int, number: int) -> Decoder:
     """The decoder of stream `number` of a mask."""
-    return Decoder(n_in, n_out, n_s, (seed + 1 + number) % 2**64)
+    return shared_decoder(n_in, n_out, n_s, (seed + 1 + number) % 2**64)
 
 
 def encode_mask(

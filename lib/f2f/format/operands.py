@@ -1,7 +1,9 @@
 """What the kernels need of a compressed tensor: made once per tensor, kept as long as it lives.
 
 The payload is read where it is stored. Copied are the corrections, end to end, and the mask,
-unpacked to one bit a weight: `Operands` take n / 8 bytes and the bytes of the corrections.
+unpacked to one bit a weight: `Operands` take n / 8 + n / 128 bytes and the bytes of the
+corrections. Once weights have been put in place, wrong bits are kept by their places too: at most
+8 bytes each (`f2f.format.wrong`).
 """
 
 from __future__ import annotations
@@ -17,20 +19,23 @@ from f2f.base.errors import FormatError
 from f2f.decoder.gates import Affine
 from f2f.format.basis import span
 from f2f.format.corrections import EliasFano, elias_fano_bits, low_bits
-from f2f.format.join import nibble_maps
+from f2f.format.join import byte_maps
 from f2f.format.places import Places, Walk, permutations, walk_of
 from f2f.format.stages import (
     CURSOR,
     LIST,
     PLANES,
+    RANK_WORDS,
     Corrections,
     Encoded,
     RawPlanes,
     Start,
+    care_before,
     count_care,
     find_cursors,
 )
 from f2f.format.tensor import DTYPES, CompressedTensor
+from f2f.format.wrong import Wrong, find_wrong
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +50,8 @@ class Operands:
         Where encoding positions lie.
     itemsize : int
         Bytes of a weight.
+    corrections : tuple of EliasFano
+        Of each plane.
     kept : tuple
         What `encoded` holds the address of.
     products : dict
@@ -55,6 +62,7 @@ class Operands:
     encoded: Encoded
     walk: Walk
     itemsize: int
+    corrections: tuple[EliasFano, ...] = field(repr=False)
     kept: tuple[np.ndarray, ...] = field(repr=False)
     products: dict[tuple[str, int], Any] = field(default_factory=dict, repr=False)
 
@@ -78,13 +86,18 @@ class Operands:
     def _permuted(self) -> Places:
         return permutations(self.walk)
 
+    @cached_property
+    def wrong(self) -> Wrong:
+        """The wrong bits by their places, for weights that are put in place."""
+        return find_wrong(self.corrections, self.encoded, self.walk)
+
     def start(self, positions: np.ndarray | list[int]) -> Start:
         """Where decoding begins at encoding positions (s,), rising."""
-        at = np.array(positions, dtype=np.int64)
-        corrections = self.encoded.corrections
+        mask, corrections = self.encoded.mask, self.encoded.corrections
+        ranks = [care_before(mask, self.encoded.ranks, position) for position in positions]
         start = Start(
-            ranks=count_care(self.encoded.mask, at),
-            cursors=np.zeros((len(at), len(corrections.lists)), dtype=CURSOR),
+            ranks=np.array(ranks, dtype=np.int64),
+            cursors=np.zeros((len(ranks), len(corrections.lists)), dtype=CURSOR),
         )
         find_cursors(corrections, start)
         return start
@@ -119,7 +132,8 @@ def make_operands(tensor: CompressedTensor, mask: np.ndarray) -> Operands:
     """
     words = np.zeros(tensor.n // 64 + 2, dtype=np.uint64)
     words.view(np.uint8)[: len(mask)] = mask
-    found = int(count_care(words, np.array([tensor.n]))[0])
+    ranks = np.empty(-(-len(words) // RANK_WORDS), dtype=np.int32)
+    found = count_care(words, ranks)
     if found != tensor.k:
         raise FormatError(f"the mask must have {tensor.k} unpruned places, decoded {found}")
     payload = tuple(np.ascontiguousarray(part) for part in tensor.payload)
@@ -128,11 +142,12 @@ def make_operands(tensor: CompressedTensor, mask: np.ndarray) -> Operands:
     raw = np.ascontiguousarray(tensor.raw)
     encoded = Encoded(
         mask=words,
+        ranks=ranks,
         groups=np.array(groups, dtype=PLANES),
         gates=tensor.decoder.gates,
         affine=_affine(tables, tensor.offset),
         tables=tables,
-        maps=nibble_maps(tables, DTYPES[tensor.dtype]),
+        maps=byte_maps(tables, DTYPES[tensor.dtype]),
         offset=tensor.offset,
         raw=RawPlanes(
             raw.ctypes.data,
@@ -141,7 +156,9 @@ def make_operands(tensor: CompressedTensor, mask: np.ndarray) -> Operands:
         ),
         corrections=_corrections(tensor),
     )
-    return Operands(encoded, walk_of(tensor.walk), DTYPES[tensor.dtype], (*payload, raw))
+    return Operands(
+        encoded, walk_of(tensor.walk), DTYPES[tensor.dtype], tensor.corrections, (*payload, raw)
+    )
 
 
 def _corrections(tensor: CompressedTensor) -> Corrections:

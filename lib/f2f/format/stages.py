@@ -2,12 +2,9 @@
 
 A chunk is a few thousand consecutive positions. Its stages, each a function here:
 
-1. `read_mask`: the mask's words of the chunk, and the care positions before each of them;
+1. `read_mask`: the mask's words of the chunk;
 2. `read_planes`: the planes of a group, decoded to one byte a position;
-3. `clear_pruned`: zero where pruned;
-4. `flip_wrong`: the corrections.
-
-Instead of the last two, `care_words` makes the words at care positions alone, corrected.
+3. `clear_pruned`: zero where pruned; or `care_words`: the words at care positions alone, corrected.
 
 All buffers (`Chunk`) stay in the first-level cache. What is read (`Encoded`) is read forward only:
 a list of corrections has a cursor, which stands at the next position to be used. Multiplying is
@@ -30,6 +27,7 @@ from f2f.base.intrinsics import (
     I32,
     I64,
     aligned_zeros,
+    bits_at,
     borrowed,
     byte_pointer,
     bytes_from,
@@ -37,7 +35,6 @@ from f2f.base.intrinsics import (
     element_pointer,
     load,
     popcount,
-    same_elements,
     store,
     trailing_zeros,
 )
@@ -45,9 +42,7 @@ from f2f.base.jit import njit
 from f2f.decoder.gates import IDENTITY, SLACK, Affine, Gates, decode_flat, work_bytes
 
 CHUNK = 8192  # positions of a chunk at most; a power of two
-_WORDS = CHUNK // 64 + 2  # mask words of a chunk, and what `read_mask` writes behind them
-_DUE = 64  # corrections that wait to be applied together
-OFTEN = 4  # low bits of a list that is so dense that its positions are found one from another
+RANK_WORDS = 8  # mask words from one whose rank is known to the next
 END = 1 << 62  # the position of a cursor whose list is used up
 
 # A group of up to 8 planes: address of its input vectors uint8 (vectors, planes).
@@ -109,6 +104,8 @@ class Encoded(NamedTuple):
     ----------
     mask : ndarray of uint64, shape (n // 64 + 2,)
         Bit i % 64 of word i // 64 is 1 where position i is unpruned; zero behind the last.
+    ranks : ndarray of int32, shape (ceil(len(mask) / 8),)
+        Unpruned places before every eighth word of the mask.
     groups : ndarray of PLANES, shape (groups,)
         The encoded planes.
     gates : Gates
@@ -118,7 +115,7 @@ class Encoded(NamedTuple):
     tables : ndarray of uint32, shape (groups, 256)
         What the stored byte of each group flips in a word, of any width.
     maps : ndarray of uint8, shape (groups, itemsize, 32)
-        The same, by bytes and nibbles, see `f2f.format.join`.
+        The same, byte by byte, see `f2f.format.join`.
     offset : int
         The word whose stored bits are all zero.
     raw : RawPlanes
@@ -126,6 +123,7 @@ class Encoded(NamedTuple):
     """
 
     mask: np.ndarray
+    ranks: np.ndarray
     groups: np.ndarray
     gates: Gates
     affine: Affine
@@ -162,23 +160,14 @@ class Chunk(NamedTuple):
         Which positions lie in each row of `decoded`.
     work : ndarray of uint8
         Of `decode_flat`.
-    words : ndarray of uint64, shape (CHUNK // 64 + 2,)
-        The mask: bit i % 64 of word i // 64 for position i of the chunk; zero behind the last.
-    before : ndarray of int32, shape (CHUNK // 64 + 2,)
-        Care positions of the chunk before each word, and in all behind the last.
-    due : ndarray of int64
-        Corrections that wait: number of the care position in the chunk, and what to flip there.
-    wrong : ndarray of uint64, shape (CHUNK // 64 + 2,)
-        Where a plane is wrong: a bit for each care position, then for each position.
+    words : ndarray of uint64, shape (CHUNK // 64,)
+        The mask: bit i % 64 of word i // 64 for position i of the chunk.
     """
 
     decoded: np.ndarray
     windows: np.ndarray
     work: np.ndarray
     words: np.ndarray
-    before: np.ndarray
-    due: np.ndarray
-    wrong: np.ndarray
 
 
 class Care(NamedTuple):
@@ -205,10 +194,7 @@ def make_chunk(encoded: Encoded, rows: int) -> Chunk:
         decoded=aligned_zeros(rows * stride).reshape(rows, stride),
         windows=windows,
         work=aligned_zeros(work_bytes(encoded.gates.n_s)),
-        words=np.empty(_WORDS, dtype=np.uint64),
-        before=np.empty(_WORDS, dtype=np.int32),
-        due=np.empty(_DUE, dtype=np.int64),
-        wrong=np.empty(_WORDS, dtype=np.uint64),
+        words=np.empty(CHUNK // 64, dtype=np.uint64),
     )
 
 
@@ -277,21 +263,13 @@ def _low_bits(count):
 
 
 @njit(inline="always")
-def _bits_at(words, bit):
-    """The 64 packed bits from bit `bit` on; a word behind the last is read."""
-    w, shift = bit >> 6, np.uint64(bit & 63)
-    # Two shifts: one by 64 would be undefined where shift is 0.
-    return words[w] >> shift | words[w + 1] << np.uint64(1) << (np.uint64(63) - shift)
-
-
-@njit(inline="always")
 def _next(bits, one, word, rest, index):
     """Read position number `index` of list `one`: (word, rest) behind it, and the position."""
     while rest == 0:
         word += 1
         rest = bits[word]
     high = (word << 6) + np.int64(trailing_zeros(rest)) - one.upper - index
-    part = _bits_at(bits, one.lower + index * one.low) & _low_bits(one.low)
+    part = bits_at(bits, one.lower + index * one.low) & _low_bits(one.low)
     return word, rest & (rest - np.uint64(1)), high << one.low | np.int64(part)
 
 
@@ -338,52 +316,38 @@ def _seek(bits, one, rank, word, zeros, cursor):
 
 
 @njit
-def count_care(mask, positions):
-    """Care ranks, int64, of rising positions (s,): unpruned places before each."""
-    ranks = np.zeros(len(positions), dtype=np.int64)
-    w, rank = 0, np.int64(0)
-    for s in range(len(positions)):
-        while w < positions[s] >> 6:
-            rank += np.int64(popcount(mask[w]))
-            w += 1
-        part = mask[w] & _low_bits(positions[s] & 63)
-        ranks[s] = rank + np.int64(popcount(part))
-    return ranks
+def count_care(mask, ranks):
+    """Fill in the unpruned places before every eighth word of the mask; returns those in all."""
+    rank = np.int64(0)
+    for i in range(len(ranks)):
+        ranks[i] = rank
+        care = np.uint64(0)
+        part = mask[RANK_WORDS * i : RANK_WORDS * (i + 1)]
+        for w in range(len(part)):
+            care += popcount(part[w])
+        rank += np.int64(care)
+    return rank
+
+
+@njit
+def care_before(mask, ranks, position):
+    """The unpruned places before a position."""
+    word = position >> 6
+    first = word // RANK_WORDS
+    care = popcount(mask[word] & _low_bits(position & 63))
+    for w in range(first * RANK_WORDS, word):
+        care += popcount(mask[w])
+    return ranks[first] + np.int64(care)
 
 
 @njit(forceinline=True)
 def read_mask(mask, lo, count, chunk):
-    """Stage 1: the mask of positions lo … lo+count-1 into `chunk`; returns the care positions."""
-    words, before = chunk.words, chunk.before
-    n_words = (count + 63) >> 6
-    w, shift = lo >> 6, np.uint64(lo & 63)
-    source, following = mask[w : w + n_words], mask[w + 1 : w + 1 + n_words]
-    rest = np.uint64(63) - shift
-    for i in range(n_words):
-        words[i] = source[i] >> shift | following[i] << np.uint64(1) << rest
+    """Stage 1: the mask of positions lo … lo+count-1 into chunk.words."""
+    words, n_words = chunk.words, (count + 63) >> 6
+    for w in range(n_words):
+        words[w] = bits_at(mask, lo + 64 * w)
     if count & 63:
         words[n_words - 1] &= _low_bits(count & 63)
-    words[n_words] = 0
-    for i in range(n_words):  # counted first, as vectors
-        before[i] = popcount(words[i])
-    total = np.int32(0)
-    for i in range(n_words):
-        before[i], total = total, total + before[i]
-    before[n_words:] = total
-    return total
-
-
-@njit(forceinline=True)
-def read_alone(encoded, group, affine, lo, count, chunk, row):
-    """Stage 2 where chunks do not follow one another: as `read_planes`, with nothing kept.
-
-    Returns where the byte of position lo lies in chunk.decoded[row].
-    """
-    n_out = encoded.gates.n_out
-    first, end = lo // n_out, (lo + count + n_out - 1) // n_out
-    at = row * chunk.decoded.shape[1]
-    _decode(encoded, group, affine, first, end - first, chunk, at)
-    return lo - first * n_out
 
 
 @njit(forceinline=True)
@@ -403,46 +367,20 @@ def read_planes(encoded, group, affine, lo, count, chunk, row):
     window.first = lo
     if window.end < lo + count:
         blocks = (lo + count - window.end + n_out - 1) // n_out
-        _decode(encoded, group, affine, window.end // n_out, blocks, chunk, at + kept)
+        first, work = window.end // n_out, chunk.work
+        decode_planes(encoded, group, affine, first, blocks, decoded, at + kept, work)
         window.end += blocks * n_out
     if before:
         copy_bytes(decoded, at + before, decoded, at, window.end - lo)
 
 
 @njit(forceinline=True)
-def _decode(encoded, group, affine, first, blocks, chunk, at):
-    """Blocks of a group of planes, from block `first` on, into chunk.decoded from byte `at` on."""
+def decode_planes(encoded, group, affine, first, blocks, decoded, at, work):
+    """Blocks of a group of planes, from block `first` on, into decoded, flat, from byte `at` on."""
     planes = encoded.groups[group]
     inputs = carray(_bytes_at(planes.address), planes.vectors * planes.planes, np.uint8)
-    decoded = bytes_from(chunk.decoded, 0)
-    gates, work = encoded.gates, chunk.work
+    gates = encoded.gates
     decode_flat(inputs, planes.planes, first, blocks, gates, affine, decoded, at, work)
-
-
-def _by_mask(context: Any, builder: Any, kind: Any, bits: Any, count: Any, step: Any) -> None:
-    """step(byte offset, mask) for groups of 32 elements, two at once: all ones where a bit is set.
-
-    bits: a pointer to bytes, and the number of the first bit. The byte behind a group is read.
-    """
-    words, bit = bits
-    first, shift = builder.lshr(bit, I64(3)), builder.and_(bit, I64(7))
-    groups = builder.udiv(builder.add(count, I64(31)), I64(32))
-
-    def step_at(group: Any, lanes: int) -> None:
-        place = builder.gep(words, [builder.add(first, builder.mul(group, I64(4)))])
-        word = builder.lshr(load(builder, I64, place), shift)
-        if lanes == 64:  # two shifts: one by 64 would be undefined where shift is 0
-            behind = builder.zext(builder.load(builder.gep(place, [I64(8)])), I64)
-            behind = builder.shl(builder.shl(behind, I64(1)), builder.sub(I64(63), shift))
-            word = builder.or_(word, behind)
-        one = builder.bitcast(builder.trunc(word, ir.IntType(lanes)), ir.VectorType(I1, lanes))
-        mask = builder.sext(one, ir.VectorType(ir.IntType(kind.bitwidth), lanes))
-        step(builder.mul(group, I64(4 * kind.bitwidth)), mask)
-
-    with cgutils.for_range(builder, builder.udiv(groups, I64(2))) as loop:
-        step_at(builder.mul(loop.index, I64(2)), 64)
-    with builder.if_then(builder.trunc(groups, I1)):
-        step_at(builder.sub(groups, I64(1)), 32)
 
 
 @intrinsic
@@ -463,11 +401,28 @@ def clear_pruned(typingctx, source, source_at, words, bit, count, target, target
         to = element_pointer(context, builder, kinds[5], target, target_at)
         masks = byte_pointer(context, builder, kinds[2], words, I64(0))
 
-        def keep(along: Any, mask: Any) -> None:
-            value = load(builder, mask.type, builder.gep(start, [along]))
+        width = kinds[0].dtype.bitwidth
+        first, shift = builder.lshr(bit, I64(3)), builder.and_(bit, I64(7))
+        groups = builder.udiv(builder.add(count, I64(31)), I64(32))
+
+        def clear(group: Any, lanes: int) -> None:
+            place = builder.gep(masks, [builder.add(first, builder.mul(group, I64(4)))])
+            word = builder.lshr(load(builder, I64, place), shift)
+            if lanes == 64:  # two shifts: one by 64 would be undefined where shift is 0
+                behind = builder.zext(builder.load(builder.gep(place, [I64(8)])), I64)
+                behind = builder.shl(builder.shl(behind, I64(1)), builder.sub(I64(63), shift))
+                word = builder.or_(word, behind)
+            bits = builder.trunc(word, ir.IntType(lanes)) if lanes < 64 else word
+            kind = ir.VectorType(ir.IntType(width), lanes)
+            mask = builder.sext(builder.bitcast(bits, ir.VectorType(I1, lanes)), kind)
+            along = builder.mul(group, I64(4 * width))
+            value = load(builder, kind, builder.gep(start, [along]))
             store(builder, builder.and_(value, mask), builder.gep(to, [along]))
 
-        _by_mask(context, builder, kinds[0].dtype, (masks, bit), count, keep)
+        with cgutils.for_range(builder, builder.udiv(groups, I64(2))) as loop:
+            clear(builder.mul(loop.index, I64(2)), 64)
+        with builder.if_then(builder.trunc(groups, I1)):
+            clear(builder.sub(groups, I64(1)), 32)
         return context.get_dummy_value()
 
     at, bits = types.intp, types.intp
@@ -475,102 +430,7 @@ def clear_pruned(typingctx, source, source_at, words, bit, count, target, target
 
 
 @intrinsic
-def flip_places(typingctx, target, at, words, count, flip):
-    """target[at + i] ^= flip where bit i of words (uint64) is set, i < count.
-
-    target: contiguous, of the unsigned type of `flip`. Whole groups of 32 are read and written.
-    """
-    if target.dtype != flip or target.layout != "C":
-        return None
-
-    def codegen(context, builder, signature, arguments):
-        target, at, words, count, flip = arguments
-        kinds = signature.args
-        to = element_pointer(context, builder, kinds[0], target, at)
-        masks = byte_pointer(context, builder, kinds[2], words, I64(0))
-
-        def change(along: Any, mask: Any) -> None:
-            place, flips = builder.gep(to, [along]), same_elements(builder, flip, mask.type.count)
-            value = load(builder, mask.type, place)
-            store(builder, builder.xor(value, builder.and_(mask, flips)), place)
-
-        _by_mask(context, builder, kinds[0].dtype, (masks, I64(0)), count, change)
-        return context.get_dummy_value()
-
-    return types.void(target, types.intp, words, types.intp, flip), codegen
-
-
-@njit(forceinline=True)
-def flip_wrong(corrections, start, which, care, count, chunk, target, at):
-    """Stage 4: flip the wrong bits of a chunk's words, which lie in target[at:].
-
-    start: `Start`, whose place number `which` is at the chunk, and moves behind it. care: the
-    chunk's care positions, of `count`. target: a flat array of unsigned integers; whole groups of
-    32 elements are read and written.
-    """
-    rank, cursors = start.ranks[which], start.cursors[which]
-    end = rank + care
-    waiting = 0
-    for plane in range(len(corrections.lists)):
-        if cursors[plane].position >= end:
-            continue
-        one, cursor = corrections.lists[plane], cursors[plane]
-        flip, index, position = corrections.flips[plane], cursor.index, cursor.position
-        word, rest, often = cursor.word, cursor.rest, BMI2 and one.low <= OFTEN
-        if often:
-            chunk.wrong[: (care >> 6) + 2] = 0
-        while position < end:
-            number = position - rank
-            if often:
-                chunk.wrong[number >> 6] |= np.uint64(1) << np.uint64(number & 63)
-            else:
-                chunk.due[waiting] = number << 32 | np.int64(flip)
-                waiting += 1
-                if waiting == len(chunk.due):
-                    _flip_due(chunk, waiting, target, at)
-                    waiting = 0
-            if index == one.count:
-                position = END
-            else:
-                word, rest, position = _next(corrections.bits, one, word, rest, index)
-                index += 1
-        cursor.word, cursor.rest, cursor.index, cursor.position = word, rest, index, position
-        if often:
-            _flip_often(chunk, count, target, at, flip)
-    _flip_due(chunk, waiting, target, at)
-    start.ranks[which] = end
-
-
-@njit(forceinline=True)
-def _flip_often(chunk, count, target, at, flip):
-    """Flip at the care positions that `wrong` has a bit for."""
-    words = (count + 63) >> 6
-    for w in range(words - 1, -1, -1):  # a word reads none before its own
-        part = _bits_at(chunk.wrong, np.int64(chunk.before[w]))
-        chunk.wrong[w] = _deposit(part, chunk.words[w])
-    flip_places(target, at, chunk.wrong, count, target.dtype.type(flip))
-
-
-@njit(forceinline=True)
-def _flip_due(chunk, waiting, target, at):
-    """Flip the low half of `due` at the care position of its high half, for all that wait."""
-    for i in range(waiting):
-        due = chunk.due[i]
-        target[at + _care_position(chunk, due >> 32)] ^= target.dtype.type(due & 0xFFFFFFFF)
-
-
-@njit(inline="always")
-def _care_position(chunk, which):
-    """The position in the chunk of its care position number `which`."""
-    w, step = 0, CHUNK // 128
-    while step:  # binary search without a branch to mispredict
-        w += step * int(chunk.before[w + step] <= which)
-        step >>= 1
-    return 64 * w + select_bit(chunk.words[w], which - chunk.before[w])
-
-
-@intrinsic
-def _deposit(typingctx, value, mask):
+def deposit(typingctx, value, mask):
     """BMI2 `pdep`: the bits of value, in turn, at the set bits of mask."""
 
     def codegen(context, builder, signature, arguments):
@@ -588,7 +448,7 @@ def _deposit(typingctx, value, mask):
 def select_bit(word, rank):
     """The index of the rank-th set bit (from 0) of a word."""
     if BMI2:
-        return np.int64(trailing_zeros(_deposit(np.uint64(1) << np.uint64(rank), word)))
+        return np.int64(trailing_zeros(deposit(np.uint64(1) << np.uint64(rank), word)))
     for _ in range(rank):
         word &= word - np.uint64(1)
     return np.int64(trailing_zeros(word))

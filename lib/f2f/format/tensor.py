@@ -18,7 +18,7 @@ import numpy as np
 from f2f.base.entropy import binary_entropy, floor_bits
 from f2f.base.errors import FormatError
 from f2f.base.tensors import is_numeric, numpy_dtype
-from f2f.decoder import MATRICES, MAX_N_OUT, Decoder
+from f2f.decoder import MATRICES, MAX_N_OUT, Decoder, shared_decoder
 from f2f.format.corrections import EliasFano, elias_fano_bits
 from f2f.format.mask import MaskCode
 from f2f.format.orders import MAX_WEIGHTS, ORDERS, Order, matrix_shape
@@ -113,7 +113,7 @@ class CompressedTensor:
     @cached_property
     def decoder(self) -> Decoder:
         """The decoder of the encoded planes."""
-        return Decoder(self.n_in, self.n_out, self.n_s, self.seed, self.matrix)
+        return shared_decoder(self.n_in, self.n_out, self.n_s, self.seed, self.matrix)
 
     @cached_property
     def walk(self) -> Order:

@@ -1,79 +1,125 @@
-"""Transposition of a tile: what lies along segments becomes lines across them, in registers.
+"""Transposition of tiles: what lies along 64 segments becomes lines across them, in registers.
 
-A tile is as many segments as fill a cache line (64 bytes) side by side. `transpose_lines` takes 16
-bytes of each, and puts out as many lines as 16 bytes hold elements.
+A line has a byte, or a bit, of each of 64 segments. What it is joined to (`f2f.format.join`) are
+words in the order of the segments if their bytes lie in the line as `line_places` says.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from f2f.base.intrinsics import I64, element_pointer, load, permute, store
+from f2f.base.intrinsics import (
+    I32,
+    I64,
+    V16,
+    byte_pointer,
+    element_pointer,
+    load,
+    permute,
+    store,
+)
 
-LINE = 64  # bytes
-_LANES = 4  # of 16 bytes in a line
+SIDE = 64  # segments of a tile, bytes of a line
+DEPTH = 16  # lines that are transposed together
+LANES = SIDE // DEPTH
+
+_WORDS = ir.VectorType(I64, 8)
 
 
-def _unpacked(builder: Any, a: Any, b: Any, high: int, per_lane: int) -> Any:
+def line_places(itemsize: int) -> np.ndarray:
+    """int64 (64,): where in a line the byte of each segment lies, for words of so many bytes.
+
+    Bytes of several lines are interleaved in each lane of 16 by itself: its words come out in
+    vectors 0, 1, … in turn, and so a vector has words of every lane.
+    """
+    segment = np.arange(SIDE).reshape(itemsize, LANES, DEPTH // itemsize)
+    places = np.empty(SIDE, dtype=np.int64)
+    places[segment.transpose(1, 0, 2).reshape(-1)] = np.arange(SIDE)
+    return places
+
+
+def unpacked(builder: Any, a: Any, b: Any, high: int) -> Any:
     """The low or high halves of each lane of a and b, element by element in turn."""
-    lanes = []
-    for lane in range(_LANES):
-        for i in range(per_lane // 2):
-            at = lane * per_lane + high * (per_lane // 2) + i
-            lanes += [at, a.type.count + at]
-    return permute(builder, a, b, lanes)
+    count = a.type.count // LANES
+    starts = [lane * count + high * (count // 2) for lane in range(LANES)]
+    places = [start + i for start in starts for i in range(count // 2)]
+    return permute(builder, a, b, [at for one in places for at in (one, a.type.count + one)])
 
 
 @intrinsic
-def transpose_lines(typingctx, tile, at, stride, lines, to, row):
-    """lines[to + e*row + s] = tile[at + e + stride*s], E elements e of 16 bytes, 4*E segments s.
-
-    tile, lines: contiguous arrays of the same unsigned type.
-    """
-    if not all(isinstance(a, types.Array) and a.layout == "C" for a in (tile, lines)):
-        return None
+def transpose_bytes(typingctx, tile, at, stride, lines, to, pitch):
+    """lines[to + pitch*e + s] = tile[at + e + stride*s], e < 16, s < 64; uint8."""
 
     def codegen(context, builder, signature, arguments):
-        tile, at, stride, lines, to, row = arguments
-        width = signature.args[0].dtype.bitwidth
-        count = 128 // width
-        small = ir.VectorType(ir.IntType(width), count)
-        step = builder.mul(stride, I64(width // 8))
-        source = element_pointer(context, builder, signature.args[0], tile, at)
-        target = element_pointer(context, builder, signature.args[3], lines, to)
-        line = builder.mul(row, I64(width // 8))
-        # Lane l of row s holds segment count*l + s.
+        tile, at, stride, lines, to, pitch = arguments
+        source = byte_pointer(context, builder, signature.args[0], tile, at)
+        target = byte_pointer(context, builder, signature.args[3], lines, to)
+        # Lane l of row s holds segment 16*l + s.
         rows = []
-        for s in range(count):
-            parts = [
-                load(
-                    builder, small, builder.gep(source, [builder.mul(step, I64(count * lane + s))])
-                )
-                for lane in range(_LANES)
-            ]
-            halves = [
-                permute(builder, parts[i], parts[i + 1], list(range(2 * count))) for i in (0, 2)
-            ]
-            rows.append(permute(builder, halves[0], halves[1], list(range(4 * count))))
-        # Rows i and i + count/2 are interleaved, as often as it takes: a perfect shuffle each time.
-        for _ in range(count.bit_length() - 1):
-            half = count // 2
+        for s in range(DEPTH):
+            places = [builder.mul(stride, I64(DEPTH * lane + s)) for lane in range(LANES)]
+            parts = [load(builder, V16, builder.gep(source, [place])) for place in places]
+            halves = [permute(builder, parts[i], parts[i + 1], list(range(32))) for i in (0, 2)]
+            rows.append(permute(builder, halves[0], halves[1], list(range(SIDE))))
+        # Rows i and i + 8 are interleaved, four times: a perfect shuffle each time.
+        for _ in range(4):
             rows = [
-                _unpacked(builder, rows[i], rows[i + half], high, count)
-                for i in range(half)
+                unpacked(builder, rows[i], rows[i + DEPTH // 2], high)
+                for i in range(DEPTH // 2)
                 for high in (0, 1)
             ]
         for e, values in enumerate(rows):
-            store(builder, values, builder.gep(target, [builder.mul(line, I64(e))]))
+            store(builder, values, builder.gep(target, [builder.mul(pitch, I64(e))]))
         return context.get_dummy_value()
 
     word = types.intp
     return types.void(tile, word, word, lines, word, word), codegen
+
+
+@intrinsic
+def transpose_bits(typingctx, words, at):
+    """The 64 x 64 bits of words[at:at+64], uint64, in place: bit i of word s to bit s of word i."""
+
+    def codegen(context, builder, signature, arguments):
+        place = element_pointer(context, builder, signature.args[0], *arguments)
+        places = [builder.gep(place, [I64(SIDE * i)]) for i in range(8)]
+        rows = [load(builder, _WORDS, one) for one in places]
+
+        def swap(upper: Any, lower: Any, distance: int) -> tuple[Any, Any]:
+            """The two with the off-diagonal squares of their bits exchanged."""
+            shift = _WORDS([distance] * 8)
+            # Every other run of `distance` bits, from the lowest on.
+            some = _WORDS([(2**64 - 1) // (2**distance + 1)] * 8)
+            moved = builder.and_(builder.xor(builder.lshr(upper, shift), lower), some)
+            return (
+                builder.xor(upper, builder.shl(moved, shift)),
+                builder.xor(lower, moved),
+            )
+
+        for distance in (32, 16, 8):  # between vectors
+            apart = distance // 8
+            for i in range(8):
+                if not i & apart:
+                    rows[i], rows[i + apart] = swap(rows[i], rows[i + apart], distance)
+        for distance in (4, 2, 1):  # within each
+            across = [i ^ distance for i in range(8)]
+            mixed = [i + 8 if i & distance else i for i in range(8)]
+            for i, row in enumerate(rows):
+                other = permute(builder, row, row, across)
+                upper, _ = swap(row, other, distance)
+                _, lower = swap(other, row, distance)
+                rows[i] = permute(builder, upper, lower, mixed)
+        for one, row in zip(places, rows, strict=True):
+            store(builder, row, one)
+        return context.get_dummy_value()
+
+    return types.void(words, types.intp), codegen
 
 
 @intrinsic
@@ -91,3 +137,20 @@ def copy_elements(typingctx, source, at, target, to, count):
 
     word = types.intp
     return types.void(source, word, target, word, word), codegen
+
+
+@intrinsic
+def prefetch_words(typingctx, words, at):
+    """Ask for the cache lines of words[at : at+64], to be written; they need not exist."""
+
+    def codegen(context, builder, signature, arguments):
+        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), I32, I32, I32])
+        prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        place = element_pointer(context, builder, signature.args[0], *arguments)
+        size = SIDE * signature.args[0].dtype.bitwidth // 8
+        for byte in (*range(0, size, 64), size - 1):
+            line = builder.gep(place, [I64(byte)])
+            builder.call(prefetch, [line, I32(1), I32(3), I32(1)])
+        return context.get_dummy_value()
+
+    return types.void(words, types.intp), codegen

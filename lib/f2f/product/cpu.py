@@ -16,16 +16,15 @@ Floats are summed in the precision of the vector, in an order that depends on th
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache, partial
+from functools import partial
 from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
 from numba import get_num_threads
 
+from f2f.base.threads import kept_pool
 from f2f.format.operands import Operands, operands
 from f2f.format.places import DIAGONAL, GOLDEN, ROW
 from f2f.format.stages import CHUNK, copied, make_care, make_chunk
@@ -70,7 +69,7 @@ def product(tensor: CompressedTensor, x: np.ndarray, threads: int | None = None)
     for job, result in make(tensor, op, x, threads):
         results.append(result)
         if len(results) < threads:  # it wakes up while the next job is made ready
-            others.append(_pool(threads, os.getpid()).submit(job))
+            others.append(kept_pool(threads).submit(job))
     job()
     for other in others:
         other.result()
@@ -80,15 +79,6 @@ def product(tensor: CompressedTensor, x: np.ndarray, threads: int | None = None)
     out = np.empty((op.walk.rows, x.shape[1]), dtype=x.dtype)
     out[op.permuted.rows] = permuted.T if dense else permuted
     return out
-
-
-@cache
-def _pool(threads: int, process: int) -> ThreadPoolExecutor:
-    """The threads beside the caller's, kept: starting them would take as long as a small product.
-
-    process: they do not outlive a fork.
-    """
-    return ThreadPoolExecutor(max(threads - 1, 1))
 
 
 Jobs = Iterator[tuple[Callable[[], None], np.ndarray]]  # what a thread calls, and its result

@@ -58,6 +58,20 @@ def test_a_change_in_another_file_is_noticed(sources):
     assert run(sources)[0] == 63
 
 
+def test_the_cache_of_a_version_with_types_that_are_gone(sources):
+    kernel = (
+        "from typing import NamedTuple\nfrom f2f.base.jit import njit\n"
+        "class Pair(NamedTuple):\n    x: int\n    y: int\n"
+        "@njit\ndef apply(pair):\n    return pair.x * pair.y\n"
+    )
+    for name in ("Pair", "Couple"):
+        (sources / "kernel.py").write_text(kernel.replace("Pair", name))
+        call = f"from f2f.kernel import apply, {name}; print(apply({name}(6, 7)))"
+        value, said = run(sources, call)
+        assert value == 42 and said.startswith("f2f: compiling kernels")
+        assert run(sources, call) == (42, "")
+
+
 def test_no_place_to_write_is_no_error(sources, tmp_path):
     nowhere = tmp_path / "file"
     nowhere.write_text("")

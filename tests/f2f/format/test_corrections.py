@@ -54,6 +54,11 @@ def test_round_trip(case):
     positions, universe = case
     code = EliasFano.encode(positions, universe)
     assert code.decode().tolist() == positions.tolist()
+    if universe <= 5000:
+        bits = np.zeros(5000 // 64 + 1, dtype=np.uint64)
+        code.mark(bits)
+        marked = np.unpackbits(bits.view(np.uint8), bitorder="little")
+        assert np.flatnonzero(marked).tolist() == positions.tolist()
     again = EliasFano.from_data(code.data, code.count, universe)
     assert again.decode().tolist() == positions.tolist()
 

@@ -1,5 +1,7 @@
 """Every way of putting weights in place, against the plain path."""
 
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,14 +9,17 @@ from hypothesis import strategies as st
 from numba import njit
 from plain import encoding, matrix_words, weights
 
-from f2f import compress
-from f2f.format import join
+from f2f import compress, decompress
+from f2f.base.intrinsics import BMI2
+from f2f.decoder.gates import LOWERINGS
+from f2f.format import expand as expand_module
+from f2f.format import join, wrong
 from f2f.format.basis import span
 from f2f.format.expand import _is_scattered, expand
 from f2f.format.operands import operands
 from f2f.format.orders import ORDERS
 from f2f.format.tensor import DTYPES
-from f2f.format.tiles import LINE, copy_elements, transpose_lines
+from f2f.format.tiles import copy_elements, line_places, transpose_bits, transpose_bytes
 
 # Of at least 128 rows and a cache line of columns: tiles; of 2300 rows two pieces of each segment,
 # of 300 columns two or more tiles side by side.
@@ -101,42 +106,101 @@ def test_any_shape_and_block(rows, cols, density, n_s, n_out, order, dtype):
     assert np.array_equal(expand(tensor), array.view(f"u{array.itemsize}").reshape(-1))
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32])
-@pytest.mark.parametrize("groups", [0, 1, 2, 4])
-@pytest.mark.parametrize("vectors", [True, False])
-def test_bytes_are_joined(dtype, groups, vectors, monkeypatch):
-    """By whole tables; without vectors as the machine code of other processors does it."""
-    monkeypatch.setattr(join, "AVX2", vectors and join.AVX2)
-    rng = np.random.default_rng(groups)
-    size = np.dtype(dtype).itemsize
-    tables = np.stack(
-        [span(rng.integers(0, 1 << 8 * size, 8).astype(np.uint32)) for _ in range(groups)]
-        or [np.zeros(256, dtype=np.uint32)]
-    )[:groups]
-    stored = rng.integers(0, 256, (groups + 1, 300), dtype=np.uint8)
-    words = np.zeros(200, dtype=dtype)
-    run = join.join_bytes if vectors else join.join_bytes.py_func
-    run(stored, 7, join.nibble_maps(tables, size), 0x9A, words, 3, 100)
-    want = np.full(100, 0x9A, dtype=np.uint32)
-    for g in range(groups):
-        want ^= tables[g, stored[g, 7:107]]
-    assert np.array_equal(words[3:103], want)
-    assert not words[:3].any() and not words[3 + 128 :].any()
+@pytest.mark.parametrize("often", [0, 10**9])
+@pytest.mark.parametrize("order", ["row", "column", "diagonal"])
+@pytest.mark.parametrize("dtype", ["int8", "float32"])
+def test_planes_that_are_wrong_often_and_seldom(dtype, order, often, monkeypatch):
+    """None by its places alone, or every one; some planes are wrong at half of the weights."""
+    encoding(monkeypatch)
+    monkeypatch.setattr(wrong, "OFTEN", often if BMI2 else 0)
+    array = weights((2300, 130), dtype, 0.3)
+    tensor = compress(array, order=order, beam=1, n_out=90)
+    assert np.array_equal(expand(tensor), array.view(f"u{array.itemsize}").reshape(-1))
+    found = operands(tensor).wrong
+    counts = [code.count for code in tensor.corrections]
+    assert sum(count > 0 for count in counts) == len(found.flips) or not often or not BMI2
+    assert len(found.places) == (0 if often and BMI2 else sum(counts))
 
 
+@pytest.mark.parametrize("dtype", ["int8", "float16"])
+@pytest.mark.parametrize("threads", [2, 3, 7])
+def test_threads_share_the_tiles(threads, dtype, monkeypatch):
+    encoding(monkeypatch)
+    monkeypatch.setattr(expand_module, "THREAD_SHARE", 1)
+    for shape in ((140, 70), (300, 257)):
+        array = weights(shape, dtype, 0.25)
+        words = expand(compress(array, beam=1), threads=threads)
+        assert np.array_equal(words, array.view(words.dtype).reshape(-1))
+
+
+def test_threads_are_counted():
+    tensor = compress(weights((20, 30), "int8", 0.2), beam=1)
+    with pytest.raises(ValueError, match="threads must be"):
+        decompress(tensor, threads=0)
+
+
+class Lines(NamedTuple):
+    """What a joiner reads of a tile."""
+
+    lines: np.ndarray
+    apart: int
+    bits: np.ndarray
+    step: int
+    flips: np.ndarray
+
+
+@pytest.mark.parametrize("lowering", LOWERINGS)
+@pytest.mark.parametrize("in_order", [True, False])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32])
-def test_lines_are_transposed(dtype):
+def test_lines_are_joined(dtype, in_order, lowering):
+    """By whole tables."""
+    joiner = join.line_joiner(lowering, in_order)
+    run = njit(lambda *arguments: joiner(*arguments))
+    rng = np.random.default_rng(0)
     size = np.dtype(dtype).itemsize
-    side, across = LINE // size, 16 // size
-    stride = across + 9
-    tile = np.random.default_rng(0).integers(0, 1 << 8 * size, side * stride + 16).astype(dtype)
-    row = side + 3
-    lines = np.zeros(5 + across * row, dtype=dtype)
-    njit(lambda *args: transpose_lines(*args))(tile, 4, stride, lines, 5, row)
-    want = np.stack([tile[4 + stride * s :][:across] for s in range(side)])
-    assert np.array_equal(lines[5:].reshape(across, row)[:, :side], want.T)
-    assert not lines[:5].any() and not lines[5:].reshape(across, row)[:, side:].any()
-    out = np.zeros(3 * side, dtype=dtype)
-    njit(lambda *args: copy_elements(*args))(tile, 7, out, 5, 11)
-    assert np.array_equal(out[5:16], tile[7:18])
+    for groups in range(size + 1):
+        tables = np.zeros((groups, 256), dtype=np.uint32)
+        for g in range(groups):
+            vectors = rng.integers(0, 1 << 8 * size, 8).astype(np.uint32)
+            tables[g] = span(vectors & 0xFFFF00FF if g == 1 else vectors)  # a zero map too
+        lines = rng.integers(0, 256, (groups + 1, 100), dtype=np.uint8)
+        bits = rng.integers(0, 2**64, (3, 5), dtype=np.uint64)
+        flips = rng.integers(0, 1 << 8 * size, 2).astype(np.uint32)
+        out = np.zeros(100, dtype=dtype)
+        tile = Lines(lines.reshape(-1), 100, bits.reshape(-1), 5, flips)
+        run(tile, 7, 4, join.byte_maps(tables, size, lowering), np.uint32(0x9A8B7C6D), out, 3)
+        want = np.full(64, 0x9A8B7C6D, dtype=np.uint32)
+        order = np.arange(64) if in_order else line_places(size)
+        for g in range(groups):
+            want ^= tables[g, lines[g, 7 + order]]
+        chosen = [np.unpackbits(word.view(np.uint8), bitorder="little") for word in bits[:, 4:]]
+        for bit, flip in zip(chosen[1:], flips, strict=True):
+            want ^= bit * flip
+        assert np.array_equal(out[3:67], (want * chosen[0]).astype(dtype))
+        assert not out[:3].any() and not out[67:].any()
+
+
+def test_bytes_of_a_tile_are_transposed():
+    tile = np.random.default_rng(0).integers(0, 256, 64 * 25 + 16, dtype=np.uint8)
+    lines = np.zeros(5 + 16 * 67, dtype=np.uint8)
+    njit(lambda *arguments: transpose_bytes(*arguments))(tile, 4, 25, lines, 5, 67)
+    want = np.stack([tile[4 + 25 * s :][:16] for s in range(64)])
+    assert np.array_equal(lines[5:].reshape(16, 67)[:, :64], want.T)
+    assert not lines[:5].any() and not lines[5:].reshape(16, 67)[:, 64:].any()
+
+
+def test_bits_of_a_tile_are_transposed():
+    words = np.random.default_rng(0).integers(0, 2**64, 70, dtype=np.uint64)
+    found = words.copy()
+    njit(lambda *arguments: transpose_bits(*arguments))(found, 3)
+    bits = np.unpackbits(words[3:67].view(np.uint8), bitorder="little").reshape(64, 64)
+    want = np.packbits(bits.T, bitorder="little").view(np.uint64)
+    assert np.array_equal(found[3:67], want)
+    assert np.array_equal(found[:3], words[:3]) and np.array_equal(found[67:], words[67:])
+
+
+def test_elements_are_copied():
+    source, out = np.arange(40, dtype=np.uint16), np.zeros(30, dtype=np.uint16)
+    njit(lambda *arguments: copy_elements(*arguments))(source, 7, out, 5, 11)
+    assert np.array_equal(out[5:16], source[7:18])
     assert not out[:5].any() and not out[16:].any()

@@ -14,7 +14,7 @@ import f2f
 def coded():
     """A hash of what two tensors compress to, after they came back and multiplied rightly."""
     rng = np.random.default_rng(0)
-    words = rng.integers(-127, 128, (96, 200)).astype(np.int8)
+    words = rng.integers(-127, 128, (140, 200)).astype(np.int8)  # large enough for tiles
     words[rng.random(words.shape) < 0.9] = 0
     floats = np.where(words, rng.standard_normal(words.shape), 0).astype(np.float32)
     x = rng.integers(-9, 9, 200)

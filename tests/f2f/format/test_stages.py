@@ -14,7 +14,7 @@ from f2f.decoder.gates import IDENTITY
 from f2f.format import stages
 from f2f.format.corrections import EliasFano
 from f2f.format.operands import _corrections, operands
-from f2f.format.stages import CHUNK, CURSOR, END, LIST, Start
+from f2f.format.stages import CURSOR, END, LIST, Start
 
 
 def packed(mask):
@@ -39,15 +39,22 @@ def empty_chunk(rows=1, n_out=80):
 def test_mask_of_any_chunk(lo, count, density):
     mask = np.random.default_rng(lo).random(lo + count + lo % 70) < density
     chunk = empty_chunk()
-    chunk.words[:], chunk.before[:] = 2**64 - 1, -1
-    care = stages.read_mask(packed(mask), lo, count, chunk)
-    part = mask[lo : lo + count]
-    n_words = -(-count // 64)
-    bits = np.unpackbits(chunk.words[: n_words + 1].view(np.uint8), bitorder="little")
-    assert np.array_equal(bits[:count], part) and not bits[count:].any()
-    assert care == part.sum()
-    before = [part[: 64 * w].sum() for w in range(len(chunk.before))]
-    assert np.array_equal(chunk.before, before)
+    chunk.words[:] = 2**64 - 1
+    stages.read_mask(packed(mask), lo, count, chunk)
+    words = chunk.words[: -(-count // 64)]
+    bits = np.unpackbits(words.view(np.uint8), bitorder="little")
+    assert np.array_equal(bits[:count], mask[lo : lo + count]) and not bits[count:].any()
+
+
+@given(st.integers(1, 3000), st.sampled_from([0.0, 0.1, 1.0]))
+@settings(max_examples=30, deadline=None)
+def test_unpruned_places_before_any(n, density):
+    mask = np.random.default_rng(n).random(n) < density
+    words = packed(mask)
+    ranks = np.full(-(-len(words) // stages.RANK_WORDS), -1, dtype=np.int32)
+    assert stages.count_care(words, ranks) == mask.sum()
+    found = [stages.care_before(words, ranks, position) for position in range(n + 1)]
+    assert found == [0, *np.cumsum(mask)]
 
 
 @pytest.mark.parametrize("n_out", [1, 7, 80, 300, 5000, 20000])
@@ -60,20 +67,12 @@ def test_planes_of_chunks(n_out, dtype, monkeypatch):
     assert groups == (1 if dtype == "int8" else 4)
     plain = [tensor.decoder.decode_plain(part, tensor.n) for part in tensor.payload]
     chunk = stages.make_chunk(encoded, groups)
-    # One behind the other, with a jump, as runs of segments begin; then each alone.
+    # One behind the other, with a jump, as runs of segments begin.
     for lo, count in ((0, 100), (100, 8192), (8292, 1), (8293, 8192), (500, 333), (833, 77)):
         for g in range(groups):
             stages.read_planes(encoded, g, IDENTITY, lo, count, chunk, g)
         for g in range(groups):
             assert np.array_equal(chunk.decoded[g, :count], plain[g][lo : lo + count])
-    chunk = stages.make_chunk(encoded, groups)
-    for lo, count in ((8000, 8192), (0, 1), (79, 2), (tensor.n - 5, 5)):
-        begin = [
-            stages.read_alone(encoded, g, IDENTITY, lo, count, chunk, g) for g in range(groups)
-        ]
-        for g in range(groups):
-            found = chunk.decoded[g, begin[g] : begin[g] + count]
-            assert np.array_equal(found, plain[g][lo : lo + count])
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32])
@@ -119,32 +118,6 @@ def test_cursors_stand_where_lists_reach_the_ranks(universe, shares, seed):
     for plane, part in enumerate(positions):
         following = np.append(part, END)[np.searchsorted(part, ranks)]
         assert np.array_equal(start.cursors["position"][:, plane], following)
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint32])
-@pytest.mark.parametrize("share", [0.001, 0.05, 0.7])
-def test_wrong_bits_are_flipped_chunk_by_chunk(dtype, share):
-    rng = np.random.default_rng(0)
-    mask = rng.random(30_000) < 0.4
-    k = int(mask.sum())
-    flips = [1, 128, 77] if dtype == np.uint8 else [1, 1 << 31, 0x12345678]
-    wrong = [np.flatnonzero(rng.random(k) < share) for _ in flips]
-    corrections = lists_of([EliasFano.encode(part, k) for part in wrong], flips)
-    start = Start(np.zeros(1, dtype=np.int64), np.zeros((1, len(flips)), dtype=CURSOR))
-    stages.find_cursors(corrections, start)
-    chunk, words = empty_chunk(), packed(mask)
-    space = np.zeros(len(mask) + 31, dtype=dtype)
-    target = space[: len(mask)]
-    for lo in range(0, len(mask), CHUNK):
-        count = min(CHUNK, len(mask) - lo)
-        care = stages.read_mask(words, lo, count, chunk)
-        stages.flip_wrong(corrections, start, 0, care, count, chunk, space, lo)
-    want = np.zeros(k, dtype=dtype)
-    for part, flip in zip(wrong, flips, strict=True):
-        want[part] ^= dtype(flip)
-    assert start.ranks[0] == k
-    assert np.array_equal(target[mask], want)
-    assert not target[~mask].any() and not space[len(mask) :].any()
 
 
 @pytest.mark.parametrize("dtype", ["int8", "int16", "float32"])
