@@ -17,7 +17,7 @@ def run_together(jobs: Sequence[Callable[[], None]]) -> None:
 
 
 def kept_pool(threads: int) -> ThreadPoolExecutor:
-    """The threads beside the caller's, kept: starting them would take as long as a small product."""
+    """The threads beside the caller's: starting them would take as long as a small product."""
     return _pool(threads, os.getpid())  # they do not outlive a fork
 
 

@@ -25,7 +25,7 @@ import numpy as np
 
 from f2f.base import validate
 from f2f.base.errors import FormatError
-from f2f.base.intrinsics import bits_at, popcount, trailing_zeros
+from f2f.base.intrinsics import bits_at, borrowed, popcount, trailing_zeros
 from f2f.base.jit import njit
 
 MAX_UNIVERSE = 1 << 62
@@ -143,7 +143,7 @@ class EliasFano:
         code = cls(data, count, universe)
         if nbits % 8 and data[-1] >> (nbits % 8):
             raise FormatError("padding bits after the corrections must be zero")
-        if _count_ones(code._words, code._upper_bits) != count:
+        if _count_ones(code._words, code.upper_bits) != count:
             raise FormatError(f"the upper part of the corrections must hold {count} ones")
         positions = code.decode()
         if count and (positions[-1] >= universe or (positions[1:] <= positions[:-1]).any()):
@@ -159,13 +159,13 @@ class EliasFano:
         """All positions, int64 (count,), increasing."""
         out = np.empty(self.count, dtype=np.int64)
         if self.count:
-            _decode(self._words, self._low, self._upper_bits, 0, 0, out)
+            _decode(self._words, self.low, self.upper_bits, 0, 0, out)
         return out
 
     def mark(self, bits: np.ndarray) -> None:
         """Set bit p % 64 of bits[p // 64], uint64, for every position p."""
         if self.count:
-            _mark(self._words, self._low, self._upper_bits, self.count, bits)
+            _mark(self._words, self.low, self.upper_bits, self.count, bits)
 
     def decode_range(self, lo: int, hi: int) -> np.ndarray:
         """The positions in lo…hi-1, int64, increasing; time grows with their number only.
@@ -179,21 +179,23 @@ class EliasFano:
         lo = validate.integer("lo", lo, 0, hi)
         if self.count == 0 or lo == hi:
             return np.empty(0, dtype=np.int64)
-        start = self._select_zero(lo >> self._low)
-        end = self._select_zero(((hi - 1) >> self._low) + 1)
-        first = start - (lo >> self._low)
-        out = np.empty(end - ((hi - 1) >> self._low) - 1 - first, dtype=np.int64)
+        start = self._select_zero(lo >> self.low)
+        end = self._select_zero(((hi - 1) >> self.low) + 1)
+        first = start - (lo >> self.low)
+        out = np.empty(end - ((hi - 1) >> self.low) - 1 - first, dtype=np.int64)
         if len(out):
-            _decode(self._words, self._low, self._upper_bits, start, first, out)
+            _decode(self._words, self.low, self.upper_bits, start, first, out)
         return out[np.searchsorted(out, lo) : np.searchsorted(out, hi)]
 
     @cached_property
-    def _low(self) -> int:
+    def low(self) -> int:
+        """Low bits of a position."""
         return low_bits(self.count, self.universe)
 
     @cached_property
-    def _upper_bits(self) -> int:
-        return self.nbits - self.count * self._low
+    def upper_bits(self) -> int:
+        """Bits of the upper part."""
+        return self.nbits - self.count * self.low
 
     @cached_property
     def _words(self) -> np.ndarray:
@@ -205,15 +207,15 @@ class EliasFano:
     @cached_property
     def _directory(self) -> np.ndarray:
         """int64: zeros in the upper part before bit 512*i, for every i that starts in it."""
-        ones = _sample_ones(self._words, self._upper_bits)
+        ones = _sample_ones(self._words, self.upper_bits)
         return np.arange(len(ones), dtype=np.int64) * _SAMPLE - ones
 
     def _select_zero(self, rank: int) -> int:
         """One more than the index of the rank-th zero (from 1) of the upper part; 0 for rank 0."""
         if rank == 0:
             return 0
-        if rank > self._upper_bits - self.count:
-            return self._upper_bits + 1  # as if a zero followed the upper part
+        if rank > self.upper_bits - self.count:
+            return self.upper_bits + 1  # as if a zero followed the upper part
         sample = int(np.searchsorted(self._directory, rank)) - 1
         return int(_select_zero(self._words, sample * _SAMPLE, rank - int(self._directory[sample])))
 
@@ -252,22 +254,17 @@ def _decode(words, low, upper_bits, start, first, out):
 @njit
 def _mark(words, low, upper_bits, count, bits):
     """Set the bits at all positions."""
+    words, bits = borrowed(words), borrowed(bits)
     mask = (np.uint64(1) << np.uint64(low)) - np.uint64(1)
     w, word = 0, words[0]
-    at, found = np.uint64(0), np.uint64(0)  # a word of `bits`, written when it is left
     for i in range(count):
         while word == 0:
             w += 1
             word = words[w]
         high = np.uint64((w << 6) - i) + trailing_zeros(word)
         word &= word - np.uint64(1)
-        part = bits_at(words, upper_bits + i * low) & mask
-        position = high << np.uint64(low) | part
-        if position >> np.uint64(6) != at:
-            bits[at] |= found
-            at, found = position >> np.uint64(6), np.uint64(0)
-        found |= np.uint64(1) << (position & np.uint64(63))
-    bits[at] |= found
+        position = high << np.uint64(low) | bits_at(words, upper_bits + i * low) & mask
+        bits[position >> np.uint64(6)] |= np.uint64(1) << (position & np.uint64(63))
 
 
 @njit

@@ -18,7 +18,7 @@ import numpy as np
 from f2f.base.errors import FormatError
 from f2f.decoder.gates import Affine
 from f2f.format.basis import span
-from f2f.format.corrections import EliasFano, elias_fano_bits, low_bits
+from f2f.format.corrections import EliasFano
 from f2f.format.join import byte_maps
 from f2f.format.places import Places, Walk, permutations, walk_of
 from f2f.format.stages import (
@@ -168,15 +168,9 @@ def _corrections(tensor: CompressedTensor) -> Corrections:
     ends = np.cumsum(sizes).tolist()
     for plane, (code, end, size) in enumerate(zip(tensor.corrections, ends, sizes, strict=True)):
         bits[end - size :].view(np.uint8)[: len(code.data)] = code.data
-        lists[plane] = _list(code, 64 * (end - size))
+        at = 64 * (end - size)
+        lists[plane] = at, at + code.upper_bits, code.low, code.count
     return Corrections(bits, lists, np.array(tensor.basis, dtype=np.uint32))
-
-
-def _list(code: EliasFano, at: int) -> tuple[int, int, int, int]:
-    """A LIST whose code begins at bit `at`."""
-    low = low_bits(code.count, code.universe)
-    upper_bits = elias_fano_bits(code.count, code.universe) - code.count * low
-    return at, at + upper_bits, low, code.count
 
 
 def _byte_tables(vectors: list[int]) -> np.ndarray:

@@ -70,17 +70,22 @@ def find_wrong(corrections: tuple[EliasFano, ...], encoded: Encoded, walk: Walk)
 def _find_places(mask, ranks, walk, wanted, places):
     """The row-major indices of care ranks, which rise but where a list ends, into places."""
     mask, ranks, walk = borrowed(mask), borrowed(ranks), borrowed(walk)
-    at, before = 0, np.int64(-1)
-    segment, cols = np.uint64(walk.segment), np.uint64(walk.cols)
+    wanted, places = borrowed(wanted), borrowed(places)
+    segment, rows, cols = np.uint64(walk.segment), np.uint64(walk.rows), np.uint64(walk.cols)
     turn, row_step = np.uint64(walk.turn), np.uint64(walk.row_step)
     column_step = np.uint64(walk.column_step)
+    at, last = 0, len(ranks) - 1
+    density = np.float32(last / max(ranks[last], 1))
     for i in range(len(wanted)):
-        if wanted[i] < before:
-            at = 0
-        before = wanted[i]
-        while at + 1 < len(ranks) and ranks[at + 1] <= before:
+        rank = wanted[i]
+        # A guess, which is off by one or so, instead of every step on the way.
+        at += int(density * np.float32(rank - ranks[at]))
+        at = min(max(at, 0), last)
+        while ranks[at] > rank:
+            at -= 1
+        while at < last and ranks[at + 1] <= rank:
             at += 1
-        w, left = RANK_WORDS * at, before - np.int64(ranks[at])
+        w, left = RANK_WORDS * at, rank - ranks[at]
         care = np.int64(popcount(mask[w]))
         while care <= left:
             left -= care
@@ -92,7 +97,7 @@ def _find_places(mask, ranks, walk, wanted, places):
         if walk.kind == ROW:
             places[i] = position
         elif walk.kind == DIAGONAL:
-            row = row_step * along % np.uint64(walk.rows)
+            row = row_step * along % rows
             column = column_step * ((turn * number + along) % cols) % cols
             places[i] = row * cols + column
         else:
