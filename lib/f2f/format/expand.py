@@ -52,7 +52,7 @@ from f2f.format.wrong import flip_places
 
 ALONG = 2048  # positions of a segment in a tile: it stays in the second-level cache
 SHORTEST = 128  # shorter segments are scattered
-THREAD_SHARE = 1 << 18  # weights that are worth another thread
+THREAD_SHARE = 1 << 20  # weights that are worth a thread, which takes 0.1 ms to wake and to join
 
 
 class Tile(NamedTuple):
@@ -133,7 +133,7 @@ def expand(
     if walk.kind == ROW:
         _in_order(encoded, wrong, _make_tile(op, CHUNK, 1), out)
     else:
-        threads = min(threads, 1 + op.n // THREAD_SHARE)
+        threads = min(threads, max(op.n // THREAD_SHARE, 1))
         edges = [walk.cols * t // threads // SIDE * SIDE for t in range(threads)] + [walk.cols]
 
         def job(number: int) -> None:
