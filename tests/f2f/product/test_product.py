@@ -302,7 +302,7 @@ def test_small_products_wake_no_thread(columns, monkeypatch):
     tensor = compress(weights((300, 260), "int8", 0.1), beam=1)
     x = np.random.default_rng(0).integers(-9, 9, (260, columns))
     started = []
-    monkeypatch.setattr(cpu, "_pool", lambda *of: started.append(of) or ThreadPoolExecutor(2))
+    monkeypatch.setattr(cpu, "kept_pool", lambda *of: started.append(of) or ThreadPoolExecutor(2))
     expected = spmm(tensor, x, threads=3)
     assert len(started) == 2
     for name, share in SHARES.items():
