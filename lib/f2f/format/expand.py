@@ -51,6 +51,7 @@ from f2f.format.tiles import (
 from f2f.format.wrong import flip_places
 
 ALONG = 2048  # positions of a segment in a tile: it stays in the second-level cache
+AHEAD = 32  # lines from the one that is written to the one whose cache lines are asked for
 SHORTEST = 128  # shorter segments are scattered
 THREAD_SHARE = 1 << 20  # weights that are worth a thread, which takes 0.1 ms to wake and to join
 
@@ -272,13 +273,15 @@ def _put_in_place(encoded, walk, tile, begin, along, first, width, out):
     cols, offset, groups = walk.cols, np.uint32(encoded.offset), len(encoded.groups)
     row = walk.row_step * begin % walk.rows
     column = (walk.column_step * begin + first) % cols
+    row_ahead, column_ahead = row, column
+    for _ in range(min(along, AHEAD)):
+        prefetch_words(out, row_ahead * cols + column_ahead)
+        row_ahead, column_ahead = _next_place(walk, row_ahead, column_ahead)
     for lo in range(0, along, DEPTH):
         count = min(DEPTH, along - lo)
-        row_ahead, column_ahead = row, column
-        if out.itemsize > 1:  # bytes are few enough to lie in a cache
-            for _ in range(count):
-                prefetch_words(out, row_ahead * cols + column_ahead)
-                row_ahead, column_ahead = _next_place(walk, row_ahead, column_ahead)
+        for _ in range(count):
+            prefetch_words(out, row_ahead * cols + column_ahead)
+            row_ahead, column_ahead = _next_place(walk, row_ahead, column_ahead)
         for g in range(groups):
             at = g * SIDE * tile.stride + encoded.gates.n_out + lo
             transpose_bytes(tile.decoded, at, tile.stride, tile.lines, g * SIDE, groups * SIDE)
