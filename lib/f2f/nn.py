@@ -247,6 +247,14 @@ class CompressedConv2d(_Compressed):
     """`torch.nn.Conv2d` with its weight (out, in / groups, height, width) kept encoded.
 
     As `CompressedLinear`; stride, padding, dilation, groups and padding_mode as of the dense layer.
+
+    Examples
+    --------
+    >>> import torch
+    >>> layer = torch.nn.Conv2d(16, 32, 3, padding=1)
+    >>> x = torch.randn(1, 16, 8, 8)
+    >>> torch.equal(CompressedConv2d.from_dense(layer)(x), layer(x))
+    True
     """
 
     _replaces = nn.Conv2d
@@ -317,6 +325,14 @@ def compress_module(
     ValueError
         The weight of a layer is made by a hook that is not `torch.nn.utils.prune`'s; the message
         names the layer.
+
+    Examples
+    --------
+    >>> import torch
+    >>> net = torch.nn.Sequential(torch.nn.Linear(64, 32), torch.nn.ReLU())
+    >>> _ = torch.nn.init.sparse_(net[0].weight, 0.9)
+    >>> type(compress_module(net)[0]).__name__
+    'CompressedLinear'
     """
     kinds: dict[type, Any] = {nn.Linear: CompressedLinear, nn.Conv2d: CompressedConv2d}
     validate.instance("module", module, nn.Module, "a torch.nn.Module")

@@ -208,8 +208,8 @@ def _popcount(typingctx, value):
     return types.uint64(types.uint64), codegen
 
 
-# For kernels, on one uint64: the index of its lowest set bit (of a word that is not 0), and the
-# number of its set bits.
+# For kernels, on one uint64: its zeros below the lowest set bit and above the highest (of a word
+# that is not 0), and the number of its set bits.
 trailing_zeros: Any = intrinsic(_trailing_zeros)
 leading_zeros: Any = intrinsic(_leading_zeros)
 popcount: Any = intrinsic(_popcount)

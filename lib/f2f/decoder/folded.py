@@ -10,9 +10,10 @@ read two different folds: where rows 0…15 read the low nibble of a vector, row
 one, and the other way round. That is also how a 256-bit byte shuffle works, whose two halves have
 a table each. And the window moves by a vector a block, and its folds with it.
 
-`FOLD` was found by search; `benchmarks/matrices.py` measures E beside that of random matrices.
-It needs both nibbles of the newest vector in tables of their own: their 8 bits are all unknown
-when a block is encoded, and each equation has to be able to use any of them.
+`FOLD` was found by search; notebook 03 measures E beside that of random matrices
+(`f2f_study.experiments.matrices`). It needs both nibbles of the newest vector in tables of their
+own: their 8 bits are all unknown when a block is encoded, and each equation has to be able to use
+any of them.
 """
 
 from __future__ import annotations

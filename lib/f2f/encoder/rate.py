@@ -31,7 +31,7 @@ NEARLY = 0.002  # what a smaller n_out may cost
 def kappa(beam: int, window: int) -> float:
     """Share of dependent equations that end as errors, 0…0.5, by hypotheses and bits of the window.
 
-    A fit, checked in notebook 03.
+    ``0.08 + 4.4 / (beam**(1/16) * window)``, at most 1/2: a fit, checked in notebook 03.
     """
     root = sqrt(sqrt(sqrt(sqrt(beam))))
     return min(0.5, 0.08 + 4.4 / root / window)

@@ -7,8 +7,9 @@ stored plane need not be a plane of the weight; any invertible linear map will d
 ``offset ^ XOR of basis[j] over the stored bits j that are 1`` — inversion, sign folding, Gray
 code and the identity are all of this form, and undoing it is one table lookup a byte.
 
-A plane whose bits are 1 with probability q costs min(1, const) bits a care bit: encoded, or a
-constant with its exceptions listed at ``q*(l+1) + 2**-l`` (the Elias-Fano code). The probabilities
+A plane whose bits are 1 with probability q costs the lesser of two numbers of bits a care bit:
+`encoded_cost`, encoded, or, constant with its exceptions listed, ``min over l of q'*(l+1) + 2**-l``
+(the Elias-Fano code), q' = min(q, 1-q) and 0 if q' is 0. The probabilities
 of all 2^w functionals come from one Walsh-Hadamard transform of the histogram of words, and the
 cheapest set of w linearly independent functionals is found greedily, which is optimal because
 independent sets form a matroid. Words of 32 bits are treated as two halves of 16.

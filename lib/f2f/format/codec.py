@@ -106,13 +106,13 @@ def compress(  # noqa: PLR0913  (options of a user's function, by keyword only)
         Encoder; "viterbi" is exact and slow, for n_s <= 2.
     beam : int
         Hypotheses that the beam encoders keep, 1…65535.
-    order : str
+    order : {"diagonal", "golden", "row", "column"}
         Encoding order, see `f2f.format.orders`.
-    mask_codec : str
+    mask_codec : {"auto", "full", "bitmap", "list", "cascade", "none"}
         See `f2f.format.mask`; "none" stores no mask, for callers who keep it.
     threads : int
-        The planes and 2**20 places of the mask at a time are spread over so many; the result is
-        the same for any number.
+        With more than one the mask, in parts of 2**20 places, is encoded beside the planes, which
+        take one thread ("viterbi": one a plane). The result is the same for any number.
     negative_zero : {"keep", "prune"}, optional
         What -0.0 is where no mask is given: a weight, or pruned (and +0.0 when it comes back).
         ``weight * mask`` leaves it at half the pruned places. None keeps it, with a warning where

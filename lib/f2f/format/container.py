@@ -141,7 +141,7 @@ def save(
 def load(path: str | os.PathLike[str]) -> dict[str, CompressedTensor]:
     """Read and check every tensor of a file; names that shared one tensor share it again.
 
-    To read only some tensors, see `open_file`.
+    To read only some tensors, see `open_file`; `save` has an example.
 
     Raises
     ------
@@ -165,6 +165,15 @@ def open_file(path: str | os.PathLike[str]) -> ModelFile:
     ------
     FormatError, OSError
         As `load`.
+
+    Examples
+    --------
+    >>> import tempfile, f2f
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     f2f.save(f"{folder}/m.safetensors", {"fc": f2f.compress(np.eye(64, dtype=np.int8))})
+    ...     with f2f.open_file(f"{folder}/m.safetensors") as file:
+    ...         list(file), file["fc"].shape
+    (['fc'], (64, 64))
     """
     return ModelFile(path)
 

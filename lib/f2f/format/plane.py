@@ -66,7 +66,11 @@ def encode_plane(
         "beam" for any window (`f2f.encoder.beam`), "viterbi" for the exact optimum
         (n_in*n_s <= 16), "reference" for Algorithm 3 of the paper as written (tiny sizes only).
     beam : int
-        Hypotheses that the beam encoder keeps.
+        Hypotheses that the beam encoder keeps, 1 or more; of "beam" alone.
+
+    Returns
+    -------
+    EncodedPlane
 
     Raises
     ------
@@ -123,7 +127,14 @@ def decode_plane(
     Raises
     ------
     ValueError
-        An argument is none of these, or n another number of bits.
+        An argument is none of these, or the plane has not the input vectors of n bits.
+
+    Examples
+    --------
+    >>> bits, decoder = np.array([1, 0, 1, 1]), Decoder(n_in=2, n_out=4, n_s=1)
+    >>> plane = encode_plane(bits, np.ones(4, dtype=bool), decoder)
+    >>> decode_plane(plane, decoder, 4).tolist()
+    [1, 0, 1, 1]
     """
     validate.instance("encoded", encoded, EncodedPlane, "an EncodedPlane")
     bits = validate.instance("decoder", decoder, Decoder).decode(encoded.inputs, n)

@@ -258,7 +258,8 @@ def prefetch(encoded, lo, count):
 
 
 @njit(inline="always")
-def _low_bits(count):
+def _ones(count):
+    """A word whose lowest `count` bits are set, count < 64."""
     return (np.uint64(1) << np.uint64(count)) - np.uint64(1)
 
 
@@ -269,7 +270,7 @@ def _next(bits, one, word, rest, index):
         word += 1
         rest = bits[word]
     high = (word << 6) + np.int64(trailing_zeros(rest)) - one.upper - index
-    part = bits_at(bits, one.lower + index * one.low) & _low_bits(one.low)
+    part = bits_at(bits, one.lower + index * one.low) & _ones(one.low)
     return word, rest & (rest - np.uint64(1)), high << one.low | np.int64(part)
 
 
@@ -334,7 +335,7 @@ def care_before(mask, ranks, position):
     """The unpruned places before a position."""
     word = position >> 6
     first = word // RANK_WORDS
-    care = popcount(mask[word] & _low_bits(position & 63))
+    care = popcount(mask[word] & _ones(position & 63))
     for w in range(first * RANK_WORDS, word):
         care += popcount(mask[w])
     return ranks[first] + np.int64(care)
@@ -347,7 +348,7 @@ def read_mask(mask, lo, count, chunk):
     for w in range(n_words):
         words[w] = bits_at(mask, lo + 64 * w)
     if count & 63:
-        words[n_words - 1] &= _low_bits(count & 63)
+        words[n_words - 1] &= _ones(count & 63)
 
 
 @njit(forceinline=True)

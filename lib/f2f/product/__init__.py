@@ -1,7 +1,7 @@
 """Products straight from the encoded form: `spmv` (a vector) and `spmm` (several columns).
 
 Three backends compute the same product: "numpy" is Algorithm 2 of the paper as written, "numba"
-decodes and multiplies chunk by chunk in threads on the CPU, "cupy" does so on a GPU. None of the
+decodes and multiplies chunk by chunk in threads on the CPU, "cupy" does so on a GPU. Neither of the
 last two forms the dense matrix. Along diagonals, the default order, decoding and multiplying are
 plain vector loops.
 """

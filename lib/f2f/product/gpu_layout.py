@@ -25,13 +25,12 @@ import numpy as np
 from f2f.base.jit import njit
 from f2f.format.basis import linear_map
 from f2f.format.codec import stored_mask
-from f2f.format.orders import Order
+from f2f.format.orders import MAX_WEIGHTS, Order
 from f2f.format.tensor import DTYPES, FLOAT8, GROUP_PLANES, CompressedTensor
 
 GROUPS_PER_BLOCK = 128  # groups that a thread block takes at a time, at most
 VECTORS = 16  # input vectors in the 128 bits of a tensor-core operand
 MAX_DEVICE_N_OUT = (1 << 14) - 1  # of the kernel's division; sparser tensors become exceptions
-MAX_WEIGHTS = (1 << 31) - 1
 FLIP_SHARE = 1 / 64  # a plane flipped more often than this gets a bit a weight
 
 _ARRAYS = (
