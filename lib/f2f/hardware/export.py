@@ -272,34 +272,12 @@ endmodule
 
 def _readme(tensor: CompressedTensor) -> str:
     network = of_decoder(tensor.decoder)
-    planes = ", ".join(map(str, tensor.encoded))
-    rows = [
-        ("clk, rst", "in", "1", "clock, rising edge; synchronous reset, 1 = reset"),
-        ("valid", "in", "1", "there are vectors in this cycle; otherwise nothing moves"),
-        ("first", "in", "1", "they are the first of their planes"),
-        (
-            "vectors",
-            "in",
-            f"{tensor.n_in * len(tensor.encoded)}",
-            f"a vector of {tensor.n_in} bits of each encoded plane, in this order from the low "
-            f"bits: {planes}; bit i of a vector is bit i of its byte in the payload",
-        ),
-    ]
-    if tensor.raw_planes:
-        raw = ", ".join(map(str, tensor.raw_planes))
-        width = f"{tensor.n_out * len(tensor.raw_planes)}"
-        text = f"with vector t + {tensor.n_s}: the bits of block t of each raw plane: {raw}"
-        rows.append(("raw", "in", width, text))
-    width = f"{tensor.n_out * tensor.n_w}"
-    rows += [
-        ("block_valid", "out", "1", "there is a block in this cycle"),
-        (
-            "words",
-            "out",
-            width,
-            f"{tensor.n_out} words of {tensor.n_w} bits, first in the low bits",
-        ),
-    ]
+    n_s, n_out, n_w, encoded = tensor.n_s, tensor.n_out, tensor.n_w, tensor.encoded
+    planes, raw_planes = (", ".join(map(str, some)) for some in (encoded, tensor.raw_planes))
+    raw = f"""\
+| raw | in | {n_out * len(tensor.raw_planes)} | with vector t + {n_s}: the bits of block t of each \
+raw plane: {raw_planes} |
+"""
     text = f"""\
 # Decoder of a {tensor.dtype} tensor {tensor.shape}
 
@@ -310,13 +288,23 @@ decodes the first blocks of this very tensor and compares them:
 
 ## Ports
 
-{_table(rows)}
+{_TABLE}\
+| clk, rst | in | 1 | clock, rising edge; synchronous reset, 1 = reset |
+| valid | in | 1 | there are vectors in this cycle; otherwise nothing moves |
+| first | in | 1 | they are the first of their planes |
+| vectors | in | {tensor.n_in * len(encoded)} | a vector of {tensor.n_in} bits of each encoded \
+plane, in this order from the low bits: {planes}; bit i of a vector is bit i of its byte in the \
+payload |
+{raw if raw_planes else ""}\
+| block_valid | out | 1 | there is a block in this cycle |
+| words | out | {n_out * n_w} | {n_out} words of {n_w} bits, first in the low bits |
+
 ## Timing
 
-The payload has {tensor.n_s} vectors more than blocks. Block t comes out in the cycle of vector
-t + {tensor.n_s}: `block_valid` and `words` follow the inputs of the same cycle through gates alone,
+The payload has {n_s} vectors more than blocks. Block t comes out in the cycle of vector
+t + {n_s}: `block_valid` and `words` follow the inputs of the same cycle through gates alone,
 so register them if your clock wants that. From then on every cycle with `valid` gives a block of
-{tensor.n_out} weights. A new pass starts with `first`. A plane takes {tensor.n_in * tensor.n_s}
+{n_out} weights. A new pass starts with `first`. A plane takes {tensor.n_in * n_s}
 registers and {len(network.gates)} XOR gates of two inputs, {network.depth} on
 the longest path; the change of basis behind the planes comes on top.
 
@@ -327,53 +315,37 @@ basis[p] over the stored bits p that are 1. Before corrections: the Elias-Fano l
 name, by plane, the few unpruned weights (counted among the unpruned ones) whose stored bit p is to
 be flipped, which is `word ^= basis[p]`. Words at pruned places mean nothing: the mask says where.
 """
-    if tensor.mask is not None and tensor.mask.streams:
-        text += _mask_readme(tensor.mask)
-    return text
+    mask = tensor.mask
+    return text + (_mask_readme(mask) if mask is not None and mask.streams else "")
 
 
 def _mask_readme(mask: MaskCode) -> str:
     count, words = len(mask.streams), -(-mask.n // 64)
-    rows = [
-        ("clk, rst", "in", "1", "as above"),
-        ("start", "in", "1", "for a cycle before each mask"),
-        (
-            "valid, ready",
-            "in, out",
-            f"{count}",
-            "bit i: stream i; taken in cycles where both are 1",
-        ),
-        (
-            "vectors",
-            "in",
-            f"{count * mask.n_in}",
-            f"a vector of {mask.n_in} bits of each stream, stream 0 in the low bits; after its "
-            "last vector feed a stream zeros until `done`",
-        ),
-        ("places_valid", "out", "1", "there are places in this cycle"),
-        ("address", "out", f"{max((words - 1).bit_length(), 1)}", "they are places 64 · address …"),
-        ("places", "out", "64", "1 = unpruned, the first in bit 0"),
-        ("done", "out", "1", "all have been put out"),
-    ]
-    outs = ", ".join(map(str, mask.n_outs))
-    text = f"""
-## The mask
-
-`mask.v` is the AND of {count} decoder streams (blocks of {outs} places), each of which takes
-vectors at its own rate. Corrections follow it as well: a list of places to flip.
-
-{_table(rows)}
-"""
-    if count > 1:
-        text += f"""\
+    memory = f"""\
 The last stream has the places in another order, in words of 64. So the AND of the others is written
 into a memory of {words} × 64 bits first, and words come out when the last stream meets it there,
 `address` by `address` in its order. The memory is read within the cycle; where RAM cannot do that,
 put a register behind its address and the last stream.
 """
-    return text
+    return f"""
+## The mask
+
+`mask.v` is the AND of {count} decoder streams (blocks of {", ".join(map(str, mask.n_outs))} \
+places), each of which takes
+vectors at its own rate. Corrections follow it as well: a list of places to flip.
+
+{_TABLE}\
+| clk, rst | in | 1 | as above |
+| start | in | 1 | for a cycle before each mask |
+| valid, ready | in, out | {count} | bit i: stream i; taken in cycles where both are 1 |
+| vectors | in | {count * mask.n_in} | a vector of {mask.n_in} bits of each stream, stream 0 in \
+the low bits; after its last vector feed a stream zeros until `done` |
+| places_valid | out | 1 | there are places in this cycle |
+| address | out | {max((words - 1).bit_length(), 1)} | they are places 64 · address … |
+| places | out | 64 | 1 = unpruned, the first in bit 0 |
+| done | out | 1 | all have been put out |
+
+{memory if count > 1 else ""}"""
 
 
-def _table(rows: list[tuple[str, str, str, str]]) -> str:
-    head = "| port | direction | bits | meaning |\n|---|---|---|---|\n"
-    return head + "".join(f"| {' | '.join(row)} |\n" for row in rows)
+_TABLE = "| port | direction | bits | meaning |\n|---|---|---|---|\n"

@@ -28,21 +28,11 @@ PAIRED_ROWS = 512  # that share gates: time grows with the cube of their number
 
 
 class Network(NamedTuple):
-    """A straight-line program; signal i < inputs is input i, signal inputs + g is gate g.
+    """A straight-line program; signal i < inputs is input i, signal inputs + g is gate g."""
 
-    Attributes
-    ----------
-    inputs : int
-        Number of input bits.
-    gates : tuple of (int, int)
-        The two signals that a gate adds, both before it.
-    outputs : tuple of int
-        The signal of each output bit, `ZERO` for one that is always 0.
-    """
-
-    inputs: int
-    gates: tuple[tuple[int, int], ...]
-    outputs: tuple[int, ...]
+    inputs: int  # number of input bits
+    gates: tuple[tuple[int, int], ...]  # the two signals that a gate adds, both before it
+    outputs: tuple[int, ...]  # the signal of each output bit, `ZERO` for one that is always 0
 
     @property
     def levels(self) -> np.ndarray:
@@ -218,7 +208,7 @@ class _Pairing:
             return None
         level = np.array([levels[signal] for signal in self.signals])
         c, d = np.divmod(np.flatnonzero(counts == most), used)
-        best = np.argmin(np.maximum(level[c], level[d]), keepdims=False)
+        best = np.argmin(np.maximum(level[c], level[d]))
         return int(c[best]), int(d[best])
 
     def replace(self, c: int, d: int, signal: int) -> None:
@@ -236,6 +226,6 @@ class _Pairing:
 
     def rows(self, count: int) -> list[list[int]]:
         """The signals that each row contains."""
-        bits = np.unpackbits(self.words.view(np.uint8), axis=1, bitorder="little")[:, :count]
-        bits = bits[: len(self.signals)]
+        used = self.words[: len(self.signals)].view(np.uint8)
+        bits = np.unpackbits(used, axis=1, count=count, bitorder="little")
         return [[self.signals[c] for c in np.flatnonzero(bits[:, r])] for r in range(count)]

@@ -17,42 +17,18 @@ _MAPPING = {
 
 
 class Cells(NamedTuple):
-    """What a plane decoder takes.
+    """What a plane decoder takes."""
 
-    Attributes
-    ----------
-    xor2 : int
-        XOR and XNOR gates of two inputs.
-    other_gates : int
-        All other gates: the count of vectors, and inverters.
-    flip_flops : int
-        Registers of the window, and the count of vectors.
-    depth : int
-        Gates on the longest path between inputs, registers and outputs.
-    lut6, lut_depth : int
-        The same circuit on a generic FPGA: tables of up to six inputs, and their longest path.
-    """
-
-    xor2: int
-    other_gates: int
-    flip_flops: int
-    depth: int
-    lut6: int
-    lut_depth: int
+    xor2: int  # XOR and XNOR gates of two inputs
+    other_gates: int  # all other gates: the count of vectors, and inverters
+    flip_flops: int  # registers of the window, and the count of vectors
+    depth: int  # gates on the longest path between inputs, registers and outputs
+    lut6: int  # the same circuit on a generic FPGA: tables of up to six inputs,
+    lut_depth: int  # and their longest path
 
 
 def synthesize(decoder: Decoder, network: Network | None = None) -> Cells:
-    """Cells of a plane decoder after synthesis.
-
-    Parameters
-    ----------
-    decoder : Decoder
-    network : Network, optional
-        How its matrix is written; None takes `f2f.hardware.network.of_decoder`.
-
-    Returns
-    -------
-    Cells
+    """Cells of a plane decoder after synthesis, its matrix written as `network` (as `of_decoder`).
 
     Raises
     ------
