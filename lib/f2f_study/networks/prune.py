@@ -25,6 +25,7 @@ as before, and gets the masked, gated or noisy weight. One loop serves them all:
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -42,17 +43,10 @@ class CubicSchedule:
 
     Zhu & Gupta 2017, equation 1, from 0 on; 0 before ``begin``, ``final`` from ``end`` on. The mask
     changes every ``every`` steps, and at ``begin`` and ``end``.
-
-    Attributes
-    ----------
-    final
-        Share of pruned weights.
-    begin, end, every
-        Optimizer steps.
     """
 
-    final: float
-    begin: int
+    final: float  # share of pruned weights
+    begin: int  # optimizer steps, as the next two
     end: int
     every: int = 1
 
@@ -82,19 +76,9 @@ class CubicSchedule:
 class Pruner(ABC):
     """Prunes named parameters of a module while it trains; see the module docstring for the loop.
 
-    A parameter that several layers share is pruned in all of them, and stays shared.
-
-    Parameters
-    ----------
-    module
-        The model.
-    names
-        Parameter names as in ``module.named_parameters()``, e.g. ``"encoder.0.qkv.weight"``.
-
-    Raises
-    ------
-    ValueError
-        A name is not a parameter of the module, or none was given.
+    Names are those of ``module.named_parameters()``, e.g. ``"encoder.0.qkv.weight"``; `ValueError`
+    where one is not, or none was given. A parameter that several layers share is pruned in all of
+    them, and stays shared.
     """
 
     def __init__(self, module: nn.Module, names: Iterable[str]) -> None:
@@ -115,13 +99,15 @@ class Pruner(ABC):
         if not self._uses:
             raise ValueError("names must hold at least one parameter, got none")
         self.module = module
+        self._rules: dict[str, Any] = {}
         for name, uses in self._uses.items():
-            rule = self._parametrization(name, known[name])
+            self._rules[name] = self._parametrization(name, known[name])
             for owner, leaf in uses:
-                parametrize.register_parametrization(owner, leaf, rule)
+                parametrize.register_parametrization(owner, leaf, self._rules[name])
 
     @abstractmethod
-    def _parametrization(self, name: str, weight: Tensor) -> nn.Module: ...
+    def _parametrization(self, name: str, weight: Tensor) -> nn.Module:
+        """The rule between a trained parameter and the weight that layers see."""
 
     @abstractmethod
     def _score(self, name: str) -> Tensor:
@@ -167,17 +153,9 @@ class Pruner(ABC):
     def finish(self, sparsity: float | None = None) -> dict[str, Tensor]:
         """Remove the parametrizations; the module keeps plain weights, +0.0 where pruned.
 
-        Parameters
-        ----------
-        sparsity
-            Share to prune over all names together. None takes the method's own rule (exact gates
-            at zero, log alpha threshold); a number moves the threshold, one for the whole model,
-            as the published sparse models did.
-
-        Returns
-        -------
-        dict
-            Mask per name, bool, True = kept.
+        `sparsity` is the share to prune over all names together: it moves the threshold, one for
+        the whole model, as the published sparse models did. None takes the method's own rule (exact
+        gates at zero, log alpha threshold). Returns the mask per name, bool, True = kept.
         """
         masks = self.masks() if sparsity is None else self._global_masks(sparsity)
         was_training = self.module.training
@@ -213,12 +191,10 @@ class MagnitudePruner(Pruner):
 
     def __init__(self, module: nn.Module, names: Iterable[str], schedule: CubicSchedule) -> None:
         self.schedule = schedule
-        self._rules: dict[str, Masked] = {}
         super().__init__(module, names)
 
     def _parametrization(self, name: str, weight: Tensor) -> nn.Module:
-        self._rules[name] = Masked(torch.ones_like(weight, dtype=torch.bool))
-        return self._rules[name]
+        return Masked(torch.ones_like(weight, dtype=torch.bool))
 
     def _score(self, name: str) -> Tensor:
         return self.original(name).abs()
@@ -254,30 +230,34 @@ class RandomPruner(MagnitudePruner):
         return self._scores[name]
 
 
-class L0Pruner(Pruner):
-    """L0 regularization by hard concrete gates; ``penalty`` is the expected share of open gates."""
+class RegularizedPruner(Pruner):
+    """Pruning by a rule that is trained along; ``penalty`` is the rule's, per weight."""
 
-    def __init__(self, module: nn.Module, names: Iterable[str], log_alpha: float = 2.0) -> None:
-        self._initial = log_alpha
-        self._rules: dict[str, HardConcrete] = {}
-        super().__init__(module, names)
+    rule: type[HardConcrete] | type[GaussianNoise]
 
     def _parametrization(self, name: str, weight: Tensor) -> nn.Module:
-        self._rules[name] = HardConcrete(weight.detach(), self._initial)
-        return self._rules[name]
+        return self.rule(weight.detach())
 
     def _gates(self) -> list[nn.Parameter]:
-        return [rule.log_alpha for rule in self._rules.values()]
+        return [gate for rule in self._rules.values() for gate in rule.parameters()]
 
     def _score(self, name: str) -> Tensor:
-        return self._rules[name].log_alpha
+        score: Tensor = self._rules[name].score(self.original(name))
+        return score
 
     def masks(self) -> dict[str, Tensor]:
-        return {name: rule.gate().detach() > 0 for name, rule in self._rules.items()}
+        return {name: rule.kept(self.original(name)) for name, rule in self._rules.items()}
 
     def penalty(self) -> Tensor:
         total = sum(gate.numel() for gate in self._gates())
-        return torch.stack([rule.expected_open() for rule in self._rules.values()]).sum() / total
+        parts = [rule.penalty(self.original(name)) for name, rule in self._rules.items()]
+        return torch.stack(parts).sum() / total
+
+
+class L0Pruner(RegularizedPruner):
+    """L0 regularization by hard concrete gates."""
+
+    rule = HardConcrete
 
     def _final(self, name: str, mask: Tensor) -> Tensor:
         # A threshold below the method's own keeps weights of closed gates: a hundredth of them.
@@ -286,34 +266,10 @@ class L0Pruner(Pruner):
         return (self.original(name) * gate).detach().clone()
 
 
-class VariationalDropoutPruner(Pruner):
-    """Sparse variational dropout; ``penalty`` is the KL divergence per weight."""
+class VariationalDropoutPruner(RegularizedPruner):
+    """Sparse variational dropout."""
 
-    def __init__(self, module: nn.Module, names: Iterable[str], log_sigma2: float = -10.0) -> None:
-        self._initial = log_sigma2
-        self._rules: dict[str, GaussianNoise] = {}
-        super().__init__(module, names)
-
-    def _parametrization(self, name: str, weight: Tensor) -> nn.Module:
-        self._rules[name] = GaussianNoise(weight.detach(), self._initial)
-        return self._rules[name]
-
-    def _gates(self) -> list[nn.Parameter]:
-        return [rule.log_sigma2 for rule in self._rules.values()]
-
-    def _score(self, name: str) -> Tensor:
-        return -self._rules[name].log_alpha(self.original(name))
-
-    def masks(self) -> dict[str, Tensor]:
-        return {
-            name: rule.log_alpha(self.original(name)).detach() < rule.threshold
-            for name, rule in self._rules.items()
-        }
-
-    def penalty(self) -> Tensor:
-        total = sum(gate.numel() for gate in self._gates())
-        parts = [rule.divergence(self.original(name)) for name, rule in self._rules.items()]
-        return torch.stack(parts).sum() / total
+    rule = GaussianNoise
 
 
 class FixedMaskPruner(MagnitudePruner):
@@ -330,11 +286,10 @@ class FixedMaskPruner(MagnitudePruner):
                 f"masks must have the shape of their weight, got {tuple(mask.shape)} "
                 f"for {name!r} of shape {tuple(weight.shape)}"
             )
-        self._rules[name] = Masked(mask.to(weight.device))
-        return self._rules[name]
+        return Masked(mask.to(weight.device))
 
     def step(self, step: int) -> None:
-        return None
+        """The masks stay."""
 
 
 @dataclass
@@ -343,20 +298,11 @@ class PenaltyControl:
 
     Multiplies the strength by ``rate`` while the sparsity is below the target and divides by it
     while above: the simplest controller that needs no knowledge of the loss.
-
-    Attributes
-    ----------
-    strength
-        That of now.
-    rate
-        Factor of one update.
-    lowest, highest
-        Limits of the strength.
     """
 
-    strength: float = 1e-3
-    rate: float = 1.05
-    lowest: float = 1e-8
+    strength: float  # that of now
+    rate: float = 1.05  # factor of one update
+    lowest: float = 1e-8  # limits of the strength
     highest: float = 1e3
 
     def update(self, sparsity: float, target: float) -> float:
@@ -373,23 +319,9 @@ def make_pruner(
     schedule: CubicSchedule | None = None,
     seed: int = 0,
 ) -> Pruner:
-    """The pruner of a method.
+    """The pruner of one of `METHODS`; `seed` is that of the random order.
 
-    Parameters
-    ----------
-    method
-        One of `METHODS`.
-    module, names
-        See `Pruner`.
-    schedule
-        Needed by random and magnitude pruning, ignored by the other two.
-    seed
-        Of the random order.
-
-    Raises
-    ------
-    ValueError
-        Unknown method, or a schedule is missing.
+    `ValueError` for an unknown method, or where random or magnitude pruning have no schedule.
     """
     validate.choice("method", method, METHODS)
     if method == "l0":

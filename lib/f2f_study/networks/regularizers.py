@@ -44,7 +44,15 @@ class HardConcrete(nn.Module):
         """Deterministic gate of evaluation, 0..1 with exact zeros."""
         return torch.clamp(torch.sigmoid(self.log_alpha) * (ZETA - GAMMA) + GAMMA, 0.0, 1.0)
 
-    def expected_open(self) -> Tensor:
+    def score(self, weight: Tensor) -> Tensor:
+        """Importance per weight: the higher, the longer it is kept."""
+        return self.log_alpha
+
+    def kept(self, weight: Tensor) -> Tensor:
+        """Mask of evaluation, bool, True = kept."""
+        return self.gate().detach() > 0
+
+    def penalty(self, weight: Tensor) -> Tensor:
         """Expected number of non-zero gates (equation 12), a differentiable scalar."""
         return torch.sigmoid(self.log_alpha - BETA * math.log(-GAMMA / ZETA)).sum()
 
@@ -68,13 +76,20 @@ class GaussianNoise(nn.Module):
     def __init__(self, weight: Tensor, log_sigma2: float = -10.0) -> None:
         super().__init__()
         self.log_sigma2 = nn.Parameter(torch.full_like(weight, log_sigma2))
-        self.threshold = LOG_ALPHA_THRESHOLD
 
     def log_alpha(self, weight: Tensor) -> Tensor:
         """log alpha per weight."""
         return self.log_sigma2 - torch.log(weight**2 + 1e-8)
 
-    def divergence(self, weight: Tensor) -> Tensor:
+    def score(self, weight: Tensor) -> Tensor:
+        """Importance per weight: the higher, the longer it is kept."""
+        return -self.log_alpha(weight)
+
+    def kept(self, weight: Tensor) -> Tensor:
+        """Mask of evaluation, bool, True = kept."""
+        return self.log_alpha(weight).detach() < LOG_ALPHA_THRESHOLD
+
+    def penalty(self, weight: Tensor) -> Tensor:
         """KL divergence to the log-uniform prior (equation 14), summed over the weights."""
         k1, k2, k3 = 0.63576, 1.87320, 1.48695
         log_alpha = torch.clamp(self.log_alpha(weight), -8.0, 8.0)
@@ -84,6 +99,6 @@ class GaussianNoise(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         if not self.training:
-            return weight * (self.log_alpha(weight) < self.threshold)
+            return weight * self.kept(weight)
         sigma = torch.exp(0.5 * torch.clamp(self.log_sigma2, max=4.0))
         return weight + sigma * torch.randn_like(weight)
