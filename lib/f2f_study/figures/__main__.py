@@ -48,10 +48,7 @@ def draw(
 ) -> list[Path]:
     """Draw a figure of every CSV file that it is made of; returns the files.
 
-    Raises
-    ------
-    ValueError
-        No figure has this name, a run has nothing of it, or there are more than two runs.
+    `ValueError` if no figure has this name, a run has nothing of it, or there are over two runs.
     """
     known = {one.__name__: (csv, one) for csv, all in figures.REGISTER.items() for one in all}
     if name not in known:
@@ -84,13 +81,7 @@ def draw(
 
 
 def overlay(first: Figure, second: Figure, names: Sequence[str]) -> Figure:
-    """The first figure with the lines, points and bars of the second, panel by panel.
-
-    Raises
-    ------
-    ValueError
-        The panels differ.
-    """
+    """The first figure with the lines, points and bars of the second; panels must be the same."""
     if len(first.axes) != len(second.axes):
         raise ValueError(f"runs must have the same panels, {len(first.axes)}, {len(second.axes)}")
     for axes, other in zip(first.axes, second.axes, strict=True):

@@ -16,8 +16,8 @@ from f2f_study.figures.palette import GREY, look
 from f2f_study.figures.style import draws
 
 __all__ = [
-    "bits_by_part", "efficiency_by_layer", "efficiency_by_spread", "n_u_histogram",
-    "paper_efficiency", "paper_reduction", "standin_quality",
+    "bits_by_part", "efficiency_by_spread", "n_u_histogram", "paper_efficiency", "paper_reduction",
+    "standin_quality",
 ]  # fmt: skip
 
 _PARTS = ["payload", "correction", "mask", "header"]
@@ -118,21 +118,6 @@ def _over_registers(
     return style.legend(grid.figure, palette.handles("method", filled.method) + rings)
 
 
-@draws("package_setting.csv", "network source layer method sparsity dtype care_bits wrong_bits")
-def efficiency_by_layer(rows: pd.DataFrame, width: float) -> Figure:
-    """Wrong care bits of every layer in this package's setting, layers in the model's order."""
-    layers = style.one_dtype(style.some(rows[rows.layer != "total"], "layers beside the total"))
-    place = layers.groupby(["sparsity", "method"]).cumcount() + 1
-    layers = layers.assign(wrong=style.wrong_percent(layers), place=place)
-    grid = style.facets(
-        layers, "method", width, kind="scatter", x="place", y="wrong", col="sparsity", s=14
-    )
-    grid.set_titles("$S$ = {col_name:g}").set_xlabels("layer of the model")
-    grid.figure.suptitle(style.setting(layers, "network source dtype"))
-    handles = palette.handles("method", layers.method, "point") + style.halves(layers)
-    return style.legend(grid.figure, handles)
-
-
 @draws(
     "package_setting.csv",
     "network source layer method sparsity dtype weights payload_bits correction_bits mask_bits "
@@ -178,7 +163,8 @@ def bits_by_part(rows: pd.DataFrame, width: float) -> Figure:
 )
 def efficiency_by_spread(rows: pd.DataFrame, width: float) -> Figure:
     """Wrong care bits of every layer against its care bits beyond n_in, in both settings."""
-    rows = style.one_dtype(rows)
+    dtype = "int8" if (rows["dtype"] == "int8").any() else rows["dtype"].iloc[0]
+    rows = rows[rows["dtype"] == dtype]
     wrong = 100 - rows[["paper_percent", "package_percent"]]
     # A logarithmic axis has no zero: layers without a wrong bit lie on a line of their own.
     edge = wrong[wrong > 0].min(axis=None) / 2

@@ -99,23 +99,13 @@ _NUMBERS = {
 
 
 class Look(NamedTuple):
-    """How one name is drawn.
+    """How one name is drawn."""
 
-    Attributes
-    ----------
-    label : str
-        What a legend or an axis calls it.
-    colour, marker, hatch : str
-        As matplotlib takes them.
-    dashes : tuple of float
-        Lengths on and off in line widths; empty for a solid line.
-    """
-
-    label: str
-    colour: str
+    label: str  # what a legend or an axis calls it
+    colour: str  # as matplotlib takes it, so the next two
     marker: str
     hatch: str
-    dashes: tuple[float, ...]
+    dashes: tuple[float, ...]  # lengths on and off in line widths; empty for a solid line
 
     def line(self) -> dict[str, Any]:
         """Arguments of `Axes.plot` for a line with markers."""
@@ -139,21 +129,10 @@ def _plain(name: Any) -> Any:
 
 
 def look(kind: str, name: Any) -> Look:
-    """The look of a name.
+    """The look of a name of a kind: "method", "format", "n_s" …
 
-    Parameters
-    ----------
-    kind : str
-        What the name names: "method", "format", "n_s" …
-    name : str, number or bool
-        One that is not listed gets a look that no listed one has, the same in every run.
+    A name that is not listed gets a look that no listed one has, the same in every run.
 
-    Returns
-    -------
-    Look
-
-    Examples
-    --------
     >>> look("method", "l0").label, look("n_s", 2).colour == look("n_s", 2.0).colour
     ('L0', True)
     >>> look("format", "a new one") == look("format", "a new one") != look("format", "bitmap")

@@ -111,26 +111,12 @@ def draws(
 ) -> Callable[[Callable[..., Figure]], Drawn]:
     """Register a figure of `csv_name`, which is given the columns named in `columns`, no others.
 
-    Parameters
-    ----------
-    csv_name : str
-        Name of the CSV file.
-    columns : str
-        Names of columns, separated by blanks.
-    width : float
-        Inches, unless the call says otherwise.
-    paper : bool
-        The figure also takes what the paper prints: ``paper_values.csv`` beside the CSV file, if
-        there is one.
-
-    Returns
-    -------
-    callable
-        Decorates a function of rows and width. What it makes is called as
-        ``figure(csv_path, out_stem=None, width=width, formats=("png", "svg"))``, where `out_stem`
-        is the path to write less suffix (None: beside the CSV file) and `formats` are those of
-        `save`. It raises `ValueError` that names the file, and the columns in question, where the
-        file lacks what the figure shows.
+    `width` is in inches, unless the call says otherwise. With `paper`, the figure also takes what
+    the paper prints: ``paper_values.csv`` beside the CSV file, if there is one. The decorated
+    function of rows and width is called as
+    ``figure(csv_path, out_stem=None, width=width, formats=("png", "svg"))``, where `out_stem` is
+    the path to write less suffix (None: beside the CSV file) and `formats` are those of `save`.
+    `ValueError` names the file, and the columns in question, where it lacks what the figure shows.
     """
 
     def register(draw: Callable[..., Figure]) -> Drawn:
@@ -199,22 +185,9 @@ def _read(path: Path, columns: list[str]) -> pd.DataFrame:
 
 
 def redraw(run: str | PathLike[str]) -> list[Path]:
-    """Draw every registered figure of every CSV file under `run` again, beside the file.
+    """Draw every registered figure of every CSV file under `run` again, beside it; the PNG files.
 
-    Parameters
-    ----------
-    run : path
-        Folder of a run.
-
-    Returns
-    -------
-    list of Path
-        The PNG files.
-
-    Raises
-    ------
-    ValueError
-        After all others have been drawn: which figures could not be, and why.
+    `ValueError` says, after all others have been drawn, which figures could not be, and why.
     """
     drawn, failures = [], []
     for csv_path in sorted(Path(run).rglob("*.csv")):
@@ -378,12 +351,6 @@ def some(rows: pd.DataFrame, what: str) -> pd.DataFrame:
     if rows.empty:
         raise ValueError(f"must have rows with {what}, got none")
     return rows
-
-
-def one_dtype(rows: pd.DataFrame) -> pd.DataFrame:
-    """The INT8 rows, or those of the first dtype there is."""
-    dtypes = rows["dtype"]
-    return rows[dtypes == ("int8" if (dtypes == "int8").any() else dtypes.iloc[0])]
 
 
 def paper_points(axes: Axes, printed: pd.DataFrame, x: str, by: str) -> None:

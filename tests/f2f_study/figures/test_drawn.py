@@ -417,18 +417,6 @@ def test_wrong_bits_are_a_share_of_the_dependent_ones(tmp_path):
     np.testing.assert_allclose(labelled(shares, "dependent, counted")[:, 1], 20)
 
 
-def test_layers_lie_in_the_order_of_the_model(tmp_path):
-    rows = [
-        MODEL | {"layer": layer, "method": "random", "sparsity": 0.9, "dtype": dtype,
-                 "care_bits": 1000, "wrong_bits": wrong}
-        for dtype in ("float32", "int8") for layer, wrong in (("b", 2), ("a", 0), ("total", 2))
-    ]  # fmt: skip
-    figure = figures.efficiency_by_layer(write(tmp_path, "package_setting", rows))
-    (points,) = figure.axes[0].collections
-    np.testing.assert_allclose(points.get_offsets(), [[1, 0.2], [2, 0.05]])
-    assert figure.get_suptitle() == "ResNet, surrogate masks, INT8"
-
-
 def test_products_name_the_machine_and_what_they_move(tmp_path):
     rows = [
         CPU | {"format": name, "rows": 2048, "sparsity": s, "columns": 1, "time_us": 10.0,

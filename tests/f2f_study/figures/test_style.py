@@ -26,7 +26,7 @@ LEGENDS = {
     "beyond_dependence": None, "synthetic_n_u": None, "synthetic_mask": None, "trellis": None,
     "real_layer": None, "beyond_encoders": "n_s", "beyond_gates": "kind", "beyond_lengths": "n_s",
     "beyond_lookahead": "beam", "beyond_orders": "order",
-    "efficiency_by_layer": "method", "efficiency_by_spread": "method", "n_u_histogram": "method",
+    "efficiency_by_spread": "method", "n_u_histogram": "method",
     "paper_efficiency": "method", "paper_reduction": "method", "format_sizes": "format",
     "spmv_bytes": "format", "spmv_normalized": "format", "spmv_roofline": "format",
     "spmv_sizes": "format",
