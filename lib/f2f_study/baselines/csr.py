@@ -23,27 +23,10 @@ def csr_bytes(matrix: scipy.sparse.csr_array) -> int:
 
 
 def spmv_plain(matrix: scipy.sparse.csr_array, x: np.ndarray) -> np.ndarray:
-    """y = W x, line by line as in Algorithm 1.
+    """y = W x, line by line as in Algorithm 1: W (rows, cols), x (cols,), y (rows,).
 
-    Parameters
-    ----------
-    matrix : scipy.sparse.csr_array
-        W (rows, cols).
-    x : numpy.ndarray
-        (cols,).
+    y has the dtype that W and x give together; `ValueError` for an x of another shape.
 
-    Returns
-    -------
-    numpy.ndarray
-        (rows,), of the dtype that W and x give together.
-
-    Raises
-    ------
-    ValueError
-        x of another shape.
-
-    Examples
-    --------
     >>> spmv_plain(scipy.sparse.csr_array([[0, 5, 0], [0, 0, 0], [7, 0, 9]]), np.array([1, 2, 3]))
     array([10,  0, 34])
     """

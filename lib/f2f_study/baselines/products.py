@@ -32,52 +32,22 @@ ONE_COLUMN = ("csr_numba", "delta_csr", "bitmap")  # written for a vector only
 
 
 class Prepared(NamedTuple):
-    """A matrix in some format and an operand: all that a timed product needs.
+    """A matrix in some format and an operand: all that a timed product needs."""
 
-    Attributes
-    ----------
-    run : callable
-        Returns y, float32, (rows,) or (rows, columns); may be called again and again.
-    stored_bytes : int
-        Of the matrix, as a product reads it; row starts count as 32-bit numbers.
-    dtype : str
-        Of the stored weights.
-    threads : int
-        That the product may use.
-    """
-
-    run: Callable[[], Any]
-    stored_bytes: int
-    dtype: str
-    threads: int
+    run: Callable[[], Any]  # y, float32, (rows,) or (rows, columns), again and again
+    stored_bytes: int  # of the matrix, as a product reads it; row starts are 32-bit numbers
+    dtype: str  # of the stored weights
+    threads: int  # that the product may use
 
 
 def prepare(name: str, weight: np.ndarray, x: np.ndarray, threads: int = 1) -> Prepared:
-    """Store a matrix in a format, ready to multiply.
+    """Store a matrix in one of `FORMATS`, ready to multiply, with sums in float32.
 
-    Parameters
-    ----------
-    name : str
-        One of `FORMATS`.
-    weight : numpy.ndarray
-        (rows, cols), integers or floats; cols a multiple of 8 for "bitmap".
-    x : numpy.ndarray
-        float32, (cols,) or (cols, columns); one column for the formats in `ONE_COLUMN`.
-    threads : int
-        What PyTorch and numba have been set to; it is reported, not set.
+    `weight` is (rows, cols), integers or floats, cols a multiple of 8 for "bitmap"; `x` is float32,
+    (cols,) or (cols, columns), one column for the formats in `ONE_COLUMN`. `threads` is what
+    PyTorch and numba have been set to; it is reported, not set. `ValueError` for an unknown name,
+    an x of another shape, or what the format cannot store.
 
-    Returns
-    -------
-    Prepared
-        Its run() gives the product, summed in float32.
-
-    Raises
-    ------
-    ValueError
-        An unknown name, an x of another shape, or what the format cannot store.
-
-    Examples
-    --------
     >>> weight = np.array([[0, 5, 0, 0, 0, 0, 0, 2]], dtype=np.int8)
     >>> product = prepare("bitmap", weight, np.arange(8, dtype=np.float32))
     >>> product.run().tolist(), product.stored_bytes  # two starts, a byte of mask, two weights

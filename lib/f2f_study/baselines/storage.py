@@ -42,22 +42,12 @@ ZIPNN_DTYPES = {1: "float8_e4m3fn", 2: "float16", 4: "float32", 8: "float32"}
 
 
 class Packed(NamedTuple):
-    """What a format needs to know to give a tensor back.
+    """What a format needs to know to give a tensor back."""
 
-    Attributes
-    ----------
-    rows, cols : int
-        The tensor as a matrix.
-    dtype : numpy.dtype
-        Of the weights.
-    word : numpy.dtype
-        Unsigned, of the same size; all formats but ZipNN's work on these bits.
-    """
-
-    rows: int
+    rows: int  # of the tensor as a matrix
     cols: int
-    dtype: np.dtype
-    word: np.dtype
+    dtype: np.dtype  # of the weights
+    word: np.dtype  # unsigned, of the same size; all formats but ZipNN's work on these bits
 
     @classmethod
     def of(cls, shape: tuple[int, ...], dtype: np.dtype) -> Packed:
@@ -67,47 +57,19 @@ class Packed(NamedTuple):
 
 
 class Format(NamedTuple):
-    """A storage format.
-
-    Attributes
-    ----------
-    pack : callable
-        (words of the matrix (rows, cols), `Packed`) to arrays.
-    unpack : callable
-        (arrays, `Packed`) to the words, of any shape in row-major order.
-    needs : str
-        The package that it runs on and that may be absent; "" without one.
-    """
+    """A storage format: from the words of a matrix (rows, cols) to arrays, and back."""
 
     pack: Callable[[np.ndarray, Packed], Arrays]
-    unpack: Callable[[Arrays, Packed], np.ndarray]
-    needs: str = ""
+    unpack: Callable[[Arrays, Packed], np.ndarray]  # of any shape in row-major order
+    needs: str = ""  # the package that it runs on and that may be absent
 
 
 def pack(name: str, array: np.ndarray) -> Arrays:
-    """The arrays that a format stores for a tensor.
+    """The arrays that one of `FORMATS` stores: all that `unpack` needs beside shape and dtype.
 
-    Parameters
-    ----------
-    name : str
-        One of `FORMATS`.
-    array : numpy.ndarray
-        Any shape, integers or floats of 1, 2, 4 or 8 bytes.
+    `array` is of any shape, integers or floats of 1, 2, 4 or 8 bytes. `ValueError` for an unknown
+    name, `RuntimeError` where the package of the format is not installed.
 
-    Returns
-    -------
-    dict of str to numpy.ndarray
-        All that `unpack` needs beside shape and dtype.
-
-    Raises
-    ------
-    ValueError
-        An unknown name.
-    RuntimeError
-        The package of the format is not installed.
-
-    Examples
-    --------
     >>> weight = np.eye(64, dtype=np.int8)
     >>> packed_bytes(pack("bitmap", weight))  # 64*64/8 mask bytes and 64 values
     576
@@ -288,10 +250,8 @@ def _unpack_ans_values(arrays: Arrays, what: Packed) -> np.ndarray:
     import constriction
 
     care_mask = _decode_mask(arrays, what.rows * what.cols)
-    coder, k = (
-        constriction.stream.stack.AnsCoder(arrays["values"]),
-        int(np.count_nonzero(care_mask)),
-    )
+    coder = constriction.stream.stack.AnsCoder(arrays["values"])
+    k = int(np.count_nonzero(care_mask))
     columns = [coder.decode(_byte_model(row), k).astype(np.uint8) for row in arrays["counts"]]
     values = np.ascontiguousarray(np.stack(columns, axis=1)).view(what.word).reshape(-1)
     return _spread(care_mask, _rotated(values, what, -1))
@@ -327,11 +287,8 @@ def _code_mask(care_mask: np.ndarray) -> Arrays:
 def _decode_mask(arrays: Arrays, n: int) -> np.ndarray:
     import constriction
 
-    return (
-        constriction.stream.stack.AnsCoder(arrays["mask"])
-        .decode(_mask_model(arrays["ones"]), n)
-        .astype(bool)
-    )
+    coder = constriction.stream.stack.AnsCoder(arrays["mask"])
+    return coder.decode(_mask_model(arrays["ones"]), n).astype(bool)
 
 
 def _mask_model(ones: np.ndarray) -> Any:

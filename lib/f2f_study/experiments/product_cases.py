@@ -21,40 +21,20 @@ BOUND = 1e-5  # largest norm(y - exact) / norm(exact) of sums in float32
 
 
 class Case(NamedTuple):
-    """One matrix and number of columns of the operand.
+    """One matrix and number of columns of the operand."""
 
-    Attributes
-    ----------
-    rows, cols : int
-        Of the matrix.
-    sparsity : float
-        Share of pruned weights; places are drawn independently.
-    columns : int
-        Of the operand; 1 is a vector.
-    dtype : str
-        Of the weights: "int8", uniform without zero, or a float, normal.
-    seed : int
-        Of weights and mask; the operand is drawn with the next one.
-    """
-
-    rows: int
+    rows: int  # of the matrix
     cols: int
-    sparsity: float
-    columns: int = 1
-    dtype: str = "int8"
-    seed: int = 0
+    sparsity: float  # share of pruned weights; places are drawn independently
+    columns: int = 1  # of the operand; 1 is a vector
+    dtype: str = "int8"  # of the weights: "int8", uniform without zero, or a float, normal
+    seed: int = 0  # of weights and mask; the operand is drawn with the next one
 
 
 class Problem:
-    """A case with its matrix, operand and exact product.
+    """A case with its matrix `weight` (rows, cols), operand `x` and exact product.
 
-    Attributes
-    ----------
-    case : Case
-    weight : numpy.ndarray
-        The pruned weights (rows, cols).
-    x : numpy.ndarray
-        float32, normal, (cols, columns).
+    The operand is float32, normal, (cols, columns).
     """
 
     def __init__(self, case: Case) -> None:
@@ -106,39 +86,25 @@ def matrix(case: Case) -> np.ndarray:
 
 
 def table(samples: pd.DataFrame) -> pd.DataFrame:
-    """Samples condensed to one row a case and format.
+    """Samples of `products.measure` or `products_gpu.measure`, one row a case and format.
 
-    Parameters
-    ----------
-    samples : pandas.DataFrame
-        Rows of `products.measure` or `products_gpu.measure`.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Indexed by case and format: median time with its 10th and 90th percentile; `over_dense`,
-        that over the dense FP32 product of the case; `encoded_over`, the encoded product's over
-        this one's; stored megabytes; on a CPU the time per unpruned weight and core, on a GPU the
-        share of the time that the byte floor makes up.
+    Indexed by these: median time with its 10th and 90th percentile; `over_dense`, that over the
+    dense FP32 product of the case; `encoded_over`, the encoded product's over this one's; stored
+    megabytes; on a CPU the time per unpruned weight and core, on a GPU the share of the time that
+    the byte floor makes up.
     """
     samples = samples[~samples["format"].isin(MACHINE)]
     # On a GPU `dtype` is the case's, on a CPU the format's.
     case = [*CASE, "dtype"] if "device" in samples else CASE
     groups = samples.groupby([*case, "format"], sort=False)
     first, times = groups.first(), groups["time_us"]
-    found = pd.DataFrame(
-        {
-            "time_us": times.median(),
-            "low_us": times.quantile(0.1),
-            "high_us": times.quantile(0.9),
-        }
-    )
+    low, high = times.quantile(0.1), times.quantile(0.9)
+    found = pd.DataFrame({"time_us": times.median(), "low_us": low, "high_us": high})
     by_format = found["time_us"].unstack("format")
     for name, form in (("over_dense", "dense_fp32"), ("encoded_over", "encoded")):
         if form in by_format:
-            found[name] = by_format.div(by_format[form], axis=0).stack()
-    if "encoded_over" in found:
-        found["encoded_over"] = 1 / found["encoded_over"]
+            ratio = by_format.div(by_format[form], axis=0).stack()
+            found[name] = ratio if name == "over_dense" else 1 / ratio
     found["stored_mb"] = first["stored_bytes"] / 1e6
     if "device" in samples:
         found["floor_share"] = first["floor_us"] / found["time_us"]

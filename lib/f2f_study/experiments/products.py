@@ -38,19 +38,10 @@ MASK_CODECS = {"encoded": "bitmap", "encoded_cascade": "cascade"}
 FORMATS = (*BASELINES, *MASK_CODECS)
 WARM_S = 0.01  # for so long idle OpenMP threads of the product before may keep a core busy
 SPARSITIES = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
-COLUMNS = (
-    "hardware",
-    "format",
-    "dtype",
-    *CASE,
-    "threads",
-    "repeat",
-    "time_us",
-    "stored_bytes",
-    "moved_bytes",
-    "useful_operations",
-    "error",
-)
+COLUMNS = [
+    "hardware", "format", "dtype", *CASE, "threads", "repeat", "time_us", "stored_bytes",
+    "moved_bytes", "useful_operations", "error",
+]  # fmt: skip
 
 
 def grid(
@@ -88,33 +79,16 @@ def measure(
     threads: int = 2,
     formats: Sequence[str] = FORMATS,
 ) -> pd.DataFrame:
-    """Time every format in every case, and the machine.
+    """Time `formats` in every case of `grid`, `repeats` samples each, and the machine.
 
-    Parameters
-    ----------
-    cases : sequence of Case
-        `grid` makes them.
-    repeats : int
-        Samples of each format and case.
-    threads : int
-        Of PyTorch, numba and the encoded product.
-    formats : sequence of str
-        Of `FORMATS`; those in `ONE_COLUMN` are left out where x has more.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row a sample; `COLUMNS`, as runs/README.md defines them.
-
-    Raises
-    ------
-    RuntimeError
-        A product is further than `BOUND` from the one in float64.
+    `threads` are those of PyTorch, numba and the encoded product; formats in `ONE_COLUMN` are left
+    out where x has more columns. One row a sample, with `COLUMNS` as runs/README.md defines them.
+    `RuntimeError` if a product is further than `BOUND` from the one in float64.
     """
     set_threads(threads)
     parts = [_machine(repeats, threads)]
     parts += [_measure_case(case, repeats, threads, formats) for case in cases]
-    return pd.concat(parts, ignore_index=True).assign(hardware=provenance.hardware())[list(COLUMNS)]
+    return pd.concat(parts, ignore_index=True).assign(hardware=provenance.hardware())[COLUMNS]
 
 
 def set_threads(threads: int) -> None:

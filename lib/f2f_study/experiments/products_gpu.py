@@ -35,20 +35,10 @@ COLD = 4  # copies of a format's arrays together, in level-2 caches
 MAX_COPIES = 64
 FORMAT_THREADS = 256
 BOUNDS = {"dense_fp16": 2e-3}  # of formats that sum in FP16; all others have `BOUND`
-COLUMNS = (
-    "device",
-    "format",
-    "dtype",
-    *CASE,
-    "repeat",
-    "time_us",
-    "stored_bytes",
-    "moved_bytes",
-    "copies",
-    "error",
-    "copy_gbytes_per_s",
-    "floor_us",
-)
+COLUMNS = [
+    "device", "format", "dtype", *CASE, "repeat", "time_us", "stored_bytes", "moved_bytes",
+    "copies", "error", "copy_gbytes_per_s", "floor_us",
+]  # fmt: skip
 
 _SPIN = """
 extern "C" __global__ void spin(long long cycles) {
@@ -65,27 +55,13 @@ CASES = (
 
 
 class Candidate(NamedTuple):
-    """A format of a case on the device.
+    """A format of a case on the device."""
 
-    Attributes
-    ----------
-    launch : callable
-        launch(c) multiplies by copy c into `y`, which may hold anything before.
-    y : cupy.ndarray
-        The product, (rows, columns).
-    stored_bytes : int
-        Of the format in device memory.
-    moved_bytes : int
-        The least that a product reads and writes.
-    copies : int
-        Of the arrays, used in turn.
-    """
-
-    launch: Callable[[int], None]
-    y: Any
-    stored_bytes: int
-    moved_bytes: int
-    copies: int
+    launch: Callable[[int], None]  # multiplies by copy c into `y`, which may hold anything before
+    y: Any  # the product, cupy.ndarray (rows, columns)
+    stored_bytes: int  # of the format in device memory
+    moved_bytes: int  # the least that a product reads and writes
+    copies: int  # of the arrays, used in turn
 
 
 def status() -> str:
@@ -95,25 +71,10 @@ def status() -> str:
 
 
 def measure(cases: Sequence[Case] = CASES, repeats: int = 30) -> pd.DataFrame:
-    """Time every format in every case.
+    """Time every format in every case, `repeats` samples each.
 
-    Parameters
-    ----------
-    cases : sequence of Case
-        Matrices and operands.
-    repeats : int
-        Samples of each format and case.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row a sample: the mean time of a product over one round of copies; `COLUMNS`, as
-        runs/README.md defines them.
-
-    Raises
-    ------
-    RuntimeError
-        No GPU, or a product is outside its bound.
+    One row a sample, the mean time of a product over one round of copies, with `COLUMNS` as
+    runs/README.md defines them. `RuntimeError` without a GPU, or if a product is outside its bound.
     """
     xp = device.require()
     repeats = validate.integer("repeats", repeats, 1)
@@ -122,20 +83,10 @@ def measure(cases: Sequence[Case] = CASES, repeats: int = 30) -> pd.DataFrame:
 
 
 def measured(folder: Path, repeats: int) -> Path | None:
-    """The CSV file of `measure` in the folder of a run; from elsewhere where there is no GPU.
+    """The CSV file of `measure` in the folder of a notebook in its run.
 
-    Parameters
-    ----------
-    folder : pathlib.Path
-        Of the notebook in its run.
-    repeats : int
-        Samples of each format and case.
-
-    Returns
-    -------
-    pathlib.Path or None
-        Measured here, else a copy of what the committed reference run holds (its column `device`
-        names the card), else None.
+    Measured here, else a copy of what the committed reference run holds (its column `device` names
+    the card), else None.
     """
     path = folder / CSV
     reference = results.repository_root() / "runs" / "reference" / folder.name / CSV
@@ -157,10 +108,8 @@ def _measure_case(xp: Any, case: Case, repeats: int) -> pd.DataFrame:
             candidate.launch(0)
             error = problem.error(form, candidate.y.get(), BOUNDS.get(form, BOUND))
         samples = pd.DataFrame({"time_us": _time(xp, candidate, repeats)}).rename_axis("repeat")
-        samples = samples.reset_index().assign(format=form, error=error)
-        for name in ("stored_bytes", "moved_bytes", "copies"):
-            samples[name] = getattr(candidate, name)
-        parts.append(samples)
+        facts = {name: getattr(candidate, name) for name in candidate._fields[2:]}
+        parts.append(samples.reset_index().assign(format=form, error=error, **facts))
         del candidate
         xp.get_default_memory_pool().free_all_blocks()
     found = pd.concat(parts).assign(**case._asdict(), device=device.probe().name)
@@ -168,7 +117,7 @@ def _measure_case(xp: Any, case: Case, repeats: int) -> pd.DataFrame:
     bandwidth = copied["moved_bytes"].iloc[0] / copied["time_us"].median() / 1e3
     found["copy_gbytes_per_s"] = bandwidth
     found["floor_us"] = found["moved_bytes"] / bandwidth / 1e3
-    return found[list(COLUMNS)]
+    return found[COLUMNS]
 
 
 def _time(xp: Any, candidate: Candidate, repeats: int) -> list[float]:

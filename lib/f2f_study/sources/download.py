@@ -69,24 +69,11 @@ def _alone_in(folder: Path) -> Iterator[bool]:
 
 
 def fetch(url: str, name: str, sha256: str = "", progress: bool = True) -> Path:
-    """Download a file once.
+    """Download a file once, from http, https or file, to a name below `data_dir`.
 
-    Parameters
-    ----------
-    url
-        http, https or file.
-    name
-        File name below `data_dir`.
-    sha256
-        Checksum in hex, or its first digits (publishers often put eight into the file name); ""
-        if none is known.
-
-    Raises
-    ------
-    ValueError
-        The checksum does not match; the wrong file is removed.
-    ModelUnavailable
-        The address cannot be read.
+    `sha256` is its checksum in hex, or the first digits (publishers often put eight into the file
+    name); "" if none is known. `ValueError` if it does not match: the wrong file is removed;
+    `ModelUnavailable` if the address cannot be read.
     """
     folder = data_dir()
     path = folder / name

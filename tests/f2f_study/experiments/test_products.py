@@ -31,7 +31,7 @@ def test_every_format_is_sampled_in_turn(monkeypatch):
     monkeypatch.setattr(products, "WARM_S", 0.0)
     cases = [Case(48, 64, 0.8), Case(48, 64, 0.8, 4)]
     found = products.measure(cases, repeats=2, threads=1)
-    assert list(found) == list(products.COLUMNS) and found.notna().all().all()
+    assert list(found) == products.COLUMNS and found.notna().all().all()
     vector = found[(found["columns"] == 1) & (found["cols"] == 64)]
     assert list(vector["format"]) == 2 * list(products.FORMATS)
     several = found[found["columns"] == 4]
@@ -121,7 +121,7 @@ def test_the_command_line_writes_csv_and_says_why_there_is_no_gpu(tmp_path, monk
     options = ["--out", str(tmp_path), "--size", "64", "--repeats", "1", "--threads", "1"]
     assert products.main([*options, "--skip", "gpu"]) == 0
     found = results.read_csv(tmp_path / products.CSV)
-    assert list(found) == list(products.COLUMNS) and (tmp_path / "provenance.json").exists()
+    assert list(found) == products.COLUMNS and (tmp_path / "provenance.json").exists()
     assert "encoded_cascade" in capsys.readouterr().out
     if not device.probe():
         assert products.main([*options, "--skip", "cpu"]) == 1
