@@ -7,8 +7,8 @@ Decoded words go to their place in the matrix in one of three ways:
   ``h*d_j = first + j (mod cols)`` lie in neighbouring columns. The decoded bytes of 64 of them are
   transposed, group by group of planes, to lines across them, and so are the bits of the mask; a
   line of each group is joined to 64 words, which are part of a row of the matrix;
-* scattered: the words at care positions alone, one by one, for golden order, raw planes and
-  matrices too small for tiles.
+* scattered: the words at care positions alone, one by one, for golden order and matrices too small
+  for tiles.
 
 In the first two ways, bits of planes that are wrong often are flipped as words are joined, and
 others when all words are in place (`f2f.format.wrong`).
@@ -148,7 +148,7 @@ def expand(
 
 def _is_scattered(op: Operands) -> bool:
     walk, n_out = op.walk, op.encoded.gates.n_out
-    if walk.kind == GOLDEN or len(op.encoded.raw.flips):
+    if walk.kind == GOLDEN:
         return True
     if walk.kind == ROW:
         return False

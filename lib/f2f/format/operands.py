@@ -4,6 +4,10 @@ The payload is read where it is stored. Copied are the corrections, end to end, 
 unpacked to one bit a weight: `Operands` take n / 8 + n / 128 bytes and the bytes of the
 corrections. Once weights have been put in place, wrong bits are kept by their places too: at most
 8 bytes each (`f2f.format.wrong`).
+
+Kernels know no raw planes. Where no plane is encoded, the bytes of raw ones, copied to lie side by
+side, are the payload of a decoder that puts out what it is given. A raw plane beside encoded ones,
+which a file may hold, becomes a constant one whose ones are listed as corrections.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from f2f.base.errors import FormatError
+from f2f.decoder import Decoder
 from f2f.decoder.gates import Affine
 from f2f.format.basis import span
 from f2f.format.corrections import EliasFano
@@ -28,14 +33,15 @@ from f2f.format.stages import (
     RANK_WORDS,
     Corrections,
     Encoded,
-    RawPlanes,
     Start,
     care_before,
     count_care,
     find_cursors,
 )
-from f2f.format.tensor import DTYPES, CompressedTensor
+from f2f.format.tensor import DTYPES, GROUP_PLANES, CompressedTensor
 from f2f.format.wrong import Wrong, find_wrong
+
+AS_GIVEN = Decoder.from_matrix(np.eye(8, dtype=np.uint8), n_in=8)  # a block is its input vector
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +57,7 @@ class Operands:
     itemsize : int
         Bytes of a weight.
     corrections : tuple of EliasFano
-        Of each plane.
+        Of each plane, as the kernels take it.
     kept : tuple
         What `encoded` holds the address of.
     products : dict
@@ -136,41 +142,52 @@ def make_operands(tensor: CompressedTensor, mask: np.ndarray) -> Operands:
     found = count_care(words, ranks)
     if found != tensor.k:
         raise FormatError(f"the mask must have {tensor.k} unpruned places, decoded {found}")
-    payload = tuple(np.ascontiguousarray(part) for part in tensor.payload)
+    if tensor.encoded:
+        decoder, planes, payload = tensor.decoder, tensor.encoded, tensor.payload
+        corrections = _with_raw_listed(tensor, mask)
+    else:
+        decoder, planes, corrections = AS_GIVEN, tensor.raw_planes, tensor.corrections
+        edges = range(0, len(planes), GROUP_PLANES)
+        payload = tuple(tensor.raw[first : first + GROUP_PLANES].T for first in edges)
+    payload = tuple(np.ascontiguousarray(part) for part in payload)
     groups = [(part.ctypes.data, *part.shape) for part in payload]
-    tables = _byte_tables([tensor.basis[p] for p in tensor.encoded])
-    raw = np.ascontiguousarray(tensor.raw)
+    tables = _byte_tables([tensor.basis[p] for p in planes])
     encoded = Encoded(
         mask=words,
         ranks=ranks,
         groups=np.array(groups, dtype=PLANES),
-        gates=tensor.decoder.gates,
+        gates=decoder.gates,
         affine=_affine(tables, tensor.offset),
         tables=tables,
         maps=byte_maps(tables, DTYPES[tensor.dtype]),
         offset=tensor.offset,
-        raw=RawPlanes(
-            raw.ctypes.data,
-            raw.shape[1],
-            np.array([tensor.basis[p] for p in tensor.raw_planes], dtype=np.uint32),
-        ),
-        corrections=_corrections(tensor),
+        corrections=_corrections(corrections, tensor.basis),
     )
-    return Operands(
-        encoded, walk_of(tensor.walk), DTYPES[tensor.dtype], tensor.corrections, (*payload, raw)
-    )
+    return Operands(encoded, walk_of(tensor.walk), DTYPES[tensor.dtype], corrections, payload)
 
 
-def _corrections(tensor: CompressedTensor) -> Corrections:
-    lists = np.zeros(len(tensor.corrections), dtype=LIST)
-    sizes = [-(-len(code.data) // 8) for code in tensor.corrections]
+def _with_raw_listed(tensor: CompressedTensor, mask: np.ndarray) -> tuple[EliasFano, ...]:
+    """The corrections of each plane, those of raw planes as of constant ones."""
+    corrections = list(tensor.corrections)
+    for p, packed in zip(tensor.raw_planes, tensor.raw, strict=True):
+        bits, care = (np.unpackbits(a, count=tensor.n, bitorder="little") for a in (packed, mask))
+        ones = bits[care.view(bool)]
+        ones[corrections[p].decode()] ^= 1
+        corrections[p] = EliasFano.encode(np.flatnonzero(ones), tensor.k)
+    return tuple(corrections)
+
+
+def _corrections(codes: tuple[EliasFano, ...], basis: tuple[int, ...]) -> Corrections:
+    """The lists of all planes, end to end."""
+    lists = np.zeros(len(codes), dtype=LIST)
+    sizes = [-(-len(code.data) // 8) for code in codes]
     bits = np.zeros(sum(sizes) + 1, dtype=np.uint64)
     ends = np.cumsum(sizes).tolist()
-    for plane, (code, end, size) in enumerate(zip(tensor.corrections, ends, sizes, strict=True)):
+    for plane, (code, end, size) in enumerate(zip(codes, ends, sizes, strict=True)):
         bits[end - size :].view(np.uint8)[: len(code.data)] = code.data
         at = 64 * (end - size)
         lists[plane] = at, at + code.upper_bits, code.low, code.count
-    return Corrections(bits, lists, np.array(tensor.basis, dtype=np.uint32))
+    return Corrections(bits, lists, np.array(basis, dtype=np.uint32))
 
 
 def _byte_tables(vectors: list[int]) -> np.ndarray:

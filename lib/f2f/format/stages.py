@@ -62,23 +62,6 @@ CURSOR = np.dtype(
 WINDOW = np.dtype([("first", np.int64), ("end", np.int64)])
 
 
-class RawPlanes(NamedTuple):
-    """Planes stored raw, uint8 (raw planes, row): bit i % 8 of byte i // 8 for position i.
-
-    Attributes
-    ----------
-    address : int
-    row : int
-        Bytes of a plane.
-    flips : ndarray of uint32, shape (raw planes,)
-        What a bit of the plane flips in a word.
-    """
-
-    address: int
-    row: int
-    flips: np.ndarray
-
-
 class Corrections(NamedTuple):
     """The wrong bits of all planes.
 
@@ -107,9 +90,9 @@ class Encoded(NamedTuple):
     ranks : ndarray of int32, shape (ceil(len(mask) / 8),)
         Unpruned places before every eighth word of the mask.
     groups : ndarray of PLANES, shape (groups,)
-        The encoded planes.
+        The planes that have a bit at every position: encoded, or all of them raw.
     gates : Gates
-        The decoder.
+        Their decoder.
     affine : Affine
         From stored bytes to words of one byte.
     tables : ndarray of uint32, shape (groups, 256)
@@ -118,7 +101,6 @@ class Encoded(NamedTuple):
         The same, byte by byte, see `f2f.format.join`.
     offset : int
         The word whose stored bits are all zero.
-    raw : RawPlanes
     corrections : Corrections
     """
 
@@ -130,7 +112,6 @@ class Encoded(NamedTuple):
     tables: np.ndarray
     maps: np.ndarray
     offset: int
-    raw: RawPlanes
     corrections: Corrections
 
 
@@ -493,12 +474,6 @@ def care_words(encoded, start, lo, count, chunk, care):
         read_planes(encoded, g, IDENTITY, lo, count, chunk, g)
         for c in range(found):
             words[c] ^= encoded.tables[g, chunk.decoded[g, positions[c]]]
-    raw = encoded.raw
-    for r in range(len(raw.flips)):
-        packed = carray(_bytes_at(raw.address + r * raw.row), (raw.row,), np.uint8)
-        for c in range(found):
-            position = lo + positions[c]
-            words[c] ^= raw.flips[r] * np.uint32(packed[position >> 3] >> (position & 7) & 1)
     corrections, rank, cursors = encoded.corrections, start.ranks[0], start.cursors[0]
     for plane in range(len(corrections.lists)):
         one, cursor, flip = corrections.lists[plane], cursors[plane], corrections.flips[plane]

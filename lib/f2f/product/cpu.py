@@ -60,7 +60,6 @@ def product(tensor: CompressedTensor, x: np.ndarray, threads: int | None = None)
         and op.walk.kind != GOLDEN
         and op.walk.segment >= SHORTEST_SEGMENT
         and x.shape[1] <= DENSE_COLUMNS
-        and len(op.encoded.raw.flips) == 0
         and bool(np.isfinite(x).all())
     )
     make, share = (_dense_jobs, DENSE_SHARE) if dense else (_sparse_jobs, SPARSE_SHARE)
@@ -101,7 +100,7 @@ def _dense_jobs(tensor: CompressedTensor, op: Operands, x: np.ndarray, threads: 
     once = x.T[:, op.permuted.columns]
     permuted = np.ascontiguousarray(np.tile(once, -(-reach // op.walk.cols)))
     runs = 1 if op.walk.kind == ROW else SIDE_BY_SIDE
-    wrong = _kept(op, ("wrong", 1), lambda: find_wrong(tensor, op))
+    wrong = _kept(op, ("wrong", 1), lambda: find_wrong(op))
     parts = _kept(op, ("parts", threads), lambda: _dense_parts(op, threads, runs))
     for part in parts:
         chunk = make_chunk(op.encoded, runs)

@@ -21,7 +21,6 @@ from f2f.base.jit import njit
 from f2f.format.operands import Operands
 from f2f.format.places import DIAGONAL, ROW
 from f2f.format.stages import CHUNK, Chunk, clear_pruned, prefetch, read_planes, select_bit
-from f2f.format.tensor import CompressedTensor
 from f2f.product.cpu_sparse import CONTRACT
 
 SIDE_BY_SIDE = 4  # runs that are walked together
@@ -69,10 +68,11 @@ def make_runs(chunk: Chunk, dtype: str) -> Runs:
     )
 
 
-def find_wrong(tensor: CompressedTensor, op: Operands) -> Wrong:
+def find_wrong(op: Operands) -> Wrong:
     """The wrong bits of a tensor of one-byte weights: 5 bytes each."""
-    lists = [code.decode() for code in tensor.corrections]
-    flips = np.repeat(np.array(tensor.basis, dtype=np.uint8), [len(ranks) for ranks in lists])
+    lists = [code.decode() for code in op.corrections]
+    by_plane = op.encoded.corrections.flips.astype(np.uint8)
+    flips = np.repeat(by_plane, [len(ranks) for ranks in lists])
     ranks = np.concatenate([*lists, np.empty(0, dtype=np.int64)])
     order = np.argsort(ranks, kind="stable")
     positions = np.full(len(ranks) + 1, _BEHIND, dtype=np.int32)

@@ -1,5 +1,6 @@
 """Every way of putting weights in place, against the plain path."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -79,12 +80,29 @@ def test_a_mask_that_the_caller_keeps(order):
 
 
 @pytest.mark.parametrize("order", ORDERS)
-@pytest.mark.parametrize("dtype", ["int8", "bfloat16"])
+@pytest.mark.parametrize("dtype", ["int8", "bfloat16", "float32"])
 def test_raw_planes(order, dtype):
-    array = weights((130, 100), dtype, 1.0)
-    tensor = compress(array, np.ones(array.shape, dtype=bool), order=order, beam=1)
-    assert tensor.kind == "encoded" and tensor.raw_planes
-    assert np.array_equal(expand(tensor), array.view(f"u{array.itemsize}").reshape(-1))
+    for density in (0.97, 1.0):
+        array = weights((141, 131), dtype, density)
+        tensor = compress(array, order=order, beam=1)
+        assert tensor.kind == "encoded" and tensor.raw_planes and not tensor.encoded
+        assert np.array_equal(expand(tensor), array.view(f"u{array.itemsize}").reshape(-1))
+
+
+@pytest.mark.parametrize("order", ["diagonal", "golden"])
+def test_raw_planes_beside_encoded_ones(order):
+    """The encoder makes no such tensor, a file may hold one."""
+    tensor = compress(weights((141, 131), "float16", 0.2), order=order, beam=1)
+    *others, last = tensor.encoded
+    assert tensor.corrections[14].count and 14 not in others
+    mixed = replace(
+        tensor,
+        encoded=tuple(others),
+        payload=(tensor.payload[0], tensor.payload[1][:, :-1]),
+        raw_planes=(14, last),
+        raw=np.random.default_rng(0).integers(0, 256, (2, -(-tensor.n // 8)), dtype=np.uint8),
+    )
+    assert np.array_equal(expand(mixed), matrix_words(mixed))
 
 
 @settings(max_examples=40, deadline=None)

@@ -1,7 +1,5 @@
 """Each stage of decoding against the plain path."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -95,8 +93,7 @@ def test_pruned_elements_are_cleared(dtype, count, bit):
 
 def lists_of(codes, flips):
     """`Corrections` of Elias-Fano codes, made as the operands of a tensor make them."""
-    tensor = compress(weights((20, 30), "int8", 0.2), beam=1)
-    return _corrections(replace(tensor, corrections=tuple(codes), basis=tuple(flips)))
+    return _corrections(tuple(codes), tuple(flips))
 
 
 @given(

@@ -97,7 +97,7 @@ def test_dense_and_sparse_ways_agree(order, n_out):
 def test_wrong_bits_by_position(n_out):
     """Flipped where they say, the decoded words are the weights."""
     tensor = compress(weights((300, 260), "int8", 0.1), order="row", n_out=n_out, beam=1)
-    wrong = find_wrong(tensor, operands(tensor))
+    wrong = find_wrong(operands(tensor))
     words = tensor.decoder.decode(tensor.payload[0], tensor.n)
     table = operands(tensor).encoded.tables[0] ^ tensor.offset
     found = table[words].astype(np.uint8)
