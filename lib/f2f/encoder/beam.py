@@ -61,6 +61,7 @@ import numpy as np
 from f2f.base import validate
 from f2f.base.intrinsics import borrowed, trailing_zeros
 from f2f.base.jit import njit
+from f2f.base.masks import positions_of
 from f2f.decoder import Decoder
 from f2f.encoder import search
 from f2f.encoder.elimination import (
@@ -169,7 +170,7 @@ def encode_beam_of_mask(
         raise ValueError(f"target must have a bit for each of the mask, got {target.shape}")
 
     def care_between(lo: int, hi: int) -> np.ndarray:
-        return np.flatnonzero(care_mask[lo:hi]) + lo
+        return positions_of(care_mask[lo:hi]) + lo
 
     n, lookahead = len(care_mask), _lookahead(decoder.window)
     return _in_segments(care_between, target, n, decoder, n_planes, beam, lookahead, (False, False))

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from f2f.base import tensors, validate
+from f2f.base.masks import positions_of, values_at
 from f2f.decoder import MAX_N_OUT, Decoder
 from f2f.encoder.beam import encode_beam_of_mask
 from f2f.encoder.exact import encode_viterbi
@@ -177,7 +178,7 @@ def compress(  # noqa: PLR0913  (options of a user's function, by keyword only)
     if dtype in DTYPES and len(bits) <= MAX_WEIGHTS:
         walk = Order(order, *matrix_shape(shape))
         care_mask = walk.take(_care_mask(values, mask, negative_zero))
-        tensor = _encode(walk.take(bits)[care_mask], care_mask, dense, options)
+        tensor = _encode(values_at(care_mask, walk.take(bits)), care_mask, dense, options)
         if tensor.nbytes < dense.nbytes:
             return tensor
     # Bytes of its own, which do not change with the caller's array.
@@ -248,7 +249,7 @@ def _encode_weights(
     for p in raw_planes:
         wrong &= ~wrong.dtype.type(1 << p)
     corrections = tuple(
-        EliasFano.encode(np.flatnonzero(wrong & wrong.dtype.type(1 << p)), k)
+        EliasFano.encode(positions_of(wrong & wrong.dtype.type(1 << p) != 0), k)
         for p in range(8 * words.itemsize)
     )
     return replace(
@@ -330,8 +331,9 @@ def _encode_planes(
         for places, ranks in _chunks(care_mask, blocks * decoder.n_out):
             first = places.start // decoder.n_out
             seen = inputs[first : first + blocks + decoder.n_s]
-            decoded = decoder.decode(seen, places.stop - places.start)[care_mask[places]]
-            _scatter_planes(decoded ^ target[ranks], group, wrong[ranks])
+            decoded = decoder.decode(seen, places.stop - places.start)
+            bits = values_at(care_mask[places], decoded) ^ target[ranks]
+            _scatter_planes(bits, group, wrong[ranks])
     return tuple(payload), wrong
 
 
@@ -383,7 +385,7 @@ def _scatter_planes(bits: np.ndarray, group: tuple[int, ...], stored: np.ndarray
 def _pack_raw(stored: np.ndarray, planes: tuple[int, ...], care_mask: np.ndarray) -> np.ndarray:
     """uint8 (planes, ceil(n/8)): the stored bits of each plane in encoding order, packed."""
     raw = np.zeros((len(planes), -(-len(care_mask) // 8)), dtype=np.uint8)
-    for places, ranks in _chunks(care_mask, CHUNK):
+    for places, ranks in _chunks(care_mask, CHUNK) if planes else ():
         words = np.zeros(places.stop - places.start, dtype=stored.dtype)
         words[care_mask[places]] = stored[ranks]
         for row, p in enumerate(planes):

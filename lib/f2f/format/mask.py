@@ -42,6 +42,7 @@ from f2f.base import validate
 from f2f.base.errors import FormatError
 from f2f.base.intrinsics import aligned_zeros
 from f2f.base.jit import njit
+from f2f.base.masks import positions_of, values_at
 from f2f.decoder import MAX_WINDOW, Decoder, shared_decoder
 from f2f.decoder.streams import and_stream, stream_work_bytes
 from f2f.encoder.beam import encode_beam
@@ -49,7 +50,7 @@ from f2f.encoder.rate import choose_n_out
 from f2f.encoder.shaping import MAX_BEAM, encode_shaped
 from f2f.format.corrections import MAX_UNIVERSE, EliasFano, elias_fano_bits
 from f2f.format.mask_rates import plan_stages
-from f2f.format.orders import golden_stride, positions_of
+from f2f.format.orders import golden_stride
 
 CODECS = ("auto", "full", "bitmap", "list", "cascade")
 MAX_STREAMS = 16
@@ -323,17 +324,15 @@ def encode_mask(
     if codec == "full" or n == 0 or (codec == "auto" and k == n):
         return MaskCode("full", n, k)
     list_bits = elias_fano_bits(min(k, n - k), n)
-    if codec == "bitmap" or (codec == "auto" and n <= list_bits):
-        simple = MaskCode("bitmap", n, k, bitmap=np.packbits(mask, bitorder="little"))
-    else:
-        inverted = 2 * k <= n
-        listed = np.flatnonzero(mask == inverted)
-        simple = MaskCode("list", n, k, inverted, corrections=EliasFano.encode(listed, n))
     if codec == "auto" and modelled_bits(n, k, n_in, n_s, beam) < min(n, list_bits):
-        parts = max(1, n // PART_PLACES)
-        cascade = _cascade(mask, n_in, n_s, beam, seed, parts, pool)
-        return min(simple, cascade, key=lambda code: code.nbytes)
-    return simple
+        cascade = _cascade(mask, n_in, n_s, beam, seed, max(1, n // PART_PLACES), pool)
+        if cascade.nbytes < -(-min(n, list_bits) // 8):
+            return cascade
+    if codec == "bitmap" or (codec == "auto" and n <= list_bits):
+        return MaskCode("bitmap", n, k, bitmap=np.packbits(mask, bitorder="little"))
+    inverted = 2 * k <= n
+    listed = positions_of(mask == inverted)
+    return MaskCode("list", n, k, inverted, corrections=EliasFano.encode(listed, n))
 
 
 def modelled_bits(n: int, k: int, n_in: int = 8, n_s: int = 7, beam: int = 64) -> float:
@@ -438,7 +437,7 @@ def _encode_last(
     left: np.ndarray, kept: np.ndarray, decoder: Decoder, beam: int, places: slice, zero_ends: Any
 ) -> np.ndarray:
     care = positions_of(left[places])
-    target = kept[places][care].astype(np.uint8)
+    target = values_at(left[places], kept[places]).view(np.uint8)
     return encode_beam(care, target, len(left[places]), decoder, 1, beam, zero_ends=zero_ends)[:, 0]
 
 

@@ -29,6 +29,7 @@ from f2f.base.jit import njit
 ORDERS = ("row", "column", "golden", "diagonal")
 
 MAX_WEIGHTS = 2**31 - 1  # so that no product of a position and a stride overflows
+ABREAST = 8  # diagonals taken at once; the lines that more would write share a place in the cache
 
 _GOLDEN_64 = 0x9E3779B97F4A7C15  # round(2**64 / golden ratio), odd
 
@@ -126,7 +127,9 @@ class Order:
         if self.is_stride_walk:
             _take_stride(source, out.view(word), self.stride)
         else:
-            _take_torus(source, out.view(word), self.rows, self.cols, *self.torus)
+            *steps, h = self.torus
+            d_step = pow(h, -1, self.cols)
+            _take_torus(source, out.view(word), self.rows, self.cols, tuple(steps), d_step)
         return out
 
     def scatter(self, positions: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -153,23 +156,34 @@ def _take_stride(source, out, stride):
 
 
 @njit
-def _take_torus(source, out, rows, cols, g_r, g_c, h):
-    k = 0
-    start = 0
-    for _ in range(cols):
-        row, col = 0, start
-        for _ in range(rows):
-            out[k] = source[row * cols + col]
-            k += 1
+def _take_torus(source, out, rows, cols, steps, d_step):
+    """Take ABREAST diagonals side by side: every line of the source is read for as many elements.
+
+    steps: (g_r, g_c) of `Order.torus`; d_step: from a diagonal to that which begins a column on.
+    """
+    g_r, g_c = steps
+    starts = np.empty(ABREAST, dtype=np.int64)
+    d = 0
+    for first in range(0, cols, ABREAST):
+        count = min(ABREAST, cols - first)
+        for j in range(count):
+            starts[j] = d * rows
+            d += d_step
+            if d >= cols:
+                d -= cols
+        row, col = 0, first
+        for i in range(rows):
+            for j in range(count):
+                place = col + j
+                if place >= cols:
+                    place -= cols
+                out[starts[j] + i] = source[row * cols + place]
             row += g_r
             if row >= rows:
                 row -= rows
             col += g_c
             if col >= cols:
                 col -= cols
-        start += h
-        if start >= cols:
-            start -= cols
 
 
 @njit
@@ -191,17 +205,3 @@ def _scatter_torus(positions, values, out, rows, cols, g_r, g_c, h):
         i = k - d * n_rows
         col = (col_step * i + diagonal_step * d) % n_cols
         out[row_step * i % n_rows * n_cols + col] = values[rank]
-
-
-@njit
-def positions_of(mask):
-    """int64 (k,): the positions where a bool or uint8 mask (n,) is not zero, without a branch."""
-    k = 0
-    for position in range(len(mask)):
-        k += mask[position] != 0
-    out = np.empty(k + 1, dtype=np.int64)
-    k = 0
-    for position in range(len(mask)):
-        out[k] = position
-        k += mask[position] != 0
-    return out[:k]

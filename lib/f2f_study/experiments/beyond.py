@@ -21,12 +21,13 @@ import pandas as pd
 
 from f2f.base import validate
 from f2f.base.jit import njit
+from f2f.base.masks import positions_of
 from f2f.decoder import MAX_N_OUT, Decoder
 from f2f.encoder.beam import encode_beam
 from f2f.encoder.exact import encode_viterbi
 from f2f.encoder.rate import choose_n_out, kappa, overflow
 from f2f.format.corrections import elias_fano_bits
-from f2f.format.orders import Order, matrix_shape, positions_of
+from f2f.format.orders import Order, matrix_shape
 from f2f_study import results, sources
 from f2f_study.experiments import accounting
 from f2f_study.experiments.cases import combinations, measure_all

@@ -17,8 +17,9 @@ import pandas as pd
 from scipy.stats import binom
 
 from f2f.base import validate
+from f2f.base.masks import positions_of
 from f2f.decoder import Decoder
-from f2f.format.orders import Order, matrix_shape, positions_of
+from f2f.format.orders import Order, matrix_shape
 from f2f.format.plane import decode_plane, encode_plane
 from f2f_study import sources
 from f2f_study.experiments import accounting

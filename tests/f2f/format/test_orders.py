@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from f2f.format.orders import ORDERS, Order, golden_stride, matrix_shape, positions_of
+from f2f.base.masks import positions_of
+from f2f.format.orders import ORDERS, Order, golden_stride, matrix_shape
 
 SHAPES = [(1, 1), (1, 5), (7, 1), (7, 96), (11, 55), (64, 147), (2, 2), (128, 128), (0, 3)]
 
@@ -69,9 +70,3 @@ def test_unknown_order_is_refused_by_name():
 def test_too_many_weights_are_refused():
     with pytest.raises(ValueError, match=r"rows \* cols must be an integer in 0..2147483647"):
         Order("golden", 2**16, 2**15)
-
-
-def test_positions_of_a_mask():
-    mask = np.random.default_rng(0).random(1000) < 0.2
-    assert np.array_equal(positions_of(mask), np.flatnonzero(mask))
-    assert len(positions_of(np.zeros(0, dtype=bool))) == 0
