@@ -7,8 +7,10 @@ run side by side in processes.
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import Any
@@ -45,8 +47,9 @@ def compile_case(number: int) -> None:
     spmv(tensor, x.astype(np.int64))
 
 
-def main() -> int:
-    """Compile all cases, on all cores; returns the exit status."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line: compile all cases, on all cores; returns 0."""
+    argparse.ArgumentParser(prog="python -m f2f.ahead", description=__doc__).parse_args(arguments)
     os.environ["F2F_QUIET"] = "1"
     context = get_context("spawn")
     with ProcessPoolExecutor(os.cpu_count(), context, end_with, (os.getpid(),)) as pool:

@@ -34,14 +34,14 @@ class NotebookError(RuntimeError):
 class Kernel(AsyncKernelManager):
     """The kernel of this interpreter, whatever others are installed, at the root of the checkout.
 
-    Figures are shown inside the notebook, and debuggers do not warn.
+    Figures are shown inside the notebook; neither debuggers nor kernels that compile say so.
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options, kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
 
     async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
-        environment = os.environ | {"PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+        environment = os.environ | {"PYDEVD_DISABLE_FILE_VALIDATION": "1", "F2F_QUIET": "1"}
         environment.pop("MPLBACKEND", None)
         root = str(results.repository_root())
         await super().start_kernel(**options | {"env": environment, "cwd": root})

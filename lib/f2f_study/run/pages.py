@@ -1,4 +1,4 @@
-"""Fill the tables of the pages (`make readme`): `python -m f2f_study.run.pages`.
+"""Fill the tables of README.md and docs/ (`make readme`): `python -m f2f_study.run.pages`.
 
 A table stands between ``<!-- table:NAME -->`` and ``<!-- /table -->``; what is between them is
 replaced by what the function NAME of `TABLES` makes of the reference run (`runs/reference/`) or of
@@ -7,9 +7,11 @@ the package. A test finds what is stale.
 
 from __future__ import annotations
 
+import argparse
 import ast
 import re
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -245,8 +247,10 @@ def fill(page: str, reference: Path) -> str:
     return _MARKED.sub(replace, page)
 
 
-def main() -> None:
-    """Fill every page, and say which have changed."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line: fill every page, say which have changed; returns 0."""
+    parser = argparse.ArgumentParser(prog="python -m f2f_study.run.pages", description=__doc__)
+    parser.parse_args(arguments)
     root = results.repository_root()
     changed = []
     for name in PAGES:
@@ -256,7 +260,8 @@ def main() -> None:
             changed.append(name)
             (root / name).write_text(new, encoding="utf-8")
     print(f"written: {', '.join(changed) or 'nothing'}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -23,6 +23,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from f2f import ahead
 from f2f.base.console import accept_any_text
 from f2f_study import provenance, results
 from f2f_study.run import compare, launch
@@ -79,6 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             judge = target.with_name(f"{target.name}.earlier")
             changed += judge.exists()  # an earlier call was stopped
             _keep_results(target, judge)
+        ahead.main([])  # the minutes of a notebook are those of its work
         books = sorted(find_notebooks(), key=lambda path: (path.stem == OVERVIEW, path))
         *notebooks, overview = books
         changed += _make("default", target, notebooks)

@@ -60,7 +60,9 @@ def write_counts(path: Path, models: Iterable[PrunedModel]) -> None:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m f2f_study.sources.count_masks", description=__doc__.split("\n", 1)[0]
+    )
     parser.add_argument("--out", type=Path, default=counts_file(), help="the .npz file to write")
     out = parser.parse_args().out
     write_counts(out, (open_model("dlmc", *model, values="none") for model in MODELS))

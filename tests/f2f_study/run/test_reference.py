@@ -26,6 +26,7 @@ def ran(checkout, notebook, no_kernel, monkeypatch):
     profiles = "01_one:\n  dlmc: {rate: 0.25}\n"
     (checkout / "notebooks" / "profiles.yaml").write_text(profiles)
     monkeypatch.setattr(reference, "PARTS", PARTS)
+    monkeypatch.setattr(reference.ahead, "main", lambda arguments: 0)
     monkeypatch.setenv("F2F_DATA", str(checkout / "data"))
     execute, executed = launch.execute, []
 

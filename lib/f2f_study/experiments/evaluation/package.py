@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +25,7 @@ from f2f_study.experiments.evaluation.models import (
     percent,
     with_totals,
 )
+from f2f_study.experiments.timing import settled
 from f2f_study.networks.layers import PrunedModel
 
 
@@ -79,11 +81,8 @@ def package_setting(
         tensors = {}
         for name, layer in model.layers.items():
             weights = layer_weights(layer, dtype, scheme)
-            started = time.perf_counter()
-            tensor = compress(weights, layer.mask, **options)
-            encoded = time.perf_counter()
-            tensors[name] = np.asarray(decompress(tensor))
-            ended = time.perf_counter()
+            there_and_back = partial(_there_and_back, weights, layer.mask, options)
+            tensor, tensors[name], encode_s, decode_s = settled(there_and_back)
             rows.append(
                 identity(model)
                 | {"dtype": dtype, "layer": name}
@@ -91,13 +90,24 @@ def package_setting(
                 | {
                     "beam": beam,
                     "lossless": tensors[name].tobytes() == weights.tobytes(),
-                    "encode_s": encoded - started,
-                    "decode_s": ended - encoded,
+                    "encode_s": encode_s,
+                    "decode_s": decode_s,
                 }
             )
         if model.others:
             decoded.append(Decoded(model, dtype, tensors))
     return _derived(with_totals(pd.DataFrame(rows), ["dtype"], _JOINED)), decoded
+
+
+def _there_and_back(
+    weights: np.ndarray, mask: np.ndarray, options: Mapping[str, Any]
+) -> tuple[CompressedTensor, np.ndarray, float, float]:
+    """A layer compressed, decompressed, and the seconds of both."""
+    started = time.perf_counter()
+    tensor = compress(weights, mask, **options)
+    encoded = time.perf_counter()
+    back = np.asarray(decompress(tensor))
+    return tensor, back, encoded - started, time.perf_counter() - encoded
 
 
 def _counts(tensor: CompressedTensor, weights: np.ndarray, mask: np.ndarray) -> dict[str, Any]:
