@@ -14,6 +14,9 @@ def as_bits(words):
     ) & np.uint64(1)
 
 
+turned = njit(lambda word, count: rotate_left(word, count))
+
+
 def random_words(seed, n):
     return np.random.default_rng(seed).integers(0, 2**64, n, dtype=np.uint64)
 
@@ -38,6 +41,6 @@ def test_tabulated_map_is_the_matrix_product():
 def test_rotation_moves_every_bit(count):
     word = random_words(3, 1)[0]
     np.testing.assert_array_equal(
-        as_bits([njit(lambda word, count: rotate_left(word, count))(word, count)])[0],
+        as_bits([turned(word, count)])[0],
         np.roll(as_bits([word])[0], count),
     )
