@@ -106,8 +106,10 @@ def bits(name: str, array: Any, length: int | None = None) -> np.ndarray:
 
 def positions(name: str, array: Any, n: int) -> np.ndarray:
     """Return increasing integers in 0…n-1 as contiguous int64, or raise `ValueError`."""
-    values = np.ascontiguousarray(array, dtype=np.int64)
-    increasing = values.ndim == 1 and not (values[1:] <= values[:-1]).any()
-    if not increasing or (len(values) and not 0 <= values[0] <= values[-1] < n):
+    values = np.asarray(unmasked(name, array))
+    if values.ndim != 1 or (values.size and not np.issubdtype(values.dtype, np.integer)):
+        raise ValueError(f"{name} must be integers (m,), got {values.dtype} {values.shape}")
+    values = np.ascontiguousarray(values, dtype=np.int64)
+    if values.size and ((values[1:] <= values[:-1]).any() or not 0 <= values[0] <= values[-1] < n):
         raise ValueError(f"{name} must be increasing positions in 0..{n - 1}")
     return values

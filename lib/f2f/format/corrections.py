@@ -27,6 +27,7 @@ from f2f.base import validate
 from f2f.base.errors import FormatError
 from f2f.base.intrinsics import bits_at, borrowed, popcount, trailing_zeros
 from f2f.base.jit import njit
+from f2f.base.parts import Part
 
 MAX_UNIVERSE = 1 << 62
 _SAMPLE = 512  # upper bits per directory entry
@@ -50,18 +51,24 @@ def _cost(count: int, universe: int, low: int) -> int:
 
 
 @dataclass(frozen=True, eq=False)
-class EliasFano:
+class EliasFano(Part):
     """Sorted distinct positions below `universe`, coded (format: see the module).
 
-    Make one with `encode`, or with `from_data` from bytes that may be damaged.
+    Make one with `encode`, or of stored bytes, which are checked completely and made read-only;
+    memory used is a small multiple of theirs.
 
-    Attributes
+    Parameters
     ----------
     data : numpy.ndarray
         uint8 (ceil(nbits/8),), every byte stored.
     count : int
         Positions in the list.
     universe : int
+
+    Raises
+    ------
+    FormatError
+        Unless there is exactly one list of `count` positions whose code these bytes are.
 
     Examples
     --------
@@ -73,6 +80,29 @@ class EliasFano:
     data: np.ndarray = field(repr=False)
     count: int
     universe: int
+
+    def __post_init__(self) -> None:
+        data, count, universe = self.data, self.count, self.universe
+        for name, value, high in (("universe", universe, MAX_UNIVERSE), ("count", count, universe)):
+            if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= high:
+                raise FormatError(
+                    f"correction {name} must be an integer in 0..{high}, got {value!r}"
+                )
+        if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 1:
+            raise FormatError("corrections must be a one-dimensional uint8 array")
+        if len(data) != -(-self.nbits // 8):
+            raise FormatError(
+                f"corrections of {count} positions below {universe} must have "
+                f"{-(-self.nbits // 8)} bytes, got {len(data)}"
+            )
+        data.setflags(write=False)
+        if self.nbits % 8 and data[-1] >> (self.nbits % 8):
+            raise FormatError("padding bits after the corrections must be zero")
+        if _count_ones(self._words, self.upper_bits) != count:
+            raise FormatError(f"the upper part of the corrections must hold {count} ones")
+        positions = self.decode()
+        if count and (positions[-1] >= universe or (positions[1:] <= positions[:-1]).any()):
+            raise FormatError(f"corrections must be strictly increasing and below {universe}")
 
     @classmethod
     def encode(cls, positions: np.ndarray, universe: int) -> EliasFano:
@@ -110,45 +140,7 @@ class EliasFano:
         words = np.zeros(-(-nbits // 64) + 1, dtype=np.uint64)
         if count:
             _encode(array, low, nbits - count * low, words)
-        data = words.view(np.uint8)[: -(-nbits // 8)].copy()
-        data.setflags(write=False)
-        return cls(data, count, universe)
-
-    @classmethod
-    def from_data(cls, data: np.ndarray, count: int, universe: int) -> EliasFano:
-        """The code held by stored bytes, which are checked completely.
-
-        Memory used is a small multiple of the bytes given.
-
-        Raises
-        ------
-        FormatError
-            Unless there is exactly one list of `count` positions whose code these bytes are.
-        """
-        for name, value, high in (("universe", universe, MAX_UNIVERSE), ("count", count, universe)):
-            if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= high:
-                raise FormatError(
-                    f"correction {name} must be an integer in 0..{high}, got {value!r}"
-                )
-        if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 1:
-            raise FormatError("corrections must be a one-dimensional uint8 array")
-        nbits = elias_fano_bits(count, universe)
-        if len(data) != -(-nbits // 8):
-            raise FormatError(
-                f"corrections of {count} positions below {universe} must have "
-                f"{-(-nbits // 8)} bytes, got {len(data)}"
-            )
-        data = np.ascontiguousarray(data)
-        data.setflags(write=False)
-        code = cls(data, count, universe)
-        if nbits % 8 and data[-1] >> (nbits % 8):
-            raise FormatError("padding bits after the corrections must be zero")
-        if _count_ones(code._words, code.upper_bits) != count:
-            raise FormatError(f"the upper part of the corrections must hold {count} ones")
-        positions = code.decode()
-        if count and (positions[-1] >= universe or (positions[1:] <= positions[:-1]).any()):
-            raise FormatError(f"corrections must be strictly increasing and below {universe}")
-        return code
+        return cls(words.view(np.uint8)[: -(-nbits // 8)].copy(), count, universe)
 
     @property
     def nbits(self) -> int:

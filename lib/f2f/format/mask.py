@@ -43,6 +43,7 @@ from f2f.base.errors import FormatError
 from f2f.base.intrinsics import aligned_zeros
 from f2f.base.jit import njit
 from f2f.base.masks import positions_of, values_at
+from f2f.base.parts import Part, check_bytes
 from f2f.decoder import MAX_WINDOW, Decoder, shared_decoder
 from f2f.decoder.streams import and_stream, stream_work_bytes
 from f2f.encoder.beam import encode_beam
@@ -59,8 +60,11 @@ MAX_STREAM_N_OUT = 1024  # of a mask stream: keeps the tables of a decoder below
 
 
 @dataclass(frozen=True, eq=False)
-class MaskCode:
+class MaskCode(Part):
     """A coded mask of n places in encoding order; make one with `encode_mask` or `from_parts`.
+
+    Its arrays are made read-only. `FormatError` for parts that are none of these or do not fit
+    together; whether k places are unpruned, `decode` says.
 
     Attributes
     ----------
@@ -93,6 +97,28 @@ class MaskCode:
     streams: tuple[np.ndarray, ...] = field(default=(), repr=False)
     corrections: EliasFano | None = field(default=None, repr=False)
     bitmap: np.ndarray | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        try:
+            self._check()
+        except (AttributeError, TypeError, ValueError) as error:
+            raise FormatError(f"a mask must have parts that fit: {error}") from error
+
+    def _check(self) -> None:
+        code, bitmap = self.corrections, self.bitmap
+        own = {} if code is None else {"corrections": code.data}
+        own |= {f"stream{i}": stream for i, stream in enumerate(self.streams)}
+        own |= {} if bitmap is None else {"bitmap": bitmap}
+        sizes = _sizes(self.header(), self.n)
+        if sizes.keys() != own.keys() or (code is not None and code.universe != self.n):
+            raise FormatError(f"{self.codec} must have {list(sizes)} of {self.n}, got {list(own)}")
+        for name, array in own.items():
+            check_bytes(name, array, (sizes[name],))
+            if name.startswith("stream") and self.n_in < 8 and array.max(initial=0) >> self.n_in:
+                raise FormatError(f"mask {name} must hold vectors of {self.n_in} bits")
+            array.setflags(write=False)
+        if bitmap is not None and self.n % 8 and bitmap[-1] >> self.n % 8:
+            raise FormatError("padding bits of the mask bitmap must be zero")
 
     @property
     def nbytes(self) -> int:
@@ -138,48 +164,18 @@ class MaskCode:
         """
         if not isinstance(header, Mapping) or not isinstance(arrays, Mapping):
             raise FormatError("a mask must have a header and arrays")
-        n = _integer({"n": n}, "n", 0, MAX_UNIVERSE)
-        k = _integer(header, "k", 0, n)
-        codec = header.get("codec")
-        if codec == "full":
-            _parts(arrays, {})
-            if k != n:
-                raise FormatError(f"a full mask must have k = n = {n}, got {k}")
-            return cls("full", n, k)
-        if codec == "bitmap":
-            bitmap = _parts(arrays, {"bitmap": -(-n // 8)})["bitmap"]
-            if n % 8 and bitmap[-1] >> n % 8:
-                raise FormatError("padding bits of the mask bitmap must be zero")
-            return cls("bitmap", n, k, bitmap=bitmap)
-        if codec not in ("list", "cascade"):
-            raise FormatError(f"mask codec must be one of {', '.join(CODECS[1:])}, got {codec!r}")
-        inverted = header.get("inverted")
-        if not isinstance(inverted, bool):
-            raise FormatError(f"mask inverted must be true or false, got {inverted!r}")
-        errors = _integer(header, "errors", 0, n)
-        sizes = {"corrections": -(-elias_fano_bits(errors, n) // 8)}
+        parts = _parts(arrays, _sizes(header, n))
+        codec, k = header["codec"], header["k"]
+        if codec in ("full", "bitmap"):
+            return cls(codec, n, k, bitmap=parts.get("bitmap"))
+        corrections = EliasFano(parts.pop("corrections"), header["errors"], n)
         if codec == "list":
-            if errors != (k if inverted else n - k):
-                raise FormatError(f"mask errors must follow from k = {k}, got {errors}")
-            data = _parts(arrays, sizes)["corrections"]
-            corrections = EliasFano.from_data(data, errors, n)
-            return cls("list", n, k, inverted, corrections=corrections)
-        n_in = _integer(header, "n_in", 1, 8)
-        n_s = _integer(header, "n_s", 0, MAX_WINDOW // n_in - 1)
-        seed = _integer(header, "seed", 0, 2**64 - 1)
-        n_outs = header.get("n_outs")
-        if not isinstance(n_outs, list) or not 1 <= len(n_outs) <= MAX_STREAMS:
-            raise FormatError(f"mask n_outs must be a list of 1..{MAX_STREAMS}, got {n_outs!r}")
-        for i, n_out in enumerate(n_outs):
-            _integer({"n_outs": n_out}, "n_outs", 1, max(1, min(n, MAX_STREAM_N_OUT)))
-            sizes[f"stream{i}"] = -(-n // n_out) + n_s if n else 0
-        parts = _parts(arrays, sizes)
-        corrections = EliasFano.from_data(parts.pop("corrections"), errors, n)
-        for name, stream in parts.items():
-            if n_in < 8 and stream.size and stream.max() >> n_in:
-                raise FormatError(f"mask {name} must hold vectors of {n_in} bits")
+            return cls(codec, n, k, header["inverted"], corrections=corrections)
+        n_in, n_s, seed, n_outs = (header[name] for name in ("n_in", "n_s", "seed", "n_outs"))
         streams = tuple(parts.values())
-        return cls("cascade", n, k, inverted, n_in, n_s, seed, tuple(n_outs), streams, corrections)
+        return cls(
+            codec, n, k, header["inverted"], n_in, n_s, seed, tuple(n_outs), streams, corrections
+        )
 
     def decode(self) -> np.ndarray:
         """The mask, bool (n,), True where unpruned. `FormatError` if it has not k True places."""
@@ -462,6 +458,40 @@ def _in_order(shuffled: np.ndarray) -> np.ndarray:
     places = shuffled.copy()
     places[: 64 * words].reshape(-1, 64)[walk] = shuffled[: 64 * words].reshape(-1, 64)
     return places
+
+
+def _sizes(header: Mapping[str, Any], n: int) -> dict[str, int]:
+    """Bytes of each part of a mask of n places with this header, all of which is checked."""
+    n = _integer({"n": n}, "n", 0, MAX_UNIVERSE)
+    k = _integer(header, "k", 0, n)
+    codec = header.get("codec")
+    if codec == "full":
+        if k != n:
+            raise FormatError(f"a full mask must have k = n = {n}, got {k}")
+        return {}
+    if codec == "bitmap":
+        return {"bitmap": -(-n // 8)}
+    if codec not in ("list", "cascade"):
+        raise FormatError(f"mask codec must be one of {', '.join(CODECS[1:])}, got {codec!r}")
+    inverted = header.get("inverted")
+    if not isinstance(inverted, bool):
+        raise FormatError(f"mask inverted must be true or false, got {inverted!r}")
+    errors = _integer(header, "errors", 0, n)
+    sizes = {"corrections": -(-elias_fano_bits(errors, n) // 8)}
+    if codec == "list":
+        if errors != (k if inverted else n - k):
+            raise FormatError(f"mask errors must follow from k = {k}, got {errors}")
+        return sizes
+    n_in = _integer(header, "n_in", 1, 8)
+    n_s = _integer(header, "n_s", 0, MAX_WINDOW // n_in - 1)
+    _integer(header, "seed", 0, 2**64 - 1)
+    n_outs = header.get("n_outs")
+    if not isinstance(n_outs, list) or not 1 <= len(n_outs) <= MAX_STREAMS:
+        raise FormatError(f"mask n_outs must be a list of 1..{MAX_STREAMS}, got {n_outs!r}")
+    for i, n_out in enumerate(n_outs):
+        _integer({"n_outs": n_out}, "n_outs", 1, max(1, min(n, MAX_STREAM_N_OUT)))
+        sizes[f"stream{i}"] = -(-n // n_out) + n_s if n else 0
+    return sizes
 
 
 def _parts(arrays: Mapping[str, np.ndarray], sizes: dict[str, int]) -> dict[str, np.ndarray]:

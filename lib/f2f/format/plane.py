@@ -127,7 +127,7 @@ def decode_plane(
     Raises
     ------
     ValueError
-        An argument is none of these, or the plane has not the input vectors of n bits.
+        An argument is none of these, or the plane is not one of n bits.
 
     Examples
     --------
@@ -139,5 +139,5 @@ def decode_plane(
     validate.instance("encoded", encoded, EncodedPlane, "an EncodedPlane")
     bits = validate.instance("decoder", decoder, Decoder).decode(encoded.inputs, n)
     if corrected:
-        bits[encoded.errors] ^= 1
+        bits[validate.positions("encoded.errors", encoded.errors, n)] ^= 1
     return bits

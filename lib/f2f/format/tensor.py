@@ -3,13 +3,14 @@
 The dataclass is what lies between `f2f.format.codec` (which makes and reads it),
 `f2f.format.container` (which puts it in a file) and `f2f.product` (which multiplies with it).
 `header` and `arrays` take it apart into JSON-able values and arrays; `from_parts` puts it together
-again and trusts nothing.
+again and trusts nothing. However a tensor is made, its parts are checked against each other: who
+uses one need not.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 
 from f2f.base.entropy import binary_entropy, floor_bits
 from f2f.base.errors import FormatError
+from f2f.base.parts import Part, check_bytes
 from f2f.base.tensors import is_numeric, numpy_dtype
 from f2f.decoder import MATRICES, MAX_N_OUT, Decoder, shared_decoder
 from f2f.format.corrections import EliasFano, elias_fano_bits
@@ -38,8 +40,11 @@ GROUP_PLANES = 8  # planes decoded side by side, a bit each of a decoded byte
 
 
 @dataclass(frozen=True, eq=False)
-class CompressedTensor:
+class CompressedTensor(Part):
     """A tensor in fixed-to-fixed code; every array in it is what a file stores.
+
+    Its arrays are made read-only. `FormatError` for parts that are none of these or do not fit
+    together.
 
     Attributes
     ----------
@@ -92,6 +97,14 @@ class CompressedTensor:
     seconds: float | None = field(default=None, compare=False)
 
     n_in = N_IN
+
+    def __post_init__(self) -> None:
+        try:
+            _check(self, _Claims(self.header()))
+        except (AttributeError, OverflowError, TypeError, ValueError) as error:
+            raise FormatError(f"a compressed tensor must have parts that fit: {error}") from error
+        for array in (self.raw, *self.payload):
+            array.setflags(write=False)
 
     @property
     def n(self) -> int:
@@ -185,7 +198,21 @@ class CompressedTensor:
         FormatError
             They do not fit together.
         """
-        return _Parts(header, arrays).tensor()
+        claims, data = _Claims(header), _Data(arrays)
+        own = claims.fields
+        if claims.kind == "dense":
+            own["raw"] = data.take("raw", claims.raw)
+        else:
+            size = DTYPES[own["dtype"]]
+            words = data.take("basis", ((8 * size + 1) * size,)).view(f"<u{size}").tolist()
+            own["basis"], own["offset"] = tuple(words[:-1]), words[-1]
+            own["payload"] = tuple(data.take("payload", shape) for shape in claims.payload)
+            own["raw"] = data.take("raw", claims.raw)
+            own["corrections"] = data.corrections(claims.counts, own["k"])
+            own["mask"] = data.mask(claims)
+        if data.left:
+            raise FormatError(f"data must be {data.at} bytes, got {data.at + data.left}")
+        return cls(**own)
 
     def stored_bits(self) -> dict[str, int]:
         """Stored bits by part: payload, raw, corrections, mask, header (basis and record)."""
@@ -253,48 +280,49 @@ class CompressedTensor:
         return "\n".join(lines)
 
 
-class _Parts:
-    """Reads header and arrays with every claim checked; used once and thrown away."""
+class _Claims:
+    """What a tensor's header says, every claim checked.
 
-    def __init__(self, header: Any, arrays: dict[str, np.ndarray]) -> None:
+    Attributes
+    ----------
+    kind : str
+    fields : dict
+        Those of the tensor that are no arrays.
+    n : int
+        Weights.
+    raw, payload
+        Shape of the planes stored raw; shapes of the groups of the others.
+    counts : list of int
+        Corrections of each plane.
+    mask : dict or None
+        Header of the mask.
+    """
+
+    def __init__(self, header: Any) -> None:
         if not isinstance(header, dict):
             raise FormatError(f"header must be a JSON object, got {type(header).__name__}")
-        data = arrays.get("data", np.zeros(0, np.uint8)) if isinstance(arrays, dict) else None
-        if not isinstance(data, np.ndarray) or set(arrays) - {"data"}:
-            raise FormatError(f"arrays must have one part, data, got {arrays!r:.80}")
-        if data.dtype != np.uint8 or data.ndim != 1:
-            raise FormatError(f"data must be uint8 (bytes,), got {data.dtype} {data.shape}")
-        self.header, self.data, self.at = header, data, 0
-
-    def tensor(self) -> CompressedTensor:
-        kind = self.choice("kind", ("encoded", "dense"))
+        self.header = header
+        self.kind = self.choice("kind", ("encoded", "dense"))
         library = self.choice("library", ("numpy", "torch"))
         shape = tuple(self.integers("shape", 0, MAX_ELEMENTS))
-        dtype = self.header.get("dtype")
+        dtype = header.get("dtype")
         if not isinstance(dtype, str):
             raise FormatError(f"dtype must be a string, got {dtype!r}")
-        n = math.prod(shape)
+        self.n = math.prod(shape)
         if len(shape) > 64 or math.prod(size or 1 for size in shape) > MAX_ELEMENTS:
             raise FormatError(f"shape is beyond what an array can have: {list(shape)[:8]}")
-        if kind == "dense":
-            itemsize = dense_itemsize(dtype, library)
-            tensor = CompressedTensor(
-                shape, dtype, library, kind, self.take("raw", (n * itemsize,))
-            )
-        else:
-            if n > MAX_WEIGHTS:
-                raise FormatError(f"shape {shape} has more than {MAX_WEIGHTS} weights")
-            if dtype not in DTYPES:
-                raise FormatError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
-            tensor = self.encoded_tensor(shape, dtype, library, n)
-        if self.at != len(self.data):
-            raise FormatError(f"data must be {self.at} bytes, got {len(self.data)}")
-        return tensor
+        self.fields: dict[str, Any] = {"shape": shape, "dtype": dtype, "library": library}
+        self.fields["kind"] = self.kind
+        if self.kind == "dense":
+            self.raw: tuple[int, ...] = (self.n * dense_itemsize(dtype, library),)
+            return
+        if self.n > MAX_WEIGHTS:
+            raise FormatError(f"shape {shape} has more than {MAX_WEIGHTS} weights")
+        if dtype not in DTYPES:
+            raise FormatError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
+        self.read_encoded(8 * DTYPES[dtype])
 
-    def encoded_tensor(
-        self, shape: tuple[int, ...], dtype: str, library: str, n: int
-    ) -> CompressedTensor:
-        n_w = 8 * DTYPES[dtype]
+    def read_encoded(self, n_w: int) -> None:
         order = self.choice("order", ORDERS)
         n_s = self.integer("n_s", 0, MAX_N_S)
         n_out = self.integer("n_out", 1, MAX_N_OUT)
@@ -302,62 +330,22 @@ class _Parts:
         matrix = self.choice("matrix", MATRICES) if "matrix" in self.header else "random"
         if matrix == "folded" and n_s != MAX_N_S:
             raise FormatError(f"matrix must be random for n_s = {n_s}, got folded")
-        k = self.integer("k", 0, n)
-        encoded = self.planes("encoded", n_w)
-        raw_planes = self.planes("raw", n_w)
+        k = self.integer("k", 0, self.n)
+        encoded, raw_planes = self.planes("encoded", n_w), self.planes("raw", n_w)
         if set(encoded) & set(raw_planes):
             raise FormatError("a plane is both encoded and raw")
-        words = self.take("basis", ((n_w + 1) * DTYPES[dtype],))
-        basis = words.view(f"<u{DTYPES[dtype]}").tolist()
-        vectors = -(-n // n_out) + n_s if n else 0
-        payload = tuple(
-            self.take("payload", (vectors, len(encoded[GROUP_PLANES * g : GROUP_PLANES * (g + 1)])))
-            for g in range(-(-len(encoded) // GROUP_PLANES))
-        )
-        raw = self.take("raw", (len(raw_planes), -(-n // 8)))
-        corrections = self.corrections(n_w, k)
-        mask = self.mask(n, k, seed)
-        return CompressedTensor(
-            shape, dtype, library, "encoded", raw, order, n_s, n_out, seed, matrix, k, mask,
-            encoded, payload, raw_planes, tuple(basis[:-1]), basis[-1], corrections,
-        )  # fmt: skip
-
-    def corrections(self, n_w: int, k: int) -> tuple[EliasFano, ...]:
-        counts = self.integers("corrections", 0, k)
-        if len(counts) != n_w:
-            raise FormatError(f"corrections must count {n_w} planes, got {len(counts)}")
-        sizes = [-(-elias_fano_bits(count, k) // 8) for count in counts]
-        data = self.take("corrections", (sum(sizes),))
-        ends = np.cumsum(sizes).tolist()
-        return tuple(
-            EliasFano.from_data(data[end - size : end], count, k)
-            for end, size, count in zip(ends, sizes, counts, strict=True)
-        )
-
-    def mask(self, n: int, k: int, seed: int) -> MaskCode | None:
-        """The mask, which takes the rest of the data."""
-        header = self.header.get("mask", 0)
-        if header is None:
-            return None
-        if not isinstance(header, dict):
-            raise FormatError(f"mask must be null or an object, got {header!r}")
-        rest = self.take("mask", (len(self.data) - self.at,))
-        implied = CompressedTensor._mask_implied(k, seed)
-        return MaskCode.from_parts(header | implied, {"data": rest}, n)
-
-    def take(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
-        """The next bytes of the data, uint8 in that shape; `FormatError` if there are too few."""
-        size = math.prod(shape)
-        if size > len(self.data) - self.at:
-            left = len(self.data) - self.at
-            raise FormatError(f"{name} must be {size} bytes, only {left} are left")
-        self.at += size
-        # A copy, aligned for the kernels that view it as words.
-        part = self.data[self.at - size : self.at].copy()
-        try:
-            return part.reshape(shape)
-        except ValueError:
-            raise FormatError(f"{name} cannot have the shape {shape}") from None
+        self.counts = self.integers("corrections", 0, k)
+        if len(self.counts) != n_w:
+            raise FormatError(f"corrections must count {n_w} planes, got {len(self.counts)}")
+        self.mask = self.header.get("mask", 0)
+        if self.mask is not None and not isinstance(self.mask, dict):
+            raise FormatError(f"mask must be null or an object, got {self.mask!r}")
+        vectors = -(-self.n // n_out) + n_s if self.n else 0
+        starts = range(0, len(encoded), GROUP_PLANES)
+        self.payload = tuple((vectors, len(encoded[at : at + GROUP_PLANES])) for at in starts)
+        self.raw = (len(raw_planes), -(-self.n // 8))
+        self.fields |= {"order": order, "n_s": n_s, "n_out": n_out, "seed": seed, "matrix": matrix}
+        self.fields |= {"k": k, "encoded": encoded, "raw_planes": raw_planes}
 
     def integer(self, name: str, low: int, high: int) -> int:
         value = self.header.get(name)
@@ -367,9 +355,7 @@ class _Parts:
 
     def integers(self, name: str, low: int, high: int) -> list[int]:
         values = self.header.get(name)
-        if not isinstance(values, list) or not all(
-            type(v) is int and low <= v <= high for v in values
-        ):
+        if not isinstance(values, list) or not _are_integers(values, low, high):
             raise FormatError(f"{name} must be a list of integers in {low}..{high}")
         return values
 
@@ -382,6 +368,85 @@ class _Parts:
         if value not in options:
             raise FormatError(f"{name} must be one of {', '.join(options)}, got {value!r}")
         return str(value)
+
+
+class _Data:
+    """The stored array of a tensor, cut into its parts one after another."""
+
+    def __init__(self, arrays: Any) -> None:
+        data = arrays.get("data", np.zeros(0, np.uint8)) if isinstance(arrays, dict) else None
+        if not isinstance(data, np.ndarray) or set(arrays) - {"data"}:
+            raise FormatError(f"arrays must have one part, data, got {arrays!r:.80}")
+        if data.dtype != np.uint8 or data.ndim != 1:
+            raise FormatError(f"data must be uint8 (bytes,), got {data.dtype} {data.shape}")
+        self.data, self.at = data, 0
+
+    @property
+    def left(self) -> int:
+        return len(self.data) - self.at
+
+    def take(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+        """The next bytes, uint8 in that shape; `FormatError` if there are too few."""
+        size = math.prod(shape)
+        if size > self.left:
+            raise FormatError(f"{name} must be {size} bytes, only {self.left} are left")
+        self.at += size
+        # A copy, aligned for the kernels that view it as words.
+        part = self.data[self.at - size : self.at].copy()
+        try:
+            return part.reshape(shape)
+        except ValueError:
+            raise FormatError(f"{name} cannot have the shape {shape}") from None
+
+    def corrections(self, counts: list[int], k: int) -> tuple[EliasFano, ...]:
+        sizes = [-(-elias_fano_bits(count, k) // 8) for count in counts]
+        data = self.take("corrections", (sum(sizes),))
+        ends = np.cumsum(sizes).tolist()
+        return tuple(
+            EliasFano(data[end - size : end], count, k)
+            for end, size, count in zip(ends, sizes, counts, strict=True)
+        )
+
+    def mask(self, claims: _Claims) -> MaskCode | None:
+        """The mask, which takes the rest."""
+        if claims.mask is None:
+            return None
+        implied = CompressedTensor._mask_implied(claims.fields["k"], claims.fields["seed"])
+        rest = {"data": self.take("mask", (self.left,))}
+        return MaskCode.from_parts(claims.mask | implied, rest, claims.n)
+
+
+def _check(tensor: CompressedTensor, claims: _Claims) -> None:
+    """`FormatError` unless the parts of a tensor are what its header claims."""
+    for name, value in claims.fields.items():
+        if getattr(tensor, name) != value:
+            raise FormatError(f"{name} must be {value!r}, got {getattr(tensor, name)!r}")
+    check_bytes("raw", tensor.raw, claims.raw)
+    if claims.kind == "dense":
+        for unused in fields(tensor)[5:-1]:
+            if getattr(tensor, unused.name) != unused.default:
+                raise FormatError(f"{unused.name} must be {unused.default!r} of kind 'dense'")
+        return
+    for part, shape in zip(tensor.payload, claims.payload, strict=True):
+        check_bytes("payload", part, shape)
+    n_w = 8 * DTYPES[tensor.dtype]
+    words = [*tensor.basis, tensor.offset]
+    if len(words) != n_w + 1 or not _are_integers(words, 0, 2**n_w - 1):
+        raise FormatError(f"basis and offset must be {n_w} words and one, of {n_w} bits")
+    for code in tensor.corrections:
+        if not isinstance(code, EliasFano) or code.universe != tensor.k:
+            raise FormatError(f"corrections must be Elias-Fano codes of {tensor.k} ranks")
+    mask = tensor.mask
+    if mask is not None:
+        implied = CompressedTensor._mask_implied(tensor.k, tensor.seed)
+        if not isinstance(mask, MaskCode) or mask.n != tensor.n:
+            raise FormatError(f"mask must be a MaskCode of {tensor.n} places")
+        if wrong := {key: v for key, v in mask.header().items() if v != implied.get(key, v)}:
+            raise FormatError(f"mask must be of {implied}, got {wrong}")
+
+
+def _are_integers(values: list[Any], low: int, high: int) -> bool:
+    return all(type(v) is int and low <= v <= high for v in values)
 
 
 def _bit_set(planes: tuple[int, ...]) -> int:

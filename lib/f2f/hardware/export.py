@@ -48,14 +48,17 @@ def write_project(
         Amaranth or Yosys is not installed.
     ValueError
         The tensor has no encoded planes.
+    FormatError
+        Its mask has not as many unpruned places as it says.
     """
     validate.instance("tensor", tensor, CompressedTensor)
     folder = validate.path("folder", folder)
     blocks = validate.integer("blocks", blocks, 1)
+    mask = tensor.mask if tensor.mask is not None and tensor.mask.streams else None
+    mask_bench = {} if mask is None else _mask_bench(mask)
     files = {"decoder.v": verilog(tensor, "decoder")} | _decoder_bench(tensor, blocks)
-    mask = tensor.mask
-    if mask is not None and mask.streams:
-        files |= {"mask.v": verilog(mask, "mask")} | _mask_bench(mask)
+    if mask is not None:
+        files |= {"mask.v": verilog(mask, "mask")} | mask_bench
     files["README.md"] = _readme(tensor)
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
@@ -142,7 +145,7 @@ def _decoder_bench(tensor: CompressedTensor, blocks: int) -> dict[str, str]:
 
 def _mask_bench(mask: MaskCode) -> dict[str, str]:
     """The testbench of the mask decoder and its vectors, by file name."""
-    places = mask.decode_range(0, mask.n).astype(np.uint8)
+    places = mask.decode().astype(np.uint8)
     if mask.corrections is not None:
         places[mask.corrections.decode()] ^= 1
     words = -(-mask.n // 64)

@@ -59,7 +59,7 @@ def test_round_trip(case):
         code.mark(bits)
         marked = np.unpackbits(bits.view(np.uint8), bitorder="little")
         assert np.flatnonzero(marked).tolist() == positions.tolist()
-    again = EliasFano.from_data(code.data, code.count, universe)
+    again = EliasFano(code.data, code.count, universe)
     assert again.decode().tolist() == positions.tolist()
 
 
@@ -139,7 +139,7 @@ def test_every_damaged_bit_is_found_or_decodes_in_range():
         data = code.data.copy()
         data[bit // 8] ^= 1 << bit % 8
         try:
-            decoded = EliasFano.from_data(data, 40, 3000).decode()
+            decoded = EliasFano(data, 40, 3000).decode()
         except FormatError:
             refused += 1
         else:
@@ -171,7 +171,7 @@ def test_wrong_headers_are_format_errors(size, count, universe):
     if (size, count, universe) == (0, 40, 3000):
         data = data.astype(np.int8)
     with pytest.raises(FormatError, match="correction"):
-        EliasFano.from_data(data, count, universe)
+        EliasFano(data, count, universe)
 
 
 def test_random_bytes_never_crash():
@@ -181,7 +181,7 @@ def test_random_bytes_never_crash():
         count = int(rng.integers(0, universe + 1))
         data = rng.integers(0, 256, -(-elias_fano_bits(count, universe) // 8)).astype(np.uint8)
         try:
-            decoded = EliasFano.from_data(data, count, universe).decode()
+            decoded = EliasFano(data, count, universe).decode()
         except FormatError:
             continue
         assert len(decoded) == count

@@ -1,5 +1,7 @@
 """One plane, end to end: the public interface, its errors and its edges."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -84,3 +86,13 @@ def test_decoding_refuses_a_wrong_length():
     encoded = f2f.encode_plane(*plane(40, 0.5), decoder)
     with pytest.raises(ValueError, match="inputs must hold 12 vectors for n=88 bits, got 6"):
         f2f.decode_plane(encoded, decoder, 88)
+
+
+@pytest.mark.parametrize(
+    "errors", [[40], [-1], [2, 2], [1.5], "x", None, np.ma.masked_equal([1], 1)]
+)
+def test_decoding_refuses_errors_that_are_no_places(errors):
+    decoder = f2f.Decoder(n_in=4, n_out=8, n_s=1)
+    encoded = replace(f2f.encode_plane(*plane(40, 0.5), decoder), errors=errors)
+    with pytest.raises(ValueError, match=r"encoded\.errors must"):
+        f2f.decode_plane(encoded, decoder, 40)
