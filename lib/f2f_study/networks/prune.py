@@ -8,8 +8,9 @@
 * ``variational_dropout``: Gaussian noise per weight; pruned where log alpha exceeds a threshold
   (Molchanov et al. 2017).
 
-All four hang on ``torch.nn.utils.parametrize``: the module keeps its forward pass, reads ``weight``
-as before, and gets the masked, gated or noisy weight. One loop serves them all::
+A method is a rule for a tensor (`f2f_study.networks.parametrizations`), which hangs on
+``torch.nn.utils.parametrize``: the module keeps its forward pass, reads ``weight`` as before, and
+gets the masked, gated or noisy weight. One loop serves them all::
 
     pruner = make_pruner("l0", model, names)
     optimizer = torch.optim.Adam(pruner.parameter_groups(lr=1e-3, gate_lr=1e-2))
@@ -22,8 +23,7 @@ as before, and gets the masked, gated or noisy weight. One loop serves them all:
 ``torch`` is imported with this module, so import it only where networks are trained.
 """
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +34,7 @@ from torch.nn.utils import parametrize
 from f2f.base import validate
 from f2f_study.networks.layers import METHODS
 from f2f_study.networks.masks import check_sparsity, keep_highest, random_scores
-from f2f_study.networks.regularizers import GaussianNoise, HardConcrete, Masked
+from f2f_study.networks.parametrizations import GaussianNoise, HardConcrete, Masked, Rule
 
 
 @dataclass(frozen=True)
@@ -73,15 +73,30 @@ class CubicSchedule:
         return (step - self.begin) % self.every == 0 or step == self.end
 
 
-class Pruner(ABC):
+class Pruner:
     """Prunes named parameters of a module while it trains; see the module docstring for the loop.
 
-    Names are those of ``module.named_parameters()``, e.g. ``"encoder.0.qkv.weight"``; `ValueError`
-    where one is not, or none was given. A parameter that several layers share is pruned in all of
-    them, and stays shared.
+    Along a schedule every tensor reaches its sparsity by itself. A parameter that several layers
+    share is pruned in all of them, and stays shared.
+
+    Parameters
+    ----------
+    module, names
+        What is pruned; names are those of ``module.named_parameters()``, e.g.
+        ``"encoder.0.qkv.weight"``. `ValueError` where one is not, or none was given.
+    rule
+        rule(name, weight) makes the rule of a parameter.
+    schedule
+        For rules of masks that change with the step.
     """
 
-    def __init__(self, module: nn.Module, names: Iterable[str]) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        names: Iterable[str],
+        rule: Callable[[str, Tensor], Rule],
+        schedule: CubicSchedule | None = None,
+    ) -> None:
         self._uses: dict[str, list[tuple[nn.Module, str]]] = {}  # layers, and their name for it
         known = dict(module.named_parameters())
         for name in names:
@@ -98,28 +113,11 @@ class Pruner(ABC):
             ]
         if not self._uses:
             raise ValueError("names must hold at least one parameter, got none")
-        self.module = module
-        self._rules: dict[str, Any] = {}
+        self.module, self.schedule = module, schedule
+        self._rules: dict[str, Any] = {name: rule(name, known[name]) for name in self._uses}
         for name, uses in self._uses.items():
-            self._rules[name] = self._parametrization(name, known[name])
             for owner, leaf in uses:
                 parametrize.register_parametrization(owner, leaf, self._rules[name])
-
-    @abstractmethod
-    def _parametrization(self, name: str, weight: Tensor) -> nn.Module:
-        """The rule between a trained parameter and the weight that layers see."""
-
-    @abstractmethod
-    def _score(self, name: str) -> Tensor:
-        """Importance per weight: the higher, the longer it is kept."""
-
-    @abstractmethod
-    def masks(self) -> dict[str, Tensor]:
-        """Mask per name, bool, True = kept, by the method's own rule."""
-
-    def _gates(self) -> list[nn.Parameter]:
-        """Trained parameters that the method adds."""
-        return []
 
     def original(self, name: str) -> Tensor:
         """The trained parameter under the parametrization."""
@@ -129,7 +127,7 @@ class Pruner(ABC):
 
     def parameter_groups(self, lr: float, gate_lr: float | None = None) -> list[dict[str, object]]:
         """Optimizer groups: the model at ``lr``, gates or noise at ``gate_lr`` (default ``lr``)."""
-        gates = self._gates()
+        gates = [gate for rule in self._rules.values() for gate in rule.parameters()]
         known = {id(p) for p in gates}
         rest = [p for p in self.module.parameters() if id(p) not in known]
         groups: list[dict[str, object]] = [{"params": rest, "lr": lr}]
@@ -139,11 +137,33 @@ class Pruner(ABC):
 
     def penalty(self) -> Tensor:
         """Regularization term per prunable weight, to be scaled and added to the loss."""
-        return torch.zeros((), device=next(self.module.parameters()).device)
+        weights = {name: self.original(name) for name in self._rules}
+        parts = [rule.penalty(weights[name]) for name, rule in self._rules.items()]
+        return torch.stack(parts).sum() / sum(weight.numel() for weight in weights.values())
 
     def step(self, step: int) -> None:
         """Call after every optimizer step, with its number."""
-        return None
+        if self.schedule and self.schedule.due(step):
+            for name, mask in self._masks_of(self.schedule.sparsity(step)).items():
+                self._rules[name].mask.copy_(mask)
+
+    def masks(self) -> dict[str, Tensor]:
+        """Mask per name, bool, True = kept, by the method's own rule."""
+        return {name: rule.kept(self.original(name)) for name, rule in self._rules.items()}
+
+    def _masks_of(self, sparsity: float) -> dict[str, Tensor]:
+        """Masks of a sparsity: of every tensor along a schedule, else of all names together."""
+        scores = {
+            name: rule.score(self.original(name)).detach() for name, rule in self._rules.items()
+        }
+        if self.schedule:
+            return {name: keep_highest(score, sparsity) for name, score in scores.items()}
+        flat = [score.reshape(-1) for score in scores.values()]
+        keep = keep_highest(torch.cat(flat), sparsity).split([part.numel() for part in flat])
+        return {
+            name: part.reshape(score.shape)
+            for (name, score), part in zip(scores.items(), keep, strict=True)
+        }
 
     def sparsity(self) -> float:
         """Share of pruned weights over all names, by the method's own rule."""
@@ -153,15 +173,15 @@ class Pruner(ABC):
     def finish(self, sparsity: float | None = None) -> dict[str, Tensor]:
         """Remove the parametrizations; the module keeps plain weights, +0.0 where pruned.
 
-        `sparsity` is the share to prune over all names together: it moves the threshold, one for
-        the whole model, as the published sparse models did. None takes the method's own rule (exact
+        `sparsity` is the share to prune: without a schedule it moves the threshold, one for the
+        whole model, as the published sparse models did. None takes the method's own rule (exact
         gates at zero, log alpha threshold). Returns the mask per name, bool, True = kept.
         """
-        masks = self.masks() if sparsity is None else self._global_masks(sparsity)
+        masks = self.masks() if sparsity is None else self._masks_of(sparsity)
         was_training = self.module.training
         self.module.eval()
         for name, uses in self._uses.items():
-            value = self._final(name, masks[name])
+            value = self._rules[name].finished(self.original(name), masks[name]).detach().clone()
             for owner, leaf in uses:
                 parametrize.remove_parametrizations(owner, leaf, leave_parametrized=False)
             with torch.no_grad():
@@ -169,127 +189,6 @@ class Pruner(ABC):
                 getattr(owner, leaf).copy_(torch.where(masks[name], value, 0.0))
         self.module.train(was_training)
         return masks
-
-    def _final(self, name: str, mask: Tensor) -> Tensor:
-        """The weight that stays, before masking."""
-        return self.original(name).detach().clone()
-
-    def _global_masks(self, sparsity: float) -> dict[str, Tensor]:
-        scores = [self._score(name).detach().reshape(-1) for name in self._uses]
-        keep = keep_highest(torch.cat(scores), sparsity).split([s.numel() for s in scores])
-        return {
-            name: part.reshape(self.original(name).shape)
-            for name, part in zip(self._uses, keep, strict=True)
-        }
-
-
-class MagnitudePruner(Pruner):
-    """Gradual magnitude pruning: every tensor reaches the schedule's sparsity by itself.
-
-    A schedule with ``begin = end = 0`` is one-shot pruning after the first step.
-    """
-
-    def __init__(self, module: nn.Module, names: Iterable[str], schedule: CubicSchedule) -> None:
-        self.schedule = schedule
-        super().__init__(module, names)
-
-    def _parametrization(self, name: str, weight: Tensor) -> nn.Module:
-        return Masked(torch.ones_like(weight, dtype=torch.bool))
-
-    def _score(self, name: str) -> Tensor:
-        return self.original(name).abs()
-
-    def step(self, step: int) -> None:
-        if self.schedule.due(step):
-            masks = self._global_masks(self.schedule.sparsity(step))
-            for name, rule in self._rules.items():
-                rule.mask.copy_(masks[name])
-
-    def masks(self) -> dict[str, Tensor]:
-        return {name: rule.mask.clone() for name, rule in self._rules.items()}
-
-    def _global_masks(self, sparsity: float) -> dict[str, Tensor]:
-        return {name: keep_highest(self._score(name), sparsity) for name in self._uses}
-
-
-class RandomPruner(MagnitudePruner):
-    """Random pruning along the same schedule; the order of removal is drawn once from a seed."""
-
-    def __init__(
-        self, module: nn.Module, names: Iterable[str], schedule: CubicSchedule, seed: int = 0
-    ) -> None:
-        self._generator = torch.Generator().manual_seed(seed)
-        self._scores: dict[str, Tensor] = {}
-        super().__init__(module, names, schedule)
-
-    def _parametrization(self, name: str, weight: Tensor) -> nn.Module:
-        self._scores[name] = random_scores(weight.shape, self._generator).to(weight.device)
-        return super()._parametrization(name, weight)
-
-    def _score(self, name: str) -> Tensor:
-        return self._scores[name]
-
-
-class RegularizedPruner(Pruner):
-    """Pruning by a rule that is trained along; ``penalty`` is the rule's, per weight."""
-
-    rule: type[HardConcrete] | type[GaussianNoise]
-
-    def _parametrization(self, name: str, weight: Tensor) -> nn.Module:
-        return self.rule(weight.detach())
-
-    def _gates(self) -> list[nn.Parameter]:
-        return [gate for rule in self._rules.values() for gate in rule.parameters()]
-
-    def _score(self, name: str) -> Tensor:
-        score: Tensor = self._rules[name].score(self.original(name))
-        return score
-
-    def masks(self) -> dict[str, Tensor]:
-        return {name: rule.kept(self.original(name)) for name, rule in self._rules.items()}
-
-    def penalty(self) -> Tensor:
-        total = sum(gate.numel() for gate in self._gates())
-        parts = [rule.penalty(self.original(name)) for name, rule in self._rules.items()]
-        return torch.stack(parts).sum() / total
-
-
-class L0Pruner(RegularizedPruner):
-    """L0 regularization by hard concrete gates."""
-
-    rule = HardConcrete
-
-    def _final(self, name: str, mask: Tensor) -> Tensor:
-        # A threshold below the method's own keeps weights of closed gates: a hundredth of them.
-        gate = self._rules[name].gate()
-        gate = torch.where(mask & (gate == 0), 0.01, gate)
-        return (self.original(name) * gate).detach().clone()
-
-
-class VariationalDropoutPruner(RegularizedPruner):
-    """Sparse variational dropout."""
-
-    rule = GaussianNoise
-
-
-class FixedMaskPruner(MagnitudePruner):
-    """Keeps given masks fixed, to fine-tune the surviving weights."""
-
-    def __init__(self, module: nn.Module, masks: Mapping[str, Tensor]) -> None:
-        self._fixed = dict(masks)
-        super().__init__(module, self._fixed, CubicSchedule(0.0, 0, 0))
-
-    def _parametrization(self, name: str, weight: Tensor) -> nn.Module:
-        mask = self._fixed[name]
-        if mask.shape != weight.shape:
-            raise ValueError(
-                f"masks must have the shape of their weight, got {tuple(mask.shape)} "
-                f"for {name!r} of shape {tuple(weight.shape)}"
-            )
-        return Masked(mask.to(weight.device))
-
-    def step(self, step: int) -> None:
-        """The masks stay."""
 
 
 @dataclass
@@ -321,15 +220,37 @@ def make_pruner(
 ) -> Pruner:
     """The pruner of one of `METHODS`; `seed` is that of the random order.
 
-    `ValueError` for an unknown method, or where random or magnitude pruning have no schedule.
+    A schedule with ``begin = end = 0`` is one-shot pruning after the first step. `ValueError` for
+    an unknown method, or where random or magnitude pruning have no schedule.
     """
     validate.choice("method", method, METHODS)
     if method == "l0":
-        return L0Pruner(module, names)
+        return Pruner(module, names, lambda name, weight: HardConcrete(weight))
     if method == "variational_dropout":
-        return VariationalDropoutPruner(module, names)
+        return Pruner(module, names, lambda name, weight: GaussianNoise(weight))
     if schedule is None:
         raise ValueError(f"schedule must be given for method {method!r}, got None")
-    if method == "random":
-        return RandomPruner(module, names, schedule, seed)
-    return MagnitudePruner(module, names, schedule)
+    generator = torch.Generator().manual_seed(seed)
+
+    def masked(name: str, weight: Tensor) -> Rule:
+        scores = None
+        if method == "random":
+            scores = random_scores(weight.shape, generator).to(weight.device)
+        return Masked(torch.ones_like(weight, dtype=torch.bool), scores)
+
+    return Pruner(module, names, masked, schedule)
+
+
+def fixed_masks(module: nn.Module, masks: Mapping[str, Tensor]) -> Pruner:
+    """A pruner that keeps masks as they are, to fine-tune the surviving weights."""
+
+    def masked(name: str, weight: Tensor) -> Rule:
+        mask = masks[name]
+        if mask.shape != weight.shape:
+            raise ValueError(
+                f"masks must have the shape of their weight, got {tuple(mask.shape)} "
+                f"for {name!r} of shape {tuple(weight.shape)}"
+            )
+        return Masked(mask.to(weight.device))
+
+    return Pruner(module, masks, masked)

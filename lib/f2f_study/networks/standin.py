@@ -16,7 +16,7 @@ from torch.nn import functional
 from f2f.base import validate
 from f2f_study.networks.architectures import ResNet, Transformer
 from f2f_study.networks.layers import Layer, PrunedModel
-from f2f_study.networks.prune import CubicSchedule, FixedMaskPruner, PenaltyControl, make_pruner
+from f2f_study.networks.prune import CubicSchedule, PenaltyControl, fixed_masks, make_pruner
 from f2f_study.networks.tasks import METRICS, PAD, examples
 
 NETWORKS = ("transformer", "resnet")
@@ -203,7 +203,7 @@ def train_pruned(
     groups = pruner.parameter_groups(recipe.lr / 2, recipe.gate_lr)
     _train(model, batches, groups, steps, lambda: control.strength * pruner.penalty(), after)
     masks = pruner.finish(sparsity)
-    tuner = FixedMaskPruner(model, masks)
+    tuner = fixed_masks(model, masks)
     _train(model, batches, tuner.parameter_groups(recipe.lr / 2), recipe.tune_steps)
     tuner.finish()
     state = {name: value.detach().numpy() for name, value in model.state_dict().items()}

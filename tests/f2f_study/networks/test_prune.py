@@ -83,7 +83,7 @@ def test_gradual_pruning_reaches_its_target_in_every_tensor(method):
 def test_masked_weights_get_no_gradient():
     network = small_network()
     mask = masks.random_mask((30, 20), 0.5)
-    pruner = prune.FixedMaskPruner(network, {"0.weight": mask})
+    pruner = prune.fixed_masks(network, {"0.weight": mask})
     x, y = regression_batch()
     nn.functional.mse_loss(network(x), y).backward()
     gradient = pruner.original("0.weight").grad
@@ -204,7 +204,7 @@ def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match="begin must be between 0 and end=5, got 9"):
         CubicSchedule(0.5, 9, 5)
     with pytest.raises(ValueError, match="masks must have the shape"):
-        prune.FixedMaskPruner(network, {"0.weight": torch.ones(3, dtype=torch.bool)})
+        prune.fixed_masks(network, {"0.weight": torch.ones(3, dtype=torch.bool)})
 
 
 def test_a_sparsity_below_the_own_rule_keeps_no_zeros():

@@ -119,9 +119,9 @@ def test_masks_beside_weights_are_applied(tmp_path, way):
 
         prune.custom_from_mask(network[0], "weight", mask)
     else:
-        from f2f_study.networks.prune import FixedMaskPruner
+        from f2f_study.networks.prune import fixed_masks
 
-        FixedMaskPruner(network, {"0.weight": mask})
+        fixed_masks(network, {"0.weight": mask})
     torch.save(network.state_dict(), tmp_path / "m.pt")
     model = sources.open_model("file", "resnet", "l0", 0.1, path=str(tmp_path / "m.pt"))
     assert set(model.layers) == {"0.weight", "1.weight"}

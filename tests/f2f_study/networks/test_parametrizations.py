@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from f2f_study.networks import regularizers as rules
+from f2f_study.networks import parametrizations as rules
 
 
 def test_hard_concrete_gates_are_exactly_zero_and_one_at_the_ends():
