@@ -57,11 +57,19 @@ class Packed(NamedTuple):
 
 
 class Format(NamedTuple):
-    """A storage format: from the words of a matrix (rows, cols) to arrays, and back."""
+    """A storage format: from the words of a matrix (rows, cols), or of one flat row, and back."""
 
     pack: Callable[[np.ndarray, Packed], Arrays]
     unpack: Callable[[Arrays, Packed], np.ndarray]  # of any shape in row-major order
     needs: str = ""  # the package that it runs on and that may be absent
+
+
+class MaskCode(NamedTuple):
+    """How a mask, bool (n,), is stored, and how it is read, given n."""
+
+    pack: Callable[[np.ndarray], Arrays]
+    unpack: Callable[[Arrays, int], np.ndarray]
+    needs: str = ""
 
 
 def pack(name: str, array: np.ndarray) -> Arrays:
@@ -201,40 +209,10 @@ def _unpack_delta_csr(arrays: Arrays, what: Packed) -> np.ndarray:
     return out
 
 
-def _pack_bitmap(words: np.ndarray, what: Packed) -> Arrays:
-    flat = words.reshape(-1)
-    return {"mask": np.packbits(flat != 0, bitorder="little"), "values": flat[flat != 0]}
-
-
-def _unpack_bitmap(arrays: Arrays, what: Packed) -> np.ndarray:
-    n = what.rows * what.cols
-    care_mask = np.unpackbits(arrays["mask"], count=n, bitorder="little").astype(bool)
-    return _spread(care_mask, arrays["values"])
-
-
-def _pack_bitmap_zipnn(words: np.ndarray, what: Packed) -> Arrays:
-    arrays = _pack_bitmap(words, what)
-    return {"mask": arrays["mask"], **_pack_zipnn(arrays["values"], what)}
-
-
-def _unpack_bitmap_zipnn(arrays: Arrays, what: Packed) -> np.ndarray:
-    return _unpack_bitmap(arrays | {"values": _unpack_zipnn(arrays, what)}, what)
-
-
-def _pack_ans_bitmap(words: np.ndarray, what: Packed) -> Arrays:
-    flat = words.reshape(-1)
-    return {**_code_mask(flat != 0), "values": flat[flat != 0]}
-
-
-def _unpack_ans_bitmap(arrays: Arrays, what: Packed) -> np.ndarray:
-    return _spread(_decode_mask(arrays, what.rows * what.cols), arrays["values"])
-
-
-def _pack_ans_values(words: np.ndarray, what: Packed) -> Arrays:
+def _pack_ans(words: np.ndarray, what: Packed) -> Arrays:
     import constriction
 
-    flat = words.reshape(-1)
-    symbols = _rotated(flat[flat != 0], what, 1)[:, None].view(np.uint8).astype(np.int32)
+    symbols = _rotated(words.reshape(-1), what, 1)[:, None].view(np.uint8).astype(np.int32)
     counts = np.stack([np.bincount(column, minlength=256) for column in symbols.T])
     # Scaled to 16 bits, and no symbol that occurs loses its place.
     top = (1 << MODEL_BITS) - 1
@@ -243,18 +221,16 @@ def _pack_ans_values(words: np.ndarray, what: Packed) -> Arrays:
     coder = constriction.stream.stack.AnsCoder()
     for column, row in reversed(list(zip(symbols.T, counts, strict=True))):
         coder.encode_reverse(np.ascontiguousarray(column), _byte_model(row))
-    return {**_code_mask(flat != 0), "counts": counts, "values": coder.get_compressed()}
+    return {"counts": counts, "values": coder.get_compressed()}
 
 
-def _unpack_ans_values(arrays: Arrays, what: Packed) -> np.ndarray:
+def _unpack_ans(arrays: Arrays, what: Packed) -> np.ndarray:
     import constriction
 
-    care_mask = _decode_mask(arrays, what.rows * what.cols)
-    coder = constriction.stream.stack.AnsCoder(arrays["values"])
-    k = int(np.count_nonzero(care_mask))
-    columns = [coder.decode(_byte_model(row), k).astype(np.uint8) for row in arrays["counts"]]
-    values = np.ascontiguousarray(np.stack(columns, axis=1)).view(what.word).reshape(-1)
-    return _spread(care_mask, _rotated(values, what, -1))
+    coder, n = constriction.stream.stack.AnsCoder(arrays["values"]), what.rows * what.cols
+    columns = [coder.decode(_byte_model(row), n).astype(np.uint8) for row in arrays["counts"]]
+    words = np.ascontiguousarray(np.stack(columns, axis=1)).view(what.word).reshape(-1)
+    return _rotated(words, what, -1)
 
 
 def _rotated(words: np.ndarray, what: Packed, by: int) -> np.ndarray:
@@ -273,7 +249,15 @@ def _byte_model(counts: np.ndarray) -> Any:
     return constriction.stream.model.Categorical(shares / shares.sum(), perfect=False)
 
 
-def _code_mask(care_mask: np.ndarray) -> Arrays:
+def _pack_bits(care_mask: np.ndarray) -> Arrays:
+    return {"mask": np.packbits(care_mask, bitorder="little")}
+
+
+def _unpack_bits(arrays: Arrays, n: int) -> np.ndarray:
+    return np.unpackbits(arrays["mask"], count=n, bitorder="little").astype(bool)
+
+
+def _pack_ans_mask(care_mask: np.ndarray) -> Arrays:
     """Every place as one binary symbol; "ones" is P(1) in units of 2**-16."""
     import constriction
 
@@ -284,7 +268,7 @@ def _code_mask(care_mask: np.ndarray) -> Arrays:
     return {"mask": coder.get_compressed(), "ones": ones}
 
 
-def _decode_mask(arrays: Arrays, n: int) -> np.ndarray:
+def _unpack_ans_mask(arrays: Arrays, n: int) -> np.ndarray:
     import constriction
 
     coder = constriction.stream.stack.AnsCoder(arrays["mask"])
@@ -297,22 +281,37 @@ def _mask_model(ones: np.ndarray) -> Any:
     return constriction.stream.model.Bernoulli(int(ones[0]) / (1 << MODEL_BITS), perfect=False)
 
 
-def _spread(care_mask: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """The values at the places of the mask (n,), zero elsewhere."""
-    out = np.zeros(len(care_mask), values.dtype)
-    out[care_mask] = values
-    return out
+def _masked(mask: MaskCode, values: Format) -> Format:
+    """The mask of the words that are not zero, and these as a row in a format of their own."""
+
+    def pack(words: np.ndarray, what: Packed) -> Arrays:
+        care_mask = words.reshape(-1) != 0
+        kept = words.reshape(-1)[care_mask]
+        return mask.pack(care_mask) | values.pack(kept, what._replace(rows=1, cols=kept.size))
+
+    def unpack(arrays: Arrays, what: Packed) -> np.ndarray:
+        care_mask = mask.unpack(arrays, what.rows * what.cols)
+        row = what._replace(rows=1, cols=int(np.count_nonzero(care_mask)))
+        out = np.zeros(len(care_mask), what.word)
+        out[care_mask] = values.unpack(arrays, row)
+        return out
+
+    return Format(pack, unpack, mask.needs or values.needs)
 
 
+_DENSE = Format(_pack_dense, _unpack_dense)
+_ZIPNN = Format(_pack_zipnn, _unpack_zipnn, "zipnn")
+_BITMAP = MaskCode(_pack_bits, _unpack_bits)
+_ANS_MASK = MaskCode(_pack_ans_mask, _unpack_ans_mask, "constriction")
 FORMATS = {
-    "dense": Format(_pack_dense, _unpack_dense),
+    "dense": _DENSE,
     "zstd": Format(_pack_zstd, _unpack_zstd, "zstandard"),
-    "zipnn": Format(_pack_zipnn, _unpack_zipnn, "zipnn"),
+    "zipnn": _ZIPNN,
     "csr": Format(_pack_csr, _unpack_csr),
     "scipy csr npz": Format(_pack_npz, _unpack_npz),
     "delta_csr": Format(_pack_delta_csr, _unpack_delta_csr),
-    "bitmap": Format(_pack_bitmap, _unpack_bitmap),
-    "bitmap_zipnn": Format(_pack_bitmap_zipnn, _unpack_bitmap_zipnn, "zipnn"),
-    "ans_bitmap": Format(_pack_ans_bitmap, _unpack_ans_bitmap, "constriction"),
-    "ans_values": Format(_pack_ans_values, _unpack_ans_values, "constriction"),
+    "bitmap": _masked(_BITMAP, _DENSE),
+    "bitmap_zipnn": _masked(_BITMAP, _ZIPNN),
+    "ans_bitmap": _masked(_ANS_MASK, _DENSE),
+    "ans_values": _masked(_ANS_MASK, Format(_pack_ans, _unpack_ans, "constriction")),
 }
