@@ -66,9 +66,9 @@ def paper_bits(n_bits: int, n_errors: int) -> int:
     return -(-n_bits // PAPER_CHUNK) + PAPER_ERROR_BITS * n_errors
 
 
-def memory_reduction(stored_bits: float, original_bits: float) -> float:
-    """Memory reduction from what is really stored, in %: 100·(1 - stored/original)."""
-    if not original_bits > 0:
+def memory_reduction(stored_bits: Any, original_bits: Any) -> Any:
+    """Memory reduction in %, 100·(1 - stored/original), of numbers or columns of them."""
+    if not np.all(np.greater(original_bits, 0)):
         raise ValueError(f"original_bits must be positive, got {original_bits!r}")
     return 100 * (1 - stored_bits / original_bits)
 
@@ -113,24 +113,20 @@ def memory_reduction_bound(sparsity: float, n_w: int, with_mask: bool = True) ->
     return 100 * (sparsity - (binary_entropy(sparsity) / n_w if with_mask else 0.0))
 
 
-def analytic_memory_reduction(
-    n_in: int, n_out: int, sparsity: float, efficiency: float, n_w: int, mask_bits: float = 0.0
-) -> float:
-    """Memory reduction in % as the paper computes it, from E alone.
+def analytic_memory_reduction(n_in: int, n_out: int, sparsity: float, efficiency: float) -> float:
+    """Memory reduction in % as the paper computes it, from E alone, without the mask.
 
     A plane bit takes n_in/n_out bits of payload, (1-S)(1-E)·10 for corrections and 1/512 for the
-    ends of their chunks (see `paper_bits`); a weight has n_w plane bits, and of its mask
-    `mask_bits`: with 0 the zeros are not reproduced.
+    ends of their chunks (see `paper_bits`).
 
-    >>> round(analytic_memory_reduction(8, 80, 0.9, 99.5, n_w=8), 2)
+    >>> round(analytic_memory_reduction(8, 80, 0.9, 99.5), 2)
     89.3
     """
     sparsity = _share("sparsity", sparsity)
     wrong = 1 - _share("efficiency / 100", efficiency / 100)
     n_in, n_out = validate.integer("n_in", n_in, 1), validate.integer("n_out", n_out, 1)
-    n_w = validate.integer("n_w", n_w, 1)
     per_bit = n_in / n_out + (1 - sparsity) * wrong * PAPER_ERROR_BITS + 1 / PAPER_CHUNK
-    return 100 * (1 - per_bit - mask_bits / n_w)
+    return 100 * (1 - per_bit)
 
 
 class Spread(NamedTuple):
@@ -179,6 +175,16 @@ def nearest_of_random_words(n_u: int, words: int) -> float:
     (True, 0.37)
     """
     return float((binom.sf(np.arange(n_u + 1), n_u, 0.5) ** words).sum())
+
+
+def random_coding_efficiency(n_in: int, shares: np.ndarray) -> float:
+    """E in % that Shannon's random code predicts for a decoder without shift registers.
+
+    From the shares of blocks, in any unit, whose n_u is 0, 1, 2 …: the nearest of 2**n_in words.
+    """
+    n_u = np.arange(len(shares))
+    wrong = [nearest_of_random_words(n, 2**n_in) for n in n_u.tolist()]
+    return float(100 * (1 - shares @ wrong / (shares @ n_u)))
 
 
 def least_wrong_share(bits_per_care_bit: float) -> float:

@@ -10,7 +10,8 @@ Paper symbols: S = `sparsity`, N_in = `n_in`, N_out = `n_out`, N_s = `n_s`, E = 
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,7 @@ from f2f.format.orders import Order, matrix_shape
 from f2f.format.plane import decode_plane, encode_plane
 from f2f_study import sources
 from f2f_study.experiments import accounting
+from f2f_study.networks.layers import Layer, PrunedModel
 from f2f_study.networks.quantize import quantize
 from f2f_study.results import Quantity
 
@@ -138,17 +140,13 @@ def searched_wrong_bits(*, n_in: int, sparsity: float, blocks: int, seed: int) -
 
 
 def random_coding_efficiency(n_in: int, n_out: int, sparsity: float) -> float:
-    """E in % that Shannon's random code predicts for a decoder without shift registers.
-
-    The mean of `accounting.nearest_of_random_words` over n_u, binomial (n_out, 1-S).
+    """`accounting.random_coding_efficiency` of independent pruning.
 
     >>> round(random_coding_efficiency(8, 80, 0.9), 2)
     93.85
     """
-    n_u = np.arange(n_out + 1)
-    wrong = [accounting.nearest_of_random_words(n, 2**n_in) for n in n_u.tolist()]
-    share = binom.pmf(n_u, n_out, 1 - sparsity)
-    return float(100 * (1 - share @ wrong / (share @ n_u)))
+    shares = binom.pmf(np.arange(n_out + 1), n_out, 1 - sparsity)
+    return accounting.random_coding_efficiency(n_in, shares)
 
 
 def with_mask(rows: pd.DataFrame, n_w: int) -> pd.DataFrame:
@@ -174,7 +172,7 @@ def reductions(rows: pd.DataFrame) -> pd.DataFrame:
     keys = ["sparsity", "n_s", "n_in", "n_out"]
     means = rows.groupby(keys)[[*columns, "bound_percent"]].mean()
     analytic = [
-        accounting.analytic_memory_reduction(n_in, n_out, s, e, n_w=1)
+        accounting.analytic_memory_reduction(n_in, n_out, s, e)
         for (s, _, n_in, n_out), e in means["efficiency_percent"].items()
     ]
     return means.assign(analytic_percent=analytic).droplevel(["n_in", "n_out"])
@@ -199,34 +197,11 @@ def block_shares(n_out: int, sparsity: float, blocks: int, seed: int) -> pd.Data
     )
 
 
-class RealLayer(NamedTuple):
-    """A pruned layer of a model.
+def open_layer(source: str, method: str, path: str = "", sparsity: float = 0.9) -> PrunedModel:
+    """The Transformer cut down to one layer, in INT8.
 
-    Attributes
-    ----------
-    source, network, method : str
-        Of the model, as `PrunedModel` has them.
-    name, values : str
-        Of the tensor, and where its values come from.
-    weights : ndarray of int8
-        Any shape.
-    mask : ndarray of bool
-        Of that shape, True = unpruned.
-    """
-
-    source: str
-    network: str
-    method: str
-    name: str
-    values: str
-    weights: np.ndarray
-    mask: np.ndarray
-
-
-def open_layer(source: str, method: str, path: str = "", sparsity: float = 0.9) -> RealLayer:
-    """The layer of the Transformer with the most unpruned weights, of those that are small enough.
-
-    Arguments as of `f2f_study.sources.open_model`.
+    The one with the most unpruned weights, of those that are small enough. Arguments as of
+    `f2f_study.sources.open_model`.
     """
     model = sources.open_model(source, "transformer", method, sparsity, path=path)
     small = {name: layer for name, layer in model.layers.items() if layer.size <= MAX_LAYER}
@@ -236,14 +211,13 @@ def open_layer(source: str, method: str, path: str = "", sparsity: float = 0.9) 
         raise ValueError(f"source must have values, got masks only from {source!r}")
     if weights.dtype != np.int8:
         weights = quantize(weights).values
-    identity = (model.source, model.network, model.method)
-    return RealLayer(*identity, name, model.values, weights, small[name].mask)
+    return replace(model, layers={name: Layer(weights, small[name].mask)})
 
 
 def measure_layer(
-    layer: RealLayer, order: str, decoder: Decoder
+    model: PrunedModel, order: str, decoder: Decoder
 ) -> tuple[pd.DataFrame, np.ndarray]:
-    """Encode the eight bit planes of a layer one by one, exactly, and decode them again.
+    """Encode the eight bit planes of an `open_layer` one by one, exactly, and decode them again.
 
     Returns
     -------
@@ -252,8 +226,9 @@ def measure_layer(
     decoded : ndarray of int8
         The weights, zero at pruned places.
     """
+    ((name, layer),) = model.layers.items()
     walk = Order(order, *matrix_shape(layer.mask.shape))
-    words = walk.take(np.where(layer.mask, layer.weights, 0).reshape(-1).view(np.uint8))
+    words = walk.take(np.where(layer.mask, model.state()[name], 0).reshape(-1).view(np.uint8))
     care_mask = walk.take(layer.mask.reshape(-1).astype(np.uint8))
     n_u, n = accounting.unpruned_per_block(care_mask, decoder.n_out), len(words)
     drawn = accounting.spread(n_u, decoder.n_out)
@@ -263,11 +238,11 @@ def measure_layer(
         decoded |= decode_plane(plane, decoder, n) << p
     rows = pd.DataFrame(
         {
-            "source": layer.source,
-            "network": layer.network,
-            "method": layer.method,
-            "layer": layer.name,
-            "values": layer.values,
+            "source": model.source,
+            "network": model.network,
+            "method": model.method,
+            "layer": name,
+            "values": model.values,
             "order": order,
             "n_s": decoder.n_s,
             "n_out": decoder.n_out,

@@ -25,11 +25,11 @@ def standin_name(network: str, method: str, sparsity: float) -> str:
 
 
 def available(network: str) -> list[tuple[str, float]]:
-    """(method, sparsity) of every committed pruned network, by sparsity."""
+    """(method, sparsity) of every committed pruned network."""
     return [
         (method, sparsity)
-        for sparsity in SPARSITIES
         for method in METHODS
+        for sparsity in SPARSITIES
         if (standin_folder() / standin_name(network, method, sparsity)).exists()
     ]
 

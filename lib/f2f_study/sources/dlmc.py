@@ -39,14 +39,13 @@ def _method_folder(network: str, method: str) -> Path:
 
 
 def available(network: str) -> list[tuple[str, float]]:
-    """(method, sparsity) of every model on this machine, by sparsity."""
-    found = [
+    """(method, sparsity) of every model on this machine."""
+    return [
         (method, float(place.name))
         for method in METHODS
         for place in _method_folder(network, method).glob("0.*")
         if any(place.glob("*.smtx"))
     ]
-    return sorted(found, key=lambda pair: (pair[1], METHODS.index(pair[0])))
 
 
 def load(

@@ -68,7 +68,7 @@ def _alone_in(folder: Path) -> Iterator[bool]:
         os.close(handle)
 
 
-def fetch(url: str, name: str, sha256: str = "", progress: bool = True) -> Path:
+def fetch(url: str, name: str, sha256: str = "") -> Path:
     """Download a file once, from http, https or file, to a name below `data_dir`.
 
     `sha256` is its checksum in hex, or the first digits (publishers often put eight into the file
@@ -79,7 +79,7 @@ def fetch(url: str, name: str, sha256: str = "", progress: bool = True) -> Path:
     path = folder / name
     with _alone_in(folder):
         if not path.exists():
-            loader = _Resumable(folder / f"{name}.part", progress)
+            loader = _Resumable(folder / f"{name}.part")
             try:
                 pooch.retrieve(url, known_hash=None, fname=name, path=folder, downloader=loader)
             except (urllib.error.URLError, OSError) as error:
@@ -105,9 +105,8 @@ class _Resumable:
     otherwise the server sends the whole file and it starts again.
     """
 
-    def __init__(self, part: Path, progress: bool) -> None:
-        self.part, self.progress = part, progress
-        self.tag = part.with_suffix(".tag")
+    def __init__(self, part: Path) -> None:
+        self.part, self.tag = part, part.with_suffix(".tag")
 
     def __call__(self, url: str, output_file: Any, pooch: Any = None) -> None:
         done = self.part.stat().st_size if self.part.exists() and self.tag.exists() else 0
@@ -131,10 +130,7 @@ class _Resumable:
 
     def _copy(self, answer: Any, start: int, total: int | None) -> None:
         """Append the answer to the part file from byte `start`; `OSError` if it ends early."""
-        bar = tqdm(
-            desc=self.part.stem, total=total, initial=start, unit="B", unit_scale=True,
-            disable=not self.progress,
-        )  # fmt: skip
+        bar = tqdm(desc=self.part.stem, total=total, initial=start, unit="B", unit_scale=True)
         with bar, open(self.part, "ab" if start else "wb") as out:
             while chunk := answer.read(_CHUNK):
                 out.write(chunk)

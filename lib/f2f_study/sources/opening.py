@@ -14,6 +14,12 @@ from f2f_study.sources.download import find_file
 
 SOURCES = ("surrogate", "standin", "dlmc", "checkpoint", "torchvision", "file")
 NETWORKS = ("transformer", "resnet")
+_AVAILABLE = {
+    "surrogate": surrogate.available,
+    "standin": committed.available,
+    "dlmc": dlmc.available,
+    "checkpoint": checkpoints.available,
+}
 
 
 def open_model(  # noqa: PLR0913  options by name
@@ -108,15 +114,9 @@ def available(source: str, network: str) -> list[tuple[str, float]]:
     """
     validate.choice("source", source, SOURCES)
     validate.choice("network", network, NETWORKS)
-    if source == "dlmc":
-        return dlmc.available(network)
-    if source == "checkpoint":
-        return checkpoints.available(network)
-    if source == "surrogate":
-        return surrogate.available(network)
-    if source == "standin":
-        return committed.available(network)
-    return [(method, sparsity) for sparsity in (0.7, 0.9) for method in dense.ONE_SHOT]
+    dense_ones = [(method, sparsity) for sparsity in (0.7, 0.9) for method in dense.ONE_SHOT]
+    found = _AVAILABLE[source](network) if source in _AVAILABLE else dense_ones
+    return sorted(found, key=lambda pair: (pair[1], METHODS.index(pair[0])))
 
 
 def open_models(

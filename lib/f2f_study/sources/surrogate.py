@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from f2f.base.errors import FormatError
-from f2f_study.networks.layers import METHODS, PrunedModel, drawn_layers
+from f2f_study.networks.layers import PrunedModel, drawn_layers
 from f2f_study.results import repository_root
 from f2f_study.sources.download import ModelUnavailable
 
@@ -35,12 +35,11 @@ def counts_file() -> Path:
 
 
 def available(network: str) -> list[tuple[str, float]]:
-    """(method, sparsity) of every model whose counts are committed, by sparsity."""
-    found = []
-    if counts_file().exists():
-        keys = [key.split("/") for key in _read() if key.endswith("/rows")]
-        found = [(key[1], float(key[2])) for key in keys if key[0] == network]
-    return sorted(found, key=lambda pair: (pair[1], METHODS.index(pair[0])))
+    """(method, sparsity) of every model whose counts are committed."""
+    if not counts_file().exists():
+        return []
+    keys = [key.split("/") for key in _read() if key.endswith("/rows")]
+    return [(key[1], float(key[2])) for key in keys if key[0] == network]
 
 
 def load(

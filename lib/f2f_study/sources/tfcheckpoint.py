@@ -133,10 +133,6 @@ class Checkpoint:
         """Names of the tensors, sorted."""
         return sorted(self.entries)
 
-    def shape(self, name: str) -> tuple[int, ...]:
-        """Shape of a tensor."""
-        return self._entry(name).shape
-
     def read(self, name: str) -> np.ndarray:
         """A tensor, its checksum verified.
 
@@ -148,7 +144,9 @@ class Checkpoint:
             A damaged or missing shard, or a kind of tensor (strings, partitioned variables) that
             is not supported.
         """
-        entry = self._entry(name)
+        if name not in self.entries:
+            raise KeyError(f"{self.prefix}: has no tensor {name!r}")
+        entry = self.entries[name]
         dtype = _DTYPES.get(entry.dtype)
         if dtype is None or entry.sliced:
             what = "a partitioned variable" if entry.sliced else f"of TensorFlow type {entry.dtype}"
@@ -169,11 +167,6 @@ class Checkpoint:
             return data.view(dtype).reshape(entry.shape)
         except (ValueError, OverflowError) as error:  # nothing of a shape beyond all bounds
             raise FormatError(f"{self.prefix}: {name}: shape {entry.shape}: {error}") from error
-
-    def _entry(self, name: str) -> Entry:
-        if name not in self.entries:
-            raise KeyError(f"{self.prefix}: has no tensor {name!r}")
-        return self.entries[name]
 
 
 def _handle(data: bytes, at: int) -> tuple[int, int]:

@@ -32,11 +32,9 @@ def test_efficiency_and_reduction():
     assert columns.tolist() == [99.5, 100, 0]
     assert accounting.memory_reduction(25, 100) == 75
     # 8/80 + 0.1*0.005*10 + 1/512 = 0.106953
-    assert accounting.analytic_memory_reduction(8, 80, 0.9, 99.5, 8) == pytest.approx(
+    assert accounting.analytic_memory_reduction(8, 80, 0.9, 99.5) == pytest.approx(
         89.3047, abs=1e-4
     )
-    with_bitmap = accounting.analytic_memory_reduction(8, 80, 0.9, 99.5, 8, mask_bits=1)
-    assert with_bitmap == pytest.approx(89.3047 - 12.5, abs=1e-4)
 
 
 def test_analytic_and_stored_reduction_agree_for_real_planes():
@@ -46,7 +44,7 @@ def test_analytic_and_stored_reduction_agree_for_real_planes():
     care = rng.random(n) < 0.1
     plane = encode_plane(rng.integers(0, 2, n), care, decoder, beam=4)
     real = plane.n_care / n
-    analytic = accounting.analytic_memory_reduction(8, 80, 1 - real, plane.efficiency, n_w=1)
+    analytic = accounting.analytic_memory_reduction(8, 80, 1 - real, plane.efficiency)
     paper = accounting.memory_reduction(8 * len(plane.inputs) + paper_bits(n, len(plane.errors)), n)
     stored = accounting.memory_reduction(plane.nbits, n)
     assert analytic == pytest.approx(paper, abs=0.02)

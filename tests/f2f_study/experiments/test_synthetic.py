@@ -7,6 +7,7 @@ import pytest
 from f2f.decoder import Decoder
 from f2f_study.experiments import accounting, synthetic
 from f2f_study.experiments.cases import combinations, measure_all
+from f2f_study.networks.layers import Layer, PrunedModel
 
 
 def test_independent_care_bits_have_their_density():
@@ -76,8 +77,8 @@ def test_a_layer_comes_back(order):
     mask = rng.random((6, 5, 3, 3)) < 0.3
     weights = rng.integers(-128, 128, mask.shape, dtype=np.int8)
     decoder = Decoder(n_in=4, n_out=13, n_s=1)
-    layer = synthetic.RealLayer("standin", "transformer", "l0", "a", "drawn", weights, mask)
-    rows, decoded = synthetic.measure_layer(layer, order, decoder)
+    model = PrunedModel("file", "transformer", "l0", 0.7, {"a": Layer(weights, mask)}, "drawn")
+    rows, decoded = synthetic.measure_layer(model, order, decoder)
     assert decoded.dtype == np.int8
     assert np.array_equal(decoded, np.where(mask, weights, 0))
     assert rows["plane"].tolist() == list(range(8))

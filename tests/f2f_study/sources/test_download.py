@@ -54,18 +54,18 @@ def server():
 
 def test_a_download_is_checked_and_kept(server, data):
     digest = hashlib.sha256(CONTENT).hexdigest()
-    path = download.fetch(server, "file.bin", digest, progress=False)
+    path = download.fetch(server, "file.bin", digest)
     assert path == data / "file.bin" and path.read_bytes() == CONTENT
-    download.fetch(server, "file.bin", digest[:8], progress=False)
+    download.fetch(server, "file.bin", digest[:8])
     assert len(Handler.ranges) == 1, "a file that is there is not fetched again"
 
 
 def test_an_interrupted_download_goes_on(server, data):
     Handler.cut = 100_000
     with pytest.raises(sources.ModelUnavailable, match="after 100000 of 300000 bytes; run again"):
-        download.fetch(server, "file.bin", progress=False)
+        download.fetch(server, "file.bin")
     assert (data / "file.bin.part").stat().st_size == 100_000
-    assert download.fetch(server, "file.bin", progress=False).read_bytes() == CONTENT
+    assert download.fetch(server, "file.bin").read_bytes() == CONTENT
     assert Handler.ranges == [None, "bytes=100000-"]
     assert [path.name for path in data.iterdir()] == ["file.bin"]
 
@@ -73,20 +73,20 @@ def test_an_interrupted_download_goes_on(server, data):
 def test_a_file_that_changed_meanwhile_starts_again(server, data):
     Handler.cut = 100_000
     with pytest.raises(sources.ModelUnavailable):
-        download.fetch(server, "file.bin", progress=False)
+        download.fetch(server, "file.bin")
     Handler.tag = '"second"'
-    assert download.fetch(server, "file.bin", progress=False).read_bytes() == CONTENT
+    assert download.fetch(server, "file.bin").read_bytes() == CONTENT
 
 
 def test_a_wrong_checksum_is_refused(server, data):
     with pytest.raises(ValueError, match="file.bin must have sha256 00000000, got"):
-        download.fetch(server, "file.bin", "00000000", progress=False)
+        download.fetch(server, "file.bin", "00000000")
     assert not (data / "file.bin").exists()
 
 
 def test_an_address_that_fails_says_what_to_do(data):
     with pytest.raises(sources.ModelUnavailable, match="place it as x.bin"):
-        download.fetch((data / "absent").as_uri(), "x.bin", progress=False)
+        download.fetch((data / "absent").as_uri(), "x.bin")
 
 
 def test_archives_stay_inside_their_folder(data, tmp_path):
@@ -100,7 +100,7 @@ def test_archives_stay_inside_their_folder(data, tmp_path):
 
 def test_two_at_once_fetch_one_whole_file(server, data):
     with ThreadPoolExecutor(4) as pool:
-        paths = list(pool.map(lambda _: download.fetch(server, "file.bin", "", False), range(4)))
+        paths = list(pool.map(lambda _: download.fetch(server, "file.bin"), range(4)))
     assert set(paths) == {data / "file.bin"} and paths[0].read_bytes() == CONTENT
     assert len(Handler.ranges) == 1, "those who waited find the file"
     assert [path.name for path in data.iterdir()] == ["file.bin"]

@@ -132,11 +132,6 @@ def totals(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[rows["layer"] == TOTAL]
 
 
-def percent(part: pd.Series, whole: pd.Series) -> pd.Series:
-    """100·part/whole, and 0 where there is nothing at all."""
-    return 100 * part / whole.where(whole != 0, 1)
-
-
 def summary(
     spread: pd.DataFrame, paper: pd.DataFrame, package: pd.DataFrame, quality: pd.DataFrame
 ) -> list[Quantity]:

@@ -15,14 +15,13 @@ from tqdm import tqdm
 from f2f.base.entropy import floor_bits
 from f2f.format.codec import compress, decompress
 from f2f.format.tensor import CompressedTensor
-from f2f_study.experiments.accounting import order0_bits
+from f2f_study.experiments.accounting import efficiency, memory_reduction, order0_bits
 from f2f_study.experiments.evaluation.models import (
     DTYPES,
     TOTAL,
     identity,
     jobs,
     layer_weights,
-    percent,
     with_totals,
 )
 from f2f_study.experiments.timing import settled
@@ -138,13 +137,15 @@ def _derived(counts: pd.DataFrame) -> pd.DataFrame:
     stored, original = counts["stored_bits"], counts["original_bits"]
     return counts.assign(
         n_out=counts["n_out"].where(counts["layer"] != TOTAL, 0),
-        efficiency_percent=100 - percent(counts["wrong_bits"], counts["care_bits"]),
+        efficiency_percent=efficiency(counts["care_bits"], counts["wrong_bits"]),
         bits_per_weight=stored / counts["weights"],
         ratio_to_floor=stored / counts["floor_bits"],
         ratio_to_order0=stored / counts["order0_bits"],
         coded_ratio_to_floor=(stored - counts["header_bits"]) / counts["floor_bits"],
-        memory_reduction_percent=100 - percent(stored, original),
-        memory_reduction_without_mask_percent=100 - percent(stored - counts["mask_bits"], original),
+        memory_reduction_percent=memory_reduction(stored, original),
+        memory_reduction_without_mask_percent=memory_reduction(
+            stored - counts["mask_bits"], original
+        ),
     )[_COLUMNS]
 
 

@@ -19,13 +19,17 @@ from tqdm import tqdm
 
 from f2f.decoder import Decoder
 from f2f.encoder.exact import encode_viterbi
-from f2f_study.experiments.accounting import block_length, paper_bits
+from f2f_study.experiments.accounting import (
+    block_length,
+    efficiency,
+    memory_reduction,
+    paper_bits,
+)
 from f2f_study.experiments.evaluation.models import (
     DTYPES,
     identity,
     jobs,
     layer_weights,
-    percent,
     with_totals,
 )
 from f2f_study.networks.layers import PrunedModel
@@ -190,11 +194,12 @@ def _derived(counts: pd.DataFrame) -> pd.DataFrame:
     return counts.assign(
         care_bits=rounded["care_bits"],
         wrong_bits=rounded["wrong_bits"],
-        efficiency_percent=100 - percent(counts["wrong_bits"], counts["care_bits"]),
-        memory_reduction_percent=100 - percent(kept, counts["original_bits"]),
-        memory_reduction_with_mask_percent=100
-        - percent(kept + counts["mask_bits"], counts["original_bits"]),
-        sampled_percent=percent(counts["judged_weights"], counts["mask_bits"]),
+        efficiency_percent=efficiency(counts["care_bits"], counts["wrong_bits"]),
+        memory_reduction_percent=memory_reduction(kept, counts["original_bits"]),
+        memory_reduction_with_mask_percent=memory_reduction(
+            kept + counts["mask_bits"], counts["original_bits"]
+        ),
+        sampled_percent=100 * counts["judged_weights"] / counts["mask_bits"],
     )[_COLUMNS]
 
 

@@ -18,7 +18,7 @@ import pandas as pd
 
 from f2f.encoder.rate import CareCounts, error_rate
 from f2f.format.orders import Order, matrix_shape
-from f2f_study.experiments.accounting import nearest_of_random_words
+from f2f_study.experiments.accounting import random_coding_efficiency
 from f2f_study.experiments.evaluation.models import MODEL, TOTAL, totals
 from f2f_study.experiments.evaluation.paper import N_IN
 from f2f_study.networks.layers import PrunedModel
@@ -31,15 +31,9 @@ def paper_prediction(histogram: pd.DataFrame, paper: pd.DataFrame) -> pd.DataFra
     `predicted_percent`, which takes every bit for a fair coin: skewed planes, as in exponents, come
     out better.
     """
-    distance = np.array(
-        [nearest_of_random_words(n, 2**N_IN) for n in range(histogram["n_u"].max() + 1)]
-    )
-    blocks = histogram.assign(
-        wrong=histogram["share_percent"] * distance[histogram["n_u"]],
-        care=histogram["share_percent"] * histogram["n_u"],
-    )
-    sums = blocks.groupby(MODEL, sort=False)[["wrong", "care"]].sum()
-    predicted = (100 * (1 - sums["wrong"] / sums["care"])).rename("predicted_percent")
+    shares = histogram.groupby(MODEL, sort=False)["share_percent"]  # of n_u = 0, 1, 2 …
+    predicted = shares.agg(lambda of_model: random_coding_efficiency(N_IN, of_model.to_numpy()))
+    predicted = predicted.rename("predicted_percent")
     measured = totals(paper).query("n_s == 0 and not inverting")
     return measured.merge(predicted, on=MODEL)[
         ["method", "sparsity", "dtype", "efficiency_percent", "predicted_percent"]
