@@ -20,7 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -53,24 +53,61 @@ COLUMNS = [
 Tensors = Mapping[str, np.ndarray]
 
 
-class Contender(NamedTuple):
-    """A format of whole models.
+class Package:
+    """This package with its defaults, as a format of whole models."""
 
-    Attributes
-    ----------
-    pack, unpack : callable
-        Tensors to what lies in memory, and back.
-    size : callable
-        Bytes of what lies in memory.
-    save, load : callable
-        save(path, packed) writes a file; load(path) gives the tensors.
-    """
+    def pack(self, tensors: Tensors) -> Any:
+        """What lies in memory."""
+        return {key: f2f.compress(array) for key, array in tensors.items()}
 
-    pack: Callable[[Tensors], Any]
-    unpack: Callable[[Any], Tensors]
-    size: Callable[[Any], int]
-    save: Callable[[Path, Any], Any]
-    load: Callable[[Path], Tensors]
+    def unpack(self, packed: Any) -> Tensors:
+        """The tensors of what `pack` made."""
+        return {key: np.asarray(f2f.decompress(tensor)) for key, tensor in packed.items()}
+
+    def size(self, packed: Any) -> int:
+        """Bytes of what lies in memory."""
+        return sum(tensor.nbytes for tensor in packed.values())
+
+    def save(self, path: Path, packed: Any) -> None:
+        """Write a file."""
+        f2f.save(path, packed)
+
+    def load(self, path: Path) -> Tensors:
+        """The tensors of a file."""
+        return self.unpack(f2f.load(path))
+
+
+class Baseline:
+    """A format of `storage`, for tensors `like` these; its file is a .safetensors of all arrays."""
+
+    def __init__(self, name: str, like: Tensors) -> None:
+        self.name, self.like = name, like
+
+    def pack(self, tensors: Tensors) -> Any:
+        return {key: storage.pack(self.name, array) for key, array in tensors.items()}
+
+    def unpack(self, packed: Any) -> Tensors:
+        return {
+            key: storage.unpack(self.name, packed[key], array.shape, array.dtype)
+            for key, array in self.like.items()
+        }
+
+    def size(self, packed: Any) -> int:
+        return sum(map(storage.packed_bytes, packed.values()))
+
+    def save(self, path: Path, packed: Any) -> None:
+        entries = {f"{key}/{p}": a for key, arrays in packed.items() for p, a in arrays.items()}
+        write_tensors(path, entries)
+
+    def load(self, path: Path) -> Tensors:
+        packed: dict[str, storage.Arrays] = {key: {} for key in self.like}
+        for entry, array in read_tensors(path).items():
+            key, _, part = entry.rpartition("/")
+            packed[key][part] = array
+        return self.unpack(packed)
+
+
+Contender = Package | Baseline
 
 
 def drawn(dtype: str, sparsity: float, size: int, seed: int = 0) -> Tensors:
@@ -130,10 +167,9 @@ def measure(title: str, tensors: Tensors, sparsity: float, repeats: int = 3) -> 
         A format does not give the tensors back.
     """
     repeats = validate.integer("repeats", repeats, 1)
-    contenders = {
-        name: _baseline(name, tensors) for name in storage.FORMATS if not storage.absent(name)
-    }
-    contenders[PACKAGE] = _package()
+    there = [name for name in storage.FORMATS if not storage.absent(name)]
+    contenders: dict[str, Contender] = {name: Baseline(name, tensors) for name in there}
+    contenders[PACKAGE] = Package()
     n = sum(array.size for array in tensors.values())
     kept = {name: array[array != 0] for name, array in tensors.items()}
     samples = []
@@ -292,47 +328,3 @@ def _check(name: str, tensors: Tensors, back: Tensors) -> None:
     for key, array in tensors.items():
         if back[key].dtype != array.dtype or back[key].tobytes() != array.tobytes():
             raise RuntimeError(f"{name}: tensor {key} does not come back")
-
-
-def _baseline(name: str, like: Tensors) -> Contender:
-    """A format of `storage`; its file is one .safetensors of all arrays."""
-
-    def unpack(packed: Mapping[str, storage.Arrays]) -> Tensors:
-        return {
-            key: storage.unpack(name, packed[key], array.shape, array.dtype)
-            for key, array in like.items()
-        }
-
-    def save(path: Path, packed: Mapping[str, storage.Arrays]) -> None:
-        entries = {f"{key}/{p}": a for key, arrays in packed.items() for p, a in arrays.items()}
-        write_tensors(path, entries)
-
-    def load(path: Path) -> Tensors:
-        packed: dict[str, storage.Arrays] = {key: {} for key in like}
-        for entry, array in read_tensors(path).items():
-            key, _, part = entry.rpartition("/")
-            packed[key][part] = array
-        return unpack(packed)
-
-    return Contender(
-        lambda tensors: {key: storage.pack(name, array) for key, array in tensors.items()},
-        unpack,
-        lambda packed: sum(map(storage.packed_bytes, packed.values())),
-        save,
-        load,
-    )
-
-
-def _package() -> Contender:
-    """This package with its defaults."""
-
-    def unpack(packed: Mapping[str, Any]) -> Tensors:
-        return {key: np.asarray(f2f.decompress(tensor)) for key, tensor in packed.items()}
-
-    return Contender(
-        lambda tensors: {key: f2f.compress(array) for key, array in tensors.items()},
-        unpack,
-        lambda packed: sum(tensor.nbytes for tensor in packed.values()),
-        f2f.save,
-        lambda path: unpack(f2f.load(path)),
-    )
