@@ -82,7 +82,14 @@ from f2f.encoder.elimination import (
     start_system,
     window_words,
 )
-from f2f.encoder.words import TABLE_WORDS, image, rotate_left, tabulate, transpose
+from f2f.encoder.words import (
+    SPARE,
+    TABLE_WORDS,
+    apply_map,
+    prepare_map,
+    rotate_left,
+    transpose,
+)
 
 SEGMENT_BLOCKS = 1 << 17
 SEGMENT_ROWS = 1 << 20
@@ -252,13 +259,15 @@ class Outcome(NamedTuple):
     Attributes
     ----------
     states : ndarray of uint64, (TABLE_WORDS,)
-        The linear map from the last agreed state to the present one, see `image`.
+        The linear map from the last agreed state to the present one, see `f2f.encoder.words`.
     syndromes : ndarray of uint64, (TABLE_WORDS,)
         That from the last agreed state to the checks that it violates, bit j for check j.
     effects : ndarray of uint64, (PLANE_BITS + MAX_RECENT,)
         What giving up recent care bit a adds to the present state, at PLANE_BITS + a.
     patterns : ndarray of int64, (MAX_RECENT,)
         The checks that recent care bit a takes part in, bit j for check j.
+    older_patterns : ndarray of uint64, (limit + MAX_RECENT + SPARE,)
+        Those that the bits of a `History` take part in.
     square : ndarray of uint64, (64,)
         Room for a matrix.
     """
@@ -267,6 +276,7 @@ class Outcome(NamedTuple):
     syndromes: np.ndarray
     effects: np.ndarray
     patterns: np.ndarray
+    older_patterns: np.ndarray
     square: np.ndarray
 
 
@@ -277,8 +287,8 @@ class History(NamedTuple):
     ----------
     ranks : ndarray of int64, (limit + MAX_RECENT,)
         Which care bits of the segment they are, oldest first.
-    effects : ndarray of uint64, (limit + MAX_RECENT,)
-        What giving one up adds to the last agreed state, not 0.
+    effects : ndarray of uint64, (limit + MAX_RECENT + SPARE,)
+        What giving one up adds to the last agreed state.
     n_bits : ndarray of int64, (1,)
         How many there are.
     limit : int
@@ -351,12 +361,13 @@ def _new_state(segment: Segment, beam: int, lookahead: int, limit: int) -> State
         Place(zeros(1), zeros(1), zeros(1) - 1),
         start_system(segment),
         Step(words(lookahead, WORDS), zeros(lookahead), zeros(1), zeros(MAX_RECENT), zeros(1)),
-        History(zeros(limit + MAX_RECENT), words(limit + MAX_RECENT), zeros(1), limit),
+        History(zeros(limit + MAX_RECENT), words(limit + MAX_RECENT + SPARE), zeros(1), limit),
         Outcome(
             words(TABLE_WORDS),
             words(TABLE_WORDS),
             words(PLANE_BITS + MAX_RECENT),
             zeros(MAX_RECENT),
+            words(limit + MAX_RECENT + SPARE),
             words(64),
         ),
         search.new_candidates(limit + 2 * MAX_RECENT + lookahead, lookahead),
@@ -374,7 +385,7 @@ def _advance(segment, log, state, survivors, reached):
     segment, log, state = borrowed(segment), borrowed(log), borrowed(state)
     survivors = borrowed(survivors)
     plane = state.place.plane
-    planes, beam = survivors.states.shape
+    planes, beam = survivors.costs.shape
     while plane[0] >= 0 or _fill(segment, log, state.system, state.step, state.place):
         if plane[0] < 0:
             _read_step(state, survivors)
@@ -461,21 +472,24 @@ def _take(system, step, log, i, row, target, at):
 
 @njit(inline="always")
 def _read_step(state, survivors):
-    """What the step is made of; the states and the system are those of its end from now on."""
-    step, outcome, candidates = state.step, state.outcome, state.candidates
+    """What the step is made of; all states, and the system, are those of its end from now on."""
+    step, outcome, candidates, history = state.step, state.outcome, state.candidates, state.history
+    states, old = outcome.states, history.n_bits[0]
     _read_system(state.system, outcome)
     for a in range(step.n_recent[0]):
         outcome.patterns[a] = 0
     if _branching(state):
         _read_checks(step, outcome)
-        _list_candidates(step, outcome, state.history, candidates)
-        if state.history.limit:
+        _find_syndromes(step, outcome, survivors, state.branches)
+        apply_map(outcome.syndromes, history.effects, old, outcome.older_patterns)
+    apply_map(states, history.effects, old, history.effects)
+    for q in range(len(survivors.counts)):
+        apply_map(states, survivors.states[q], survivors.counts[q], survivors.states[q])
+    if _branching(state):
+        _list_candidates(step, outcome, history, candidates)
+        if history.limit:
             search.drop_equals(candidates)
             search.link(candidates, step.n_checks[0])
-        _find_syndromes(step, outcome, survivors, state.branches)
-    for q in range(len(survivors.counts)):
-        for h in range(survivors.counts[q]):
-            survivors.states[q, h] = image(outcome.states, survivors.states[q, h])
 
 
 @njit(inline="always")
@@ -496,20 +510,18 @@ def _read_system(system, outcome):
     From now on the right-hand sides are the state.
     """
     equations, square = system.equations, outcome.square
-    pivots = system.pivots[0]
-    one = np.uint64(1)
+    one, planes = np.uint64(1), np.uint64((1 << PLANE_BITS) - 1)
     for word in range(STATE, WORDS):
         for p in range(64):
-            square[p] = np.uint64(0)
-            if (pivots >> np.uint64(p)) & one:
-                square[p] = equations[p, word]
-                equations[p, word] = one << np.uint64(p) if word == STATE else np.uint64(0)
-                if word == RECENT:
-                    equations[p, word] = square[p] & np.uint64((1 << PLANE_BITS) - 1)
-        transpose(square)
+            there = (system.pivots[0] >> np.uint64(p)) & one
+            square[p] = equations[p, word] & (np.uint64(0) - there)
+            equations[p, word] = there << np.uint64(p) if word == STATE else np.uint64(0)
+            if word == RECENT:
+                equations[p, word] = square[p] & planes
         if word == STATE:
-            tabulate(square, outcome.states)
+            prepare_map(square, outcome.states)
         else:
+            transpose(square)
             for p in range(64):
                 outcome.effects[64 * (word - RECENT) + p] = square[p]
 
@@ -530,8 +542,7 @@ def _read_checks(step, outcome):
                 at = 64 * (word - RECENT) + np.int64(trailing_zeros(rest))
                 patterns[at - PLANE_BITS] |= 1 << j
                 rest &= rest - np.uint64(1)
-    transpose(square)
-    tabulate(square, outcome.syndromes)
+    prepare_map(square, outcome.syndromes)
 
 
 @njit(inline="always")
@@ -551,9 +562,9 @@ def _list_candidates(step, outcome, history, candidates):
     kept = 0
     for a in range(history.n_bits[0]):
         effect, rank = history.effects[a], history.ranks[a]
-        pattern = np.int64(image(outcome.syndromes, effect))
+        pattern = np.int64(outcome.older_patterns[a])
         if pattern != 0:
-            search.add_candidate(candidates, image(outcome.states, effect), pattern, rank)
+            search.add_candidate(candidates, effect, pattern, rank)
         else:
             history.effects[kept] = effect
             history.ranks[kept] = rank
@@ -569,14 +580,15 @@ def _find_syndromes(step, outcome, survivors, branches):
         for j in range(step.n_checks[0]):
             side = step.checks[j, RECENT] >> np.uint64(q)
             violated |= np.int64(side & np.uint64(1)) << j
-        for h in range(survivors.counts[q]):
-            state = survivors.states[q, h]
-            branches.syndromes[q, h] = violated ^ np.int64(image(outcome.syndromes, state))
+        count, syndromes = survivors.counts[q], branches.syndromes[q]
+        apply_map(outcome.syndromes, survivors.states[q], count, syndromes)
+        for h in range(count):
+            syndromes[h] ^= violated
 
 
 @njit(inline="always")
 def _remember(step, outcome, history):
-    """Carry the history over to the present state, without those that no longer matter.
+    """Drop older care bits that no longer matter.
 
     Recent care bits that took part in no check are added; the newest `limit` are kept.
     """
@@ -584,7 +596,7 @@ def _remember(step, outcome, history):
     old, recent = history.n_bits[0], step.n_recent[0]
     kept = 0
     for a in range(max(0, old + recent - history.limit), old):
-        effects[kept] = image(outcome.states, effects[a])
+        effects[kept] = effects[a]
         ranks[kept] = ranks[a]
         kept += 1 if effects[kept] != 0 else 0
     for a in range(recent):

@@ -8,7 +8,6 @@ two of SSE2 or NEON). Offsets count elements and need no alignment; nothing is b
 
 from __future__ import annotations
 
-from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,7 +22,6 @@ from f2f.base.intrinsics import (
     I64,
     V16,
     V32,
-    V64,
     byte_pointer,
     element_pointer,
     is_bytes,
@@ -32,7 +30,6 @@ from f2f.base.intrinsics import (
     same_elements,
     store,
 )
-from f2f.decoder import gfni
 
 LANES = 32  # bytes of a vector
 DEAREST = 0x7FFF  # dearer than any child, see `child_costs`
@@ -330,31 +327,6 @@ def spread_8(typingctx, words, at, word):
         return context.get_dummy_value()
 
     return types.void(words, types.intp, types.uint64), codegen
-
-
-@intrinsic
-def decode_8(typingctx, row_bytes, at, windows, first, out, to):
-    """Decoded bits of eight windows: bit r of out[to + q] is parity(row r & windows[first + q]).
-
-    By GFNI. row_bytes holds byte j of row r, r < 64, at byte ``at + 64*j + r``; the others are
-    uint64.
-    """
-
-    def codegen(context, builder, signature, arguments):
-        row_bytes, at, windows, first, out, to = arguments
-        kinds = signature.args
-        rows = byte_pointer(context, builder, kinds[0], row_bytes, at)
-        words = load(builder, V64, element_pointer(context, builder, kinds[2], windows, first))
-        products = []
-        for j in range(8):  # the eight windows' bytes j are a matrix, see `f2f.decoder.gfni`
-            matrix = permute(builder, words, words, [8 * (7 - i % 8) + j for i in range(64)])
-            vectors = load(builder, V64, builder.gep(rows, [I64(64 * j)]))
-            products.append(gfni.gf2_affine(builder, matrix, vectors))
-        decoded = gfni.planes_of(builder, reduce(builder.xor, products))
-        store(builder, decoded, element_pointer(context, builder, kinds[4], out, to))
-        return context.get_dummy_value()
-
-    return types.void(row_bytes, types.intp, windows, types.intp, out, types.intp), codegen
 
 
 @intrinsic

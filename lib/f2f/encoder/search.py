@@ -27,6 +27,7 @@ import numpy as np
 
 from f2f.base.intrinsics import borrowed, trailing_zeros
 from f2f.base.jit import njit
+from f2f.encoder.words import SPARE
 
 MAX_FLIPS = 32  # no solution needs more: at most one a check
 NODE = np.dtype([("parent", np.int32), ("rank", np.int32)])  # parent: a node, or -1
@@ -98,7 +99,7 @@ class Survivors(NamedTuple):
 
     Attributes
     ----------
-    states : ndarray of uint64, (planes, beam)
+    states : ndarray of uint64, (planes, beam + SPARE)
     costs : ndarray of int32, (planes, beam)
         Care bits given up; not counted, 0, while all of a plane have given up as many.
     ends : ndarray of int32, (planes, beam)
@@ -124,7 +125,7 @@ class Branches(NamedTuple):
 
     Attributes
     ----------
-    syndromes : ndarray of int64, (planes, beam)
+    syndromes : ndarray of int64, (planes, beam + SPARE)
         The checks that each hypothesis violates, bit j for check j.
     states : ndarray of uint64, (beam,)
         The new states. This and what follows is for `branch_few`.
@@ -208,7 +209,7 @@ def new_candidates(most: int, checks: int) -> Candidates:
 def new_survivors(planes: int, beam: int, capacity: int) -> Survivors:
     """One hypothesis in state 0 for every plane, and room for `capacity` nodes."""
     return Survivors(
-        np.zeros((planes, beam), dtype=np.uint64),
+        np.zeros((planes, beam + SPARE), dtype=np.uint64),
         np.zeros((planes, beam), dtype=np.int32),
         np.full((planes, beam), -1, dtype=np.int32),
         np.ones(planes, dtype=np.int64),
@@ -220,7 +221,7 @@ def new_survivors(planes: int, beam: int, capacity: int) -> Survivors:
 def new_branches(planes: int, beam: int) -> Branches:
     """Room to branch the hypotheses of each plane into `beam` new ones."""
     return Branches(
-        np.zeros((planes, beam), dtype=np.int64),
+        np.zeros((planes, beam + SPARE), dtype=np.int64),
         np.zeros(beam, dtype=np.uint64),
         np.zeros(beam, dtype=np.int32),
         _stamped_set(np.zeros(_table_size(4 * beam), dtype=np.uint64)),

@@ -37,7 +37,6 @@ import numpy as np
 
 from f2f.base import validate
 from f2f.base.intrinsics import (
-    GFNI,
     aligned_zeros,
     borrowed,
     leading_zeros,
@@ -49,14 +48,13 @@ from f2f.decoder import Decoder
 from f2f.encoder.lanes import (
     DEAREST,
     child_costs,
-    decode_8,
     flags_64,
     parities_8,
     put_64,
     spread_8,
     xor_of_64,
 )
-from f2f.encoder.words import rotate_left
+from f2f.encoder.words import SPARE, TABLE_WORDS, apply_map, prepare_map, rotate_left
 
 TRACE_BLOCKS = 2048  # between trace-backs; twice as many are held
 MAX_BEAM = 65535
@@ -77,8 +75,8 @@ class Problem(NamedTuple):
         `Decoder.rows`.
     tables : ndarray of uint64, (n_s+1, 2**n_in, ceil(n_out/64))
         `Decoder.tables`.
-    row_bytes : ndarray of uint8, (ceil(n_out/64), 8, 64)
-        Byte j of rows[64*w + r] at [w, j, r], 0 behind the last row.
+    maps : ndarray of uint64, (ceil(n_out/64), TABLE_WORDS)
+        From a window to each 64 decoded bits, see `f2f.encoder.words`.
     n_in, n_out, n_s : int
     zero_start, zero_end : bool
         The `zero_ends` of `encode_shaped`.
@@ -89,7 +87,7 @@ class Problem(NamedTuple):
     soft: np.ndarray
     rows: np.ndarray
     tables: np.ndarray
-    row_bytes: np.ndarray
+    maps: np.ndarray
     n_in: int
     n_out: int
     n_s: int
@@ -154,7 +152,7 @@ class Hypotheses(NamedTuple):
         has the vector ``bases[h] ^ span[x]``.
     span : ndarray of uint8, (2**n_in,)
         What choice x of the free bits changes.
-    windows, decoded : ndarray of uint64, (beam + 8,)
+    windows, decoded : ndarray of uint64, (beam + SPARE,)
         The state with the vector of child 0, and 64 bits of what the decoder makes of it.
     outputs : ndarray of uint64, (ceil(n_out/64) + 1, 8*beam + 8)
         A_h: what child 0 of a hypothesis puts out at the soft positions, and in the last row the
@@ -275,7 +273,7 @@ def new_problem(
         soft=_pack_blocks(soft, decoder.n_out, decoder.tables.shape[2]),
         rows=decoder.rows,
         tables=decoder.tables,
-        row_bytes=_row_bytes(decoder.rows),
+        maps=window_maps(decoder.rows),
         n_in=decoder.n_in,
         n_out=decoder.n_out,
         n_s=decoder.n_s,
@@ -284,12 +282,15 @@ def new_problem(
     )
 
 
-def _row_bytes(rows: np.ndarray) -> np.ndarray:
-    """`Problem.row_bytes`."""
+def window_maps(rows: np.ndarray) -> np.ndarray:
+    """`Problem.maps`."""
     words = -(-len(rows) // 64)
-    padded = np.zeros((words, 64), dtype=np.uint64)
-    padded.reshape(-1)[: len(rows)] = rows
-    return np.ascontiguousarray(padded.view(np.uint8).reshape(words, 64, 8).swapaxes(1, 2))
+    padded = np.zeros(64 * words, dtype=np.uint64)
+    padded[: len(rows)] = rows
+    maps = np.zeros((words, TABLE_WORDS), dtype=np.uint64)
+    for some, table in zip(padded.reshape(words, 64), maps, strict=True):
+        prepare_map(some, table)
+    return maps
 
 
 def _pack_blocks(bits: np.ndarray, n_out: int, words: int) -> np.ndarray:
@@ -326,8 +327,8 @@ def new_hypotheses(beam: int, tables: np.ndarray) -> Hypotheses:
         np.zeros((2, beam), dtype=np.int32),
         np.zeros(beam, dtype=np.uint8),
         np.zeros(fan, dtype=np.uint8),
-        np.zeros(beam + 8, dtype=np.uint64),
-        np.zeros(beam + 8, dtype=np.uint64),
+        np.zeros(beam + SPARE, dtype=np.uint64),
+        np.zeros(beam + SPARE, dtype=np.uint64),
         np.zeros((words + 1, 8 * beam + 8), dtype=np.uint64),
         np.zeros((words, max(fan, 8)), dtype=np.uint64),
         np.zeros(beam * fan + 64, dtype=np.int16),
@@ -478,29 +479,6 @@ def _cheapest(costs, row, alive):
 
 
 @njit(inline="always")
-def decode_by_tables(problem, windows, count, w, decoded):
-    """Word w of the decoded bits of `count` windows, from `Decoder.tables`."""
-    n_in = np.uint64(problem.n_in)
-    field = (np.uint64(1) << n_in) - np.uint64(1)
-    for h in range(count):
-        word, rest = np.uint64(0), windows[h]
-        for j in range(problem.n_s + 1):
-            word ^= problem.tables[j, rest & field, w]
-            rest >>= n_in
-        decoded[h] = word
-
-
-@njit(inline="always")
-def decode_by_gfni(problem, windows, count, w, decoded):
-    """As `decode_by_tables`, eight windows at a time; up to 7 more are read and written."""
-    for h in range(0, count, 8):
-        decode_8(problem.row_bytes, 512 * w, windows, h, decoded, h)
-
-
-_decode = decode_by_gfni if GFNI else decode_by_tables
-
-
-@njit(inline="always")
 def _extend(problem, freedom, hypotheses, t, alive):
     """Every hypothesis by every value of the free bits, with the cost of the block's soft bits.
 
@@ -530,7 +508,7 @@ def _extend(problem, freedom, hypotheses, t, alive):
         windows[h] = state | (np.uint64(base) << older)
         spread_8(outputs, words * stride + h * copies, np.uint64(hypotheses.costs[t & 1, h]))
     for w in range(words):
-        _decode(problem, windows, alive, w, decoded)
+        apply_map(problem.maps[w], windows, alive, decoded)
         for h in range(alive):
             spread_8(outputs, w * stride + h * copies, decoded[h] & soft[t, w])
     return child_costs(outputs, choices, free, alive << free, hypotheses.child_costs)

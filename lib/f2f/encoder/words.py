@@ -1,10 +1,14 @@
 """64-bit words as vectors over GF(2), and linear maps between them.
 
-A map is 64 columns, the images of the unit vectors. To apply it to many words it is tabulated: one
-table of 256 images for each byte of the argument, so that an image is the XOR of eight look-ups.
+A map is given by 64 rows: bit r of an image is ``parity(rows[r] & word)``. To apply it to many
+words it is prepared (`prepare_map`), in TABLE_WORDS words of memory, for what the processor has.
+With GFNI eight words at once are 8×8 bit matrices, multiplied by the bytes of the rows. Without, a
+table has 256 images for each byte of the word, and an image is the XOR of eight look-ups.
 """
 
 from __future__ import annotations
+
+from functools import reduce
 
 import numpy as np
 from llvmlite import ir
@@ -12,10 +16,26 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from f2f.base.intrinsics import I64
+from f2f.base.intrinsics import (
+    GFNI,
+    I1,
+    I8,
+    I64,
+    V64,
+    byte_pointer,
+    element_pointer,
+    load,
+    permute,
+    same_elements,
+    store,
+)
 from f2f.base.jit import njit
+from f2f.decoder import gfni
 
-TABLE_WORDS = 8 * 256  # of a tabulated map
+TABLE_WORDS = 8 * 256  # of a prepared map
+SPARE = 7  # words behind the last that `apply_map` may read and write
+_V64Q = ir.VectorType(I64, 64)
+_FLAGS = ir.VectorType(I1, 64)
 
 
 @intrinsic
@@ -31,45 +51,115 @@ def rotate_left(typingctx, word, count):
     return types.uint64(types.uint64, types.uint64), codegen
 
 
-@njit
-def transpose(square):
+@intrinsic
+def transpose(typingctx, square):
     """Transpose a 64×64 bit matrix, uint64 (64,), in place: bit j of word i is the entry (i, j)."""
-    mask = np.uint64(0x00000000FFFFFFFF)
-    step = 32
-    while step:
-        shift = np.uint64(step)
-        i = 0
-        while i < 64:
-            swap = ((square[i] >> shift) ^ square[i + step]) & mask
-            square[i] ^= swap << shift
-            square[i + step] ^= swap
-            i = (i + step + 1) & ~step
-        step >>= 1
-        mask ^= mask << np.uint64(step)
+
+    def codegen(context, builder, signature, arguments):
+        place = element_pointer(context, builder, signature.args[0], arguments[0], I64(0))
+        rows = load(builder, _V64Q, place)
+        for step in (32, 16, 8, 4, 2, 1):
+            # Of each pair of rows the upper half of one changes places with the lower of the other.
+            low = sum(1 << j for j in range(64) if not j & step)
+            lower, upper = (same_elements(builder, I64(m), 64) for m in (low, low << step))
+            shift = same_elements(builder, I64(step), 64)
+            other = permute(builder, rows, rows, [i ^ step for i in range(64)])
+            first = builder.or_(
+                builder.and_(rows, lower), builder.and_(builder.shl(other, shift), upper)
+            )
+            second = builder.or_(
+                builder.and_(rows, upper), builder.and_(builder.lshr(other, shift), lower)
+            )
+            second_of_pair = _FLAGS([int(bool(i & step)) for i in range(64)])
+            rows = builder.select(second_of_pair, second, first)
+        store(builder, rows, place)
+        return context.get_dummy_value()
+
+    return types.void(square), codegen
+
+
+@intrinsic
+def split_bytes(typingctx, words, table):
+    """Byte j of words[r], r < 64, to byte 64*j + r of the table; both are uint64."""
+
+    def codegen(context, builder, signature, arguments):
+        words, table = arguments
+        kinds = signature.args
+        rows = load(builder, _V64Q, element_pointer(context, builder, kinds[0], words, I64(0)))
+        for j in range(8):
+            part = builder.lshr(rows, same_elements(builder, I64(8 * j), 64))
+            part = builder.trunc(part, ir.VectorType(I8, 64))
+            store(builder, part, byte_pointer(context, builder, kinds[1], table, I64(64 * j)))
+        return context.get_dummy_value()
+
+    return types.void(words, table), codegen
+
+
+@intrinsic
+def images_of_8(typingctx, table, words, first, out):
+    """Images, at out[first], of eight words from words[first] on, all uint64, by GFNI.
+
+    The table is that of `split_bytes`.
+    """
+
+    def codegen(context, builder, signature, arguments):
+        table, words, first, out = arguments
+        kinds = signature.args
+        rows = byte_pointer(context, builder, kinds[0], table, I64(0))
+        eight = load(builder, V64, element_pointer(context, builder, kinds[1], words, first))
+        products = []
+        for j in range(8):  # bytes j of the words are a matrix, see `f2f.decoder.gfni`
+            matrix = permute(builder, eight, eight, [8 * (7 - i % 8) + j for i in range(64)])
+            vectors = load(builder, V64, builder.gep(rows, [I64(64 * j)]))
+            products.append(gfni.gf2_affine(builder, matrix, vectors))
+        found = gfni.planes_of(builder, reduce(builder.xor, products))
+        store(builder, found, element_pointer(context, builder, kinds[3], out, first))
+        return context.get_dummy_value()
+
+    return types.void(table, words, types.intp, out), codegen
+
+
+@njit(forceinline=True)
+def prepare_by_gfni(rows, table):
+    """As `prepare_by_tables`, for `apply_by_gfni`."""
+    split_bytes(rows, table)
+
+
+@njit(inline="always")
+def apply_by_gfni(table, words, count, out):
+    """As `apply_by_tables`; SPARE more words are read and written."""
+    for at in range(0, count, 8):
+        images_of_8(table, words, at, out)
 
 
 @njit
-def tabulate(columns, table):
-    """Tabulate a linear map: word ``256*g + y`` of the table is the image of ``y << 8*g``.
+def prepare_by_tables(rows, table):
+    """Prepare a map; its rows, uint64 (64,), do not outlast it.
 
-    columns: uint64 (64,), word p the image of the word whose only bit is p; table: (TABLE_WORDS,).
+    Word ``256*g + y`` of the table, (TABLE_WORDS,), is the image of ``y << 8*g``.
     """
+    transpose(rows)
     for group in range(8):
         base = 256 * group
         table[base] = np.uint64(0)
         for b in range(8):
             half = 1 << b
-            column = columns[8 * group + b]
+            column = rows[8 * group + b]
             for y in range(half):
                 table[base + half + y] = table[base + y] ^ column
 
 
-@njit(forceinline=True)
-def image(table, word):
-    """The image of a word under the linear map in a table that `tabulate` filled."""
+@njit(inline="always")
+def apply_by_tables(table, words, count, out):
+    """Images of the first `count` words under a prepared map; out may be `words`."""
     byte = np.uint64(255)
-    result = table[word & byte]
-    for group in range(1, 8):
-        at = np.uint64(256 * group) + ((word >> np.uint64(8 * group)) & byte)
-        result ^= table[at]
-    return result
+    for at in range(count):
+        word = words[at]
+        result = table[word & byte]
+        for group in range(1, 8):
+            result ^= table[np.uint64(256 * group) + ((word >> np.uint64(8 * group)) & byte)]
+        out[at] = result
+
+
+prepare_map = prepare_by_gfni if GFNI else prepare_by_tables
+apply_map = apply_by_gfni if GFNI else apply_by_tables

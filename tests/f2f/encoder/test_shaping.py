@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from f2f.base.intrinsics import GFNI
 from f2f.decoder import Decoder
 from f2f.encoder import shaping
 from f2f.encoder.shaping import encode_shaped
+from f2f.encoder.words import SPARE, apply_map
 
 
 def _plane(n, p, seed):
@@ -154,28 +154,16 @@ def test_the_cheapest_children_survive_the_first_of_equals_first(beam, count):
         assert hypotheses.chosen[:kept].tolist() == best.tolist()
 
 
-@pytest.mark.parametrize(
-    "decode",
-    [
-        shaping.decode_by_tables,
-        pytest.param(
-            shaping.decode_by_gfni, marks=pytest.mark.skipif(not GFNI, reason="needs GFNI")
-        ),
-    ],
-)
 @pytest.mark.parametrize(("n_in", "n_out", "n_s"), [(8, 70, 7), (3, 64, 20), (5, 130, 0)])
-def test_windows_are_decoded_as_by_the_decoder(decode, n_in, n_out, n_s):
+def test_windows_are_decoded_as_by_the_decoder(n_in, n_out, n_s):
     decoder = Decoder(n_in, n_out, n_s, seed=3)
-    none = np.zeros(0, np.int64)
-    problem = shaping.new_problem(none, none, np.zeros(n_out, np.uint8), decoder)
-    rng = np.random.default_rng(0)
-    vectors = rng.integers(0, 1 << n_in, (21, n_s + 1), dtype=np.uint8)
-    windows, decoded = np.zeros((2, 32), dtype=np.uint64)
+    vectors = np.random.default_rng(0).integers(0, 1 << n_in, (21, n_s + 1), dtype=np.uint8)
+    windows, decoded = np.zeros((2, 21 + SPARE), dtype=np.uint64)
     for h, inputs in enumerate(vectors):
         windows[h] = sum(int(x) << n_in * j for j, x in enumerate(inputs))
     found = []
-    for w in range(-(-n_out // 64)):
-        decode(problem, windows, 21, w, decoded)
+    for table in shaping.window_maps(decoder.rows):
+        apply_map(table, windows, 21, decoded)
         found.append(decoded[:21].copy())
     bits = np.unpackbits(np.stack(found, 1).view(np.uint8), axis=1, bitorder="little")
     for h, inputs in enumerate(vectors):

@@ -1,10 +1,12 @@
-"""Words over GF(2): rotation, transposition and tabulated maps against plain bit matrices."""
+"""Words over GF(2): rotation, transposition and maps against plain bit matrices."""
 
 import numpy as np
 import pytest
 from numba import njit
 
-from f2f.encoder.words import TABLE_WORDS, image, rotate_left, tabulate, transpose
+from f2f.base.intrinsics import GFNI
+from f2f.encoder import words
+from f2f.encoder.words import SPARE, TABLE_WORDS, rotate_left, transpose
 
 
 def as_bits(words):
@@ -23,18 +25,33 @@ def random_words(seed, n):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_transpose_is_that_of_the_bit_matrix(seed):
-    words = random_words(seed, 64)
-    square = words.copy()
-    transpose(square)
-    np.testing.assert_array_equal(as_bits(square), as_bits(words).T)
+    rows = random_words(seed, 64)
+    square = rows.copy()
+    njit(lambda square: transpose(square))(square)
+    np.testing.assert_array_equal(as_bits(square), as_bits(rows).T)
 
 
-def test_tabulated_map_is_the_matrix_product():
-    columns, arguments = random_words(1, 64), random_words(2, 50)
-    table = np.zeros(TABLE_WORDS, dtype=np.uint64)
-    tabulate(columns, table)
-    images = [image(table, word) for word in arguments]
-    np.testing.assert_array_equal(as_bits(images), as_bits(arguments) @ as_bits(columns) % 2)
+@pytest.mark.parametrize("count", [0, 1, 8, 21])
+@pytest.mark.parametrize(
+    ("prepare", "apply"),
+    [
+        (words.prepare_by_tables, words.apply_by_tables),
+        pytest.param(
+            words.prepare_by_gfni,
+            words.apply_by_gfni,
+            marks=pytest.mark.skipif(not GFNI, reason="needs GFNI"),
+        ),
+    ],
+)
+def test_a_map_is_the_matrix_product(prepare, apply, count):
+    rows, arguments = random_words(1, 64), random_words(2, 21 + SPARE)
+    table, images = np.zeros(TABLE_WORDS, dtype=np.uint64), np.zeros_like(arguments)
+    prepare(rows.copy(), table)
+    apply(table, arguments, count, images)
+    wanted = as_bits(arguments[:count]) @ as_bits(rows).T % 2
+    np.testing.assert_array_equal(as_bits(images[:count]), wanted)
+    apply(table, arguments, count, arguments)
+    np.testing.assert_array_equal(arguments[:count], images[:count])
 
 
 @pytest.mark.parametrize("count", [0, 1, 31, 63])
