@@ -177,8 +177,9 @@ def compress(  # noqa: PLR0913  (options of a user's function, by keyword only)
     dense = CompressedTensor(shape, dtype, library, "dense", bits.view(np.uint8))
     if dtype in DTYPES and len(bits) <= MAX_WEIGHTS:
         walk = Order(order, *matrix_shape(shape))
-        care_mask = walk.take(_care_mask(values, mask, negative_zero))
-        tensor = _encode(values_at(care_mask, walk.take(bits)), care_mask, dense, options)
+        care_mask = walk.take(_care_mask(values, mask, negative_zero), options.threads)
+        words = values_at(care_mask, walk.take(bits, options.threads))
+        tensor = _encode(words, care_mask, dense, options)
         if tensor.nbytes < dense.nbytes:
             return tensor
     # Bytes of its own, which do not change with the caller's array.

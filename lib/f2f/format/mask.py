@@ -394,7 +394,7 @@ def _cascade(
         n_outs.append(n_out)
         left &= decoder.decode(stream, n).view(bool)
     if len(streams) > 1:
-        left = _in_order(left)
+        left = _shuffled(left, back=True)
     corrections = EliasFano.encode(np.flatnonzero(left != wanted), n)
     return MaskCode(
         "cascade", n, k, inverted, n_in, n_s, seed, tuple(n_outs), tuple(streams), corrections
@@ -437,10 +437,13 @@ def _encode_last(
     return encode_beam(care, target, len(left[places]), decoder, 1, beam, zero_ends=zero_ends)[:, 0]
 
 
-def _shuffled(places: np.ndarray) -> np.ndarray:
-    """Places in the order of a shuffled stream (see the module)."""
+def _shuffled(places: np.ndarray, back: bool = False) -> np.ndarray:
+    """Places in the order of a shuffled stream (see the module), or `back` from it."""
     words = len(places) // 64
-    walk = golden_stride(words) * np.arange(words) % max(words, 1)
+    stride = golden_stride(words)
+    if back:
+        stride = pow(stride, -1, max(words, 1))
+    walk = stride * np.arange(words) % max(words, 1)
     shuffled = places.copy()
     np.take(
         places[: 64 * words].reshape(-1, 64),
@@ -450,14 +453,6 @@ def _shuffled(places: np.ndarray) -> np.ndarray:
         mode="clip",  # of indices that need none: otherwise NumPy makes a copy
     )
     return shuffled
-
-
-def _in_order(shuffled: np.ndarray) -> np.ndarray:
-    words = len(shuffled) // 64
-    walk = golden_stride(words) * np.arange(words) % max(words, 1)
-    places = shuffled.copy()
-    places[: 64 * words].reshape(-1, 64)[walk] = shuffled[: 64 * words].reshape(-1, 64)
-    return places
 
 
 def _sizes(header: Mapping[str, Any], n: int) -> dict[str, int]:

@@ -19,12 +19,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import pairwise
 
 import numpy as np
 
 from f2f.base import validate
 from f2f.base.jit import njit
+from f2f.base.threads import run_together
 
 ORDERS = ("row", "column", "golden", "diagonal")
 
@@ -115,7 +117,7 @@ class Order:
         i, d = k % self.rows, k // self.rows
         return g_r * i % self.rows * self.cols + (g_c * i + h * d) % self.cols
 
-    def take(self, flat: np.ndarray) -> np.ndarray:
+    def take(self, flat: np.ndarray, threads: int = 1) -> np.ndarray:
         """The elements of a row-major array (n,), any dtype, in encoding order."""
         out = np.empty_like(flat, shape=self.n)
         if self.n == 0 or self.name == "row":
@@ -127,9 +129,10 @@ class Order:
         if self.is_stride_walk:
             _take_stride(source, out.view(word), self.stride)
         else:
-            *steps, h = self.torus
-            d_step = pow(h, -1, self.cols)
-            _take_torus(source, out.view(word), self.rows, self.cols, tuple(steps), d_step)
+            walk = (self.rows, self.cols, *self.torus[:2], pow(self.torus[2], -1, self.cols))
+            edges = [self.cols * part // threads for part in range(threads + 1)]
+            jobs = [partial(_take_torus, source, out.view(word), walk, *e) for e in pairwise(edges)]
+            run_together(jobs)
         return out
 
     def scatter(self, positions: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -156,19 +159,20 @@ def _take_stride(source, out, stride):
 
 
 @njit
-def _take_torus(source, out, rows, cols, steps, d_step):
+def _take_torus(source, out, walk, begin, end):
     """Take ABREAST diagonals side by side: every line of the source is read for as many elements.
 
-    steps: (g_r, g_c) of `Order.torus`; d_step: from a diagonal to that which begins a column on.
+    Those that begin in columns begin … end-1. walk: rows, cols, g_r, g_c, and how much later the
+    diagonal comes that begins a column on.
     """
-    g_r, g_c = steps
+    rows, cols, g_r, g_c, later = walk
     starts = np.empty(ABREAST, dtype=np.int64)
-    d = 0
-    for first in range(0, cols, ABREAST):
-        count = min(ABREAST, cols - first)
+    d = begin * later % cols
+    for first in range(begin, end, ABREAST):
+        count = min(ABREAST, end - first)
         for j in range(count):
             starts[j] = d * rows
-            d += d_step
+            d += later
             if d >= cols:
                 d -= cols
         row, col = 0, first

@@ -19,6 +19,7 @@ def test_order_visits_every_weight_once(name, rows, cols):
     assert np.array_equal(np.sort(index), np.arange(walk.n))
     flat = np.random.default_rng(0).standard_normal(walk.n).astype(np.float32)
     assert np.array_equal(walk.take(flat), flat[index])
+    assert np.array_equal(walk.take(flat, threads=3), flat[index])
     assert np.array_equal(walk.scatter(np.arange(walk.n), walk.take(flat)), flat)
     some = positions_of(np.random.default_rng(1).random(walk.n) < 0.3)
     sparse = np.zeros_like(flat)
