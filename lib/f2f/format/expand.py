@@ -11,7 +11,7 @@ Decoded words go to their place in the matrix in one of three ways:
   for tiles.
 
 In the first two ways, bits of planes that are wrong often are flipped as words are joined, and
-others when all words are in place (`f2f.format.wrong`).
+others when all words of a tile or chunk are in place (`f2f.format.wrong`).
 """
 
 from __future__ import annotations
@@ -142,7 +142,6 @@ def expand(
             _by_tiles(encoded, walk, wrong, tile, edges[number], edges[number + 1], out)
 
         run_together([partial(job, number) for number in range(threads)])
-    flip_places(wrong.places, wrong.place_flips, out)
     return out[: op.n]
 
 
@@ -243,6 +242,7 @@ def _in_order(encoded, wrong, tile, out):
         _read_bits(encoded, wrong, lo, count, tile, 0, 1)
         for at in range(0, count, SIDE):
             join_in_order(tile, first + at, at >> 6, encoded.maps, offset, out, lo + at)
+        flip_places(wrong, lo // CHUNK, out)
 
 
 @njit
@@ -265,6 +265,7 @@ def _by_tiles(encoded, walk, wrong, tile, left, end, out):
                 for plane in range(len(tile.flips) + 1):
                     transpose_bits(tile.bits, plane * tile.step + lo)
             _put_in_place(encoded, walk, tile, begin, along, first, width, out)
+        flip_places(wrong, first // SIDE, out)
 
 
 @njit(forceinline=True)
