@@ -1,4 +1,4 @@
-"""The cases of a study: every combination of what is varied, measured on all cores.
+"""The cases of a study: every combination of what is varied, measured.
 
 A case is the keyword arguments of a measurement; a measurement returns one flat row as a
 dictionary; a study is a data frame, one row a case. The columns are defined in `runs/README.md`.
@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pandas as pd
+from tqdm import tqdm
 
 
 def combinations(**axes: Any) -> list[dict[str, Any]]:
@@ -28,12 +29,16 @@ def combinations(**axes: Any) -> list[dict[str, Any]]:
 
 
 def measure_all(
-    measure: Callable[..., dict[str, Any]], cases: Iterable[dict[str, Any]]
+    measure: Callable[..., dict[str, Any]],
+    cases: Sequence[dict[str, Any]],
+    at_a_time: int | None = None,
 ) -> pd.DataFrame:
-    """Measure every case, in order, on all cores: one row a case.
+    """Measure every case, in order: one row a case.
 
-    `measure` takes the arguments of a case by name and returns a row. It must release the lock to
-    gain from several cores, as the encoders and decoders do.
+    `measure` takes the arguments of a case by name and returns a row. Cases are measured together,
+    one a core, for which `measure` must release the lock, as encoders and decoders do; where it
+    takes times, one `at_a_time`.
     """
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return pd.DataFrame(list(pool.map(lambda case: measure(**case), cases)))
+    with ThreadPoolExecutor(at_a_time or os.cpu_count()) as pool:
+        rows = pool.map(lambda case: measure(**case), cases)
+        return pd.DataFrame(list(tqdm(rows, total=len(cases), unit=" cases", delay=2)))

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 import f2f
 from f2f.base import validate
@@ -225,8 +226,11 @@ def study(
     for dtype in dtypes:
         validate.choice("dtypes", dtype, DTYPES)
     title = f"drawn {drawn_size}x{drawn_size}"
-    parts = [measure(title, drawn("int8", s, drawn_size, seed), s, repeats) for s in sparsities]
-    for sparsity in sparsities:
+    parts = []
+    for sparsity in tqdm(sparsities, desc="drawn matrix", unit=" sparsities", delay=2):
+        tensors = drawn("int8", sparsity, drawn_size, seed)
+        parts.append(measure(title, tensors, sparsity, repeats))
+    for sparsity in tqdm(sparsities, desc="model", unit=" sparsities", delay=2):
         title, layers = thinned(model(model_file, sparsity), most_weights)
         parts += [measure(title, stored_as(layers, d), sparsity, repeats) for d in dtypes]
     return pd.concat(parts, ignore_index=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 import joblib
 import pandas as pd
+from tqdm import tqdm
 
 from f2f.decoder import MATRICES
 from f2f.hardware import network
@@ -88,8 +89,11 @@ def measure_circuits(cases: list[dict[str, Any]], seed: int = 0) -> pd.DataFrame
         joblib.delayed(measure_circuit)(**case, written=written, seed=seed)
         for case, written in rest
     )
-    workers = joblib.Parallel(os.cpu_count(), initializer=end_with, initargs=(os.getpid(),))
-    rows = pd.DataFrame([first, *workers(jobs)])
+    workers = joblib.Parallel(
+        os.cpu_count(), initializer=end_with, initargs=(os.getpid(),), return_as="generator"
+    )
+    shown = tqdm(workers(jobs), desc="synthesis", total=len(rest), unit=" circuits", delay=2)
+    rows = pd.DataFrame([first, *shown])
     return rows.sort_values([*KEYS, "written"], ignore_index=True)
 
 

@@ -25,6 +25,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
+from tqdm import tqdm
 
 from f2f.product import device, spmm
 from f2f_study import provenance, results
@@ -87,7 +88,8 @@ def measure(
     """
     set_threads(threads)
     parts = [_machine(repeats, threads)]
-    parts += [_measure_case(case, repeats, threads, formats) for case in cases]
+    shown = tqdm(cases, desc="products", unit=" cases", delay=2)
+    parts += [_measure_case(case, repeats, threads, formats) for case in shown]
     return pd.concat(parts, ignore_index=True).assign(hardware=provenance.hardware())[COLUMNS]
 
 

@@ -127,7 +127,7 @@ def peers_table(reference: Path) -> str:
     shown["can be read by itself"] = [alone for _, alone in PEERS.values()]
     return (
         f"The same tensors in every format ({tensors}); times in ns per weight, of the last case, "
-        "one thread.\n\n"
+        f"one thread.\n{conditions(reference)}\n"
     ) + table(pd.DataFrame(shown), "lrrrrrl")
 
 

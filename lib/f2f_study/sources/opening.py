@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from tqdm import tqdm
+
 from f2f.base import validate
 from f2f.tensorfile import read_tensors
 from f2f_study.networks.layers import METHODS, PrunedModel
@@ -141,4 +143,5 @@ def open_models(
     there = available(source, network)
     found = [pair for pair in wanted if pair in there]
     pairs = wanted if options.get("download") or not found else found
-    return [open_model(source, network, *pair, **options) for pair in pairs]
+    shown = tqdm(pairs, desc="open", unit=" models", delay=2)
+    return [open_model(source, network, *pair, **options) for pair in shown]

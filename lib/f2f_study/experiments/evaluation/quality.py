@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from f2f_study import sources
 from f2f_study.experiments.evaluation.models import identity, restored_state
@@ -71,7 +72,7 @@ def standin_quality(decoded: Sequence[Decoded], scheme: str = "channel") -> pd.D
             return Judged(standin.quality(model), found.numpy().tobytes())
 
     rows = []
-    for coded in decoded:
+    for coded in tqdm(decoded, desc="judge", unit=" models", delay=2):
         network = coded.model.network
         dense = recorded_percent(sources.open_standin(network))
         rows.append(
