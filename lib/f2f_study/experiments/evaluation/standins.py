@@ -67,28 +67,32 @@ def standins(trained: Sequence[Trained]) -> pd.DataFrame:
     The columns of `standins.csv` (runs/README.md); those of the training may be NaN.
     """
     fresh = {(m.network, m.method, m.sparsity): (m, seconds) for m, seconds in trained}
+    committed = [
+        (network, method, sparsity)
+        for network in standin.NETWORKS
+        for method, sparsity in [("dense", 0.0), *sources.available("standin", network)]
+    ]
     rows = []
-    for network in standin.NETWORKS:
-        for method, sparsity in [("dense", 0.0), *sources.available("standin", network)]:
-            model = sources.open_standin(network, method, sparsity)
-            shares = [1 - la.unpruned / la.size for la in model.layers.values()] or [0.0]
-            again, seconds = fresh.get((network, method, sparsity), (None, math.nan))
-            rows.append(
-                {
-                    "network": network,
-                    "method": method,
-                    "sparsity": sparsity,
-                    "weights": model.size,
-                    "unpruned": model.unpruned,
-                    "lowest_sparsity": min(shares),
-                    "highest_sparsity": max(shares),
-                    "metric": tasks.METRICS[network],
-                    "recorded_percent": recorded_percent(model),
-                    "recomputed_percent": standin.quality(standin.load(network, model.state())),
-                    "trained_percent": recorded_percent(again) if again else math.nan,
-                    "train_s": seconds,
-                }
-            )
+    for network, method, sparsity in tqdm(committed, desc="judge", unit=" networks", delay=2):
+        model = sources.open_standin(network, method, sparsity)
+        shares = [1 - la.unpruned / la.size for la in model.layers.values()] or [0.0]
+        again, seconds = fresh.get((network, method, sparsity), (None, math.nan))
+        rows.append(
+            {
+                "network": network,
+                "method": method,
+                "sparsity": sparsity,
+                "weights": model.size,
+                "unpruned": model.unpruned,
+                "lowest_sparsity": min(shares),
+                "highest_sparsity": max(shares),
+                "metric": tasks.METRICS[network],
+                "recorded_percent": recorded_percent(model),
+                "recomputed_percent": standin.quality(standin.load(network, model.state())),
+                "trained_percent": recorded_percent(again) if again else math.nan,
+                "train_s": seconds,
+            }
+        )
     return pd.DataFrame(rows)
 
 
