@@ -25,6 +25,7 @@ from f2f.decoder import Decoder
 from f2f.decoder.folded import FOLD_GATES
 from f2f_study.networks.quantize import is_float
 
+N_IN = 8  # of all studies but one, that of windows
 PAPER_CHUNK = 512  # plane bits that share one end bit in the paper-style accounting
 PAPER_ERROR_BITS = 1 + 9  # a flag and the place within the chunk
 

@@ -5,7 +5,6 @@ search must look ahead over them; block lengths against stored bits; encoding or
 Kinds of decoder matrix are in `f2f_study.experiments.matrices`. Times are of the thread's own
 processor time, so that a busy machine disturbs them less.
 
-Data: eight planes of fair bits that share a mask, independent unless it is a real one; n_in = 8.
 Paper symbols: S = `sparsity`, N_in = `N_IN`, N_out = `n_out`, N_s = `n_s`, E = efficiency in %.
 """
 
@@ -26,73 +25,18 @@ from f2f.decoder import MAX_N_OUT, Decoder
 from f2f.encoder.beam import encode_beam
 from f2f.encoder.exact import encode_viterbi
 from f2f.encoder.rate import choose_n_out, kappa, overflow
-from f2f.format.corrections import elias_fano_bits
 from f2f.format.orders import Order, matrix_shape
 from f2f_study import results, sources
 from f2f_study.experiments import accounting
+from f2f_study.experiments.accounting import N_IN
 from f2f_study.experiments.cases import combinations, measure_all
+from f2f_study.experiments.model_rows import TOTAL, identity, totals, with_totals
+from f2f_study.experiments.planes import PLANES, coded, count_wrong, iid_planes
 from f2f_study.experiments.timing import settled
 from f2f_study.networks.layers import PrunedModel
 from f2f_study.results import Quantity
 
-N_IN = 8
-PLANES = 8
 RATES = ("balanced", "fewest bits")
-
-
-def iid_planes(n: int, sparsity: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Eight planes of fair bits with an independent mask.
-
-    Returns
-    -------
-    care : ndarray of int64, shape (k,)
-        Positions of the unpruned weights among n, sorted.
-    target : ndarray of uint8, shape (k,)
-        Bit q of an element is the bit of plane q.
-    """
-    rng = np.random.default_rng((seed, 3))
-    care = np.flatnonzero(rng.random(n) >= sparsity)
-    return care, rng.integers(0, 256, len(care), dtype=np.uint8)
-
-
-def wrong_planes(
-    inputs: np.ndarray, care: np.ndarray, target: np.ndarray, n: int, decoder: Decoder
-) -> np.ndarray:
-    """The planes, as bits of uint8 (k,), that decode wrong at each care position.
-
-    inputs: uint8 (l + n_s, planes), as of `encode_beam`; the rest as of `iid_planes`.
-    """
-    mask = np.uint8((1 << inputs.shape[1]) - 1)
-    return (decoder.decode(inputs, n)[care] ^ target) & mask
-
-
-def count_wrong(
-    inputs: np.ndarray, care: np.ndarray, target: np.ndarray, n: int, decoder: Decoder
-) -> int:
-    """Wrong care bits of all planes; arguments as `wrong_planes`."""
-    return int(np.bitwise_count(wrong_planes(inputs, care, target, n, decoder)).sum())
-
-
-def coded(
-    care: np.ndarray, target: np.ndarray, n: int, decoder: Decoder, beam: int
-) -> dict[str, Any]:
-    """Encode eight planes, as of `iid_planes`; what is right, and what is stored.
-
-    Corrections are an Elias-Fano list a plane, by care rank as in `f2f.compress`.
-    """
-    inputs = encode_beam(care, target, n, decoder, PLANES, beam)
-    planes = wrong_planes(inputs, care, target, n, decoder)
-    errors = [int(np.count_nonzero(planes >> q & 1)) for q in range(PLANES)]
-    payload = inputs.size * N_IN
-    correction = sum(elias_fano_bits(count, len(care)) for count in errors)
-    return {
-        "care_bits": PLANES * len(care),
-        "wrong_bits": sum(errors),
-        "efficiency_percent": accounting.efficiency(PLANES * len(care), sum(errors)),
-        "payload_bits": payload,
-        "correction_bits": correction,
-        "stored_bits": payload + correction,
-    }
 
 
 def measure_encoder(
@@ -353,7 +297,7 @@ def measure_orders(
     Returns
     -------
     DataFrame
-        The columns of `beyond_orders.csv`; the layers, then a row "total" for each order.
+        The columns of `beyond_orders.csv`; for each order the layers, then a row "total".
     """
     validate.choice("rate", rate, RATES)
 
@@ -366,22 +310,18 @@ def measure_orders(
         if rate == "fewest bits":
             n_out, _ = choose_n_out(care_mask, N_IN, n_s, beam)
         found = coded(care, target, n, Decoder(N_IN, n_out, n_s, seed), beam)
-        return {"layer": layer, "order": order, "n_out": n_out, "weights": n, **found}
+        settings = {"rate": rate, "n_s": n_s, "beam": beam, "n_out": n_out}
+        counts = {"weights": n} | {name: found[name] for name in ("care_bits", "wrong_bits")}
+        return identity(model) | {"layer": layer, "order": order} | settings | counts
 
     layers = [name for name, layer in model.layers.items() if layer.unpruned]
     found = measure_all(measure, combinations(order=list(orders), layer=layers))
-    counts = ["weights", "care_bits", "wrong_bits"]
-    total = found.groupby("order", sort=False, as_index=False)[counts].sum()
-    rows = pd.concat([found, total.assign(layer="total", n_out=0)], ignore_index=True)
-    names = {"source": model.source, "network": model.network, "method": model.method}
-    settings = {"sparsity": model.sparsity, "rate": rate, "n_s": n_s, "beam": beam}
-    rows = rows.assign(
-        **names,
-        **settings,
+    counts = ("weights", "care_bits", "wrong_bits")
+    rows = with_totals(found, ["order"], dict.fromkeys(counts, "sum"))
+    return rows.assign(
+        n_out=rows["n_out"].where(rows["layer"] != TOTAL, 0),
         efficiency_percent=accounting.efficiency(rows["care_bits"], rows["wrong_bits"]),
     )
-    columns = [*names, "sparsity", "layer", "order", "rate", "n_s", "beam", "n_out", *counts]
-    return rows[[*columns, "efficiency_percent"]]
 
 
 def worst_layers(orders: pd.DataFrame, least_weights: int = 50_000) -> pd.DataFrame:
@@ -391,9 +331,9 @@ def worst_layers(orders: pd.DataFrame, least_weights: int = 50_000) -> pd.DataFr
     no layer is as large), worst_layer.
     """
     keys = ["network", "method", "rate", "order"]
-    layers = orders[(orders["layer"] != "total") & (orders["weights"] > least_weights)]
+    layers = orders[(orders["layer"] != TOTAL) & (orders["weights"] > least_weights)]
     worst = layers.sort_values("efficiency_percent").drop_duplicates(keys).set_index(keys)
-    models = orders[orders["layer"] == "total"].set_index(keys)
+    models = totals(orders).set_index(keys)
     return pd.DataFrame(
         {
             "model_percent": models["efficiency_percent"],
@@ -429,8 +369,8 @@ def summary(
         name = f"stored bits over entropy at the chosen n_out, S = {row.sparsity:g}, n_s = 7"
         quantities.append(Quantity(name, row.overhead_percent, "%", 0.3))
     tolerances = {"row": 0.5, "golden": 0.1, "diagonal": 0.1}
-    totals = orders[(orders["layer"] == "total") & orders["order"].isin(tolerances)]
-    for row in totals.sort_values(["network", "method"], kind="stable").itertuples():
+    whole = totals(orders[orders["order"].isin(tolerances)])
+    for row in whole.sort_values(["network", "method"], kind="stable").itertuples():
         name = f"E, {row.network} {row.method} ({row.source}), {row.order} order"
         quantities.append(Quantity(name, row.efficiency_percent, "%", tolerances[row.order]))
     wide = matrices[matrices["n_s"] == 7].groupby("kind")[["care_bits", "wrong_bits"]].sum()

@@ -18,7 +18,7 @@ from f2f.hardware import network
 from f2f.hardware.synthesis import synthesize
 from f2f.parallel import end_with
 from f2f_study.experiments import accounting
-from f2f_study.experiments.beyond import N_IN
+from f2f_study.experiments.accounting import N_IN
 from f2f_study.experiments.matrices import make_matrix, measure_matrix
 from f2f_study.results import Quantity
 

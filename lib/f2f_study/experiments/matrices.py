@@ -12,7 +12,8 @@ from f2f.base import validate
 from f2f.decoder import MATRICES, Decoder
 from f2f.encoder.beam import encode_beam
 from f2f_study.experiments import accounting
-from f2f_study.experiments.beyond import N_IN, coded, count_wrong, iid_planes
+from f2f_study.experiments.accounting import N_IN
+from f2f_study.experiments.planes import coded, count_wrong, iid_planes
 
 MATRIX_KINDS = (
     *MATRICES,

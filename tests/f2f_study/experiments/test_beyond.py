@@ -6,7 +6,6 @@ import pytest
 from gf2 import rank
 
 from f2f.decoder import Decoder
-from f2f.encoder.beam import encode_beam
 from f2f_study.experiments import beyond
 from f2f_study.networks.layers import Layer, PrunedModel
 
@@ -88,12 +87,3 @@ def test_orders_are_measured_layer_by_layer():
     assert worst["model_percent"]["row"] == total.efficiency_percent
     with pytest.raises(ValueError, match="rate must be"):
         beyond.measure_orders(model, ("row",), "any")
-
-
-def test_wrong_planes_names_planes():
-    decoder = Decoder(8, 20, 1, seed=0)
-    care, target = beyond.iid_planes(400, 0.6, seed=0)
-    inputs = encode_beam(care, target, 400, decoder, 3, 4)
-    wrong = beyond.wrong_planes(inputs, care, target, 400, decoder)
-    decoded = decoder.decode_plain(inputs, 400)[care]
-    assert np.array_equal(wrong, (decoded ^ target) & 7)

@@ -226,21 +226,6 @@ def test_spread_and_efficiency_meet_by_layer():
     assert met["variation"][2] == spread["variation"][3]
 
 
-def test_totals_follow_the_layers_of_their_group():
-    layers = pd.DataFrame(
-        {
-            "source": "file", "network": "resnet", "method": ["l0"] * 4, "sparsity": 0.9,
-            "layer": ["a", "a", "b", "b"], "n_s": [1, 0, 1, 0], "bits": [1, 2, 3, 4],
-            "lossless": [True, True, True, False], "n_out": [5, 5, 6, 6],
-        }
-    )  # fmt: skip
-    rows = models.with_totals(layers, ["n_s"], {"bits": "sum", "lossless": "all"})
-    assert rows["layer"].tolist() == ["a", "b", "total"] * 2
-    assert rows["bits"].tolist() == [1, 3, 4, 2, 4, 6] and rows["bits"].dtype == np.int64
-    assert rows["lossless"].tolist() == [True, True, True, True, False, False]
-    assert rows["n_out"].tolist() == [5, 6, 5] * 2
-
-
 def test_models_published_in_int8_are_coded_in_int8_alone():
     mask = np.ones((3, 4), bool)
     floats, integers = model_of({"a": mask}), model_of({"a": mask})

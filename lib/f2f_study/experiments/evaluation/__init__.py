@@ -9,12 +9,10 @@ that makes it.
 """
 
 from f2f_study.experiments.evaluation.models import DTYPES as DTYPES
-from f2f_study.experiments.evaluation.models import TOTAL as TOTAL
 from f2f_study.experiments.evaluation.models import described as described
 from f2f_study.experiments.evaluation.models import layer_weights as layer_weights
 from f2f_study.experiments.evaluation.models import run_folder as run_folder
 from f2f_study.experiments.evaluation.models import summary as summary
-from f2f_study.experiments.evaluation.models import totals as totals
 from f2f_study.experiments.evaluation.package import Decoded as Decoded
 from f2f_study.experiments.evaluation.package import package_setting as package_setting
 from f2f_study.experiments.evaluation.paper import ones_by_plane as ones_by_plane
@@ -35,3 +33,5 @@ from f2f_study.experiments.evaluation.spread import kind_of_layer as kind_of_lay
 from f2f_study.experiments.evaluation.spread import n_u_histogram as n_u_histogram
 from f2f_study.experiments.evaluation.spread import n_u_spread as n_u_spread
 from f2f_study.experiments.evaluation.surrogates import surrogate_fidelity as surrogate_fidelity
+from f2f_study.experiments.model_rows import TOTAL as TOTAL
+from f2f_study.experiments.model_rows import totals as totals

@@ -1,4 +1,4 @@
-"""What the tables of notebooks 04 and 05 have in common: models, formats, totals and summary."""
+"""What the tables of notebooks 04 and 05 have in common: models, number formats and summary."""
 
 from __future__ import annotations
 
@@ -11,15 +11,12 @@ import pandas as pd
 
 from f2f.base import validate
 from f2f_study import results
+from f2f_study.experiments.model_rows import totals
 from f2f_study.networks.layers import Layer, PrunedModel
 from f2f_study.networks.quantize import Quantized, quantize
 from f2f_study.results import Quantity
 
 DTYPES = ("float32", "int8")
-TOTAL = "total"
-"""The `layer` of a row that stands for the whole model."""
-MODEL = ["source", "network", "method", "sparsity"]
-"""The columns that name a model; `method` is a pruning method, `sparsity` the nominal one."""
 
 
 def run_folder(run_dir: str, notebook: str, source: str) -> Path:
@@ -37,11 +34,6 @@ def described(models: Sequence[PrunedModel]) -> pd.DataFrame:
     rows = pd.DataFrame([[getattr(m, name) for name in columns] for m in models], columns=columns)
     rows.insert(2, "layers", [len(model.layers) for model in models])
     return rows.rename(columns={"size": "weights"})
-
-
-def identity(model: PrunedModel) -> dict[str, object]:
-    """The columns `MODEL` of a model's rows."""
-    return {name: getattr(model, name) for name in MODEL}
 
 
 def jobs(
@@ -101,35 +93,6 @@ def restored_state(
             array = Quantized(array, quantize(layer.weights, scheme).scale).dequantize()
         state[name] = array
     return state
-
-
-def with_totals(
-    layers: pd.DataFrame, keys: Sequence[str], joined: Mapping[str, str]
-) -> pd.DataFrame:
-    """The rows of layers, and behind those of a model one for all of it, whose layer is `TOTAL`.
-
-    What is no count the caller derives from the counts, for layers and models alike.
-
-    Parameters
-    ----------
-    layers
-        A row per layer, those of a model one after another.
-    keys
-        Columns that, beside `MODEL`, tell apart what is not joined.
-    joined
-        How a column of the layers gives that of the model: "sum" or "all"; in every other one the
-        model has the first layer's value.
-    """
-    parts = []
-    for _, part in layers.groupby([*MODEL, *keys], sort=False):
-        whole = {name: part[name].agg(how) for name, how in joined.items()}
-        parts += [part, part.iloc[[0]].assign(layer=TOTAL, **whole)]
-    return pd.concat(parts, ignore_index=True)
-
-
-def totals(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of whole models."""
-    return rows[rows["layer"] == TOTAL]
 
 
 def summary(

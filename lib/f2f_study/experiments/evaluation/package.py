@@ -16,14 +16,8 @@ from f2f.base.entropy import floor_bits
 from f2f.format.codec import compress, decompress
 from f2f.format.tensor import CompressedTensor
 from f2f_study.experiments.accounting import efficiency, memory_reduction, order0_bits
-from f2f_study.experiments.evaluation.models import (
-    DTYPES,
-    TOTAL,
-    identity,
-    jobs,
-    layer_weights,
-    with_totals,
-)
+from f2f_study.experiments.evaluation.models import DTYPES, jobs, layer_weights
+from f2f_study.experiments.model_rows import TOTAL, identity, with_totals
 from f2f_study.experiments.timing import settled
 from f2f_study.networks.layers import PrunedModel
 

@@ -20,21 +20,16 @@ from tqdm import tqdm
 from f2f.decoder import Decoder
 from f2f.encoder.exact import encode_viterbi
 from f2f_study.experiments.accounting import (
+    N_IN,
     block_length,
     efficiency,
     memory_reduction,
     paper_bits,
 )
-from f2f_study.experiments.evaluation.models import (
-    DTYPES,
-    identity,
-    jobs,
-    layer_weights,
-    with_totals,
-)
+from f2f_study.experiments.evaluation.models import DTYPES, jobs, layer_weights
+from f2f_study.experiments.model_rows import identity, with_totals
 from f2f_study.networks.layers import PrunedModel
 
-N_IN = 8
 _PIECE = 32  # blocks of a sampled tensor judged in one piece
 _MARGIN = 6  # blocks encoded at either end of a piece and not judged; n_s is at most 2 here
 

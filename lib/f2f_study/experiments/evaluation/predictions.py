@@ -18,9 +18,8 @@ import pandas as pd
 
 from f2f.encoder.rate import CareCounts, error_rate
 from f2f.format.orders import Order, matrix_shape
-from f2f_study.experiments.accounting import random_coding_efficiency
-from f2f_study.experiments.evaluation.models import MODEL, TOTAL, totals
-from f2f_study.experiments.evaluation.paper import N_IN
+from f2f_study.experiments.accounting import N_IN, random_coding_efficiency
+from f2f_study.experiments.model_rows import MODEL, TOTAL, totals
 from f2f_study.networks.layers import PrunedModel
 
 

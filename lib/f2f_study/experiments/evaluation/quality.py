@@ -19,8 +19,9 @@ import pandas as pd
 from tqdm import tqdm
 
 from f2f_study import sources
-from f2f_study.experiments.evaluation.models import identity, restored_state
+from f2f_study.experiments.evaluation.models import restored_state
 from f2f_study.experiments.evaluation.package import Decoded
+from f2f_study.experiments.model_rows import identity
 from f2f_study.sources import ModelUnavailable, PrunedModel
 
 State = Mapping[str, np.ndarray]

@@ -15,9 +15,8 @@ import pandas as pd
 from scipy.stats import binom
 
 from f2f_study.experiments import accounting
-from f2f_study.experiments.accounting import block_length, unpruned_per_block
-from f2f_study.experiments.evaluation.models import MODEL, TOTAL, identity
-from f2f_study.experiments.evaluation.paper import N_IN
+from f2f_study.experiments.accounting import N_IN, block_length, unpruned_per_block
+from f2f_study.experiments.model_rows import MODEL, TOTAL, identity
 from f2f_study.networks.layers import Layer, PrunedModel
 from f2f_study.sources.dlmc import resnet_names
 

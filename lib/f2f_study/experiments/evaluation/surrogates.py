@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 
 from f2f_study import sources
-from f2f_study.experiments.evaluation.models import MODEL
 from f2f_study.experiments.evaluation.paper import paper_setting
 from f2f_study.experiments.evaluation.spread import n_u_spread
+from f2f_study.experiments.model_rows import MODEL
 
 _KEYS = [*MODEL[1:], "layer"]
 
