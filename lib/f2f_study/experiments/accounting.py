@@ -109,7 +109,7 @@ def memory_reduction_bound(sparsity: float, n_w: int, with_mask: bool = True) ->
     >>> round(memory_reduction_bound(0.9, 8), 2), memory_reduction_bound(0.9, 8, with_mask=False)
     (84.14, 90.0)
     """
-    sparsity = _share("sparsity", sparsity)
+    sparsity = validate.number("sparsity", sparsity, 0, 1)
     n_w = validate.integer("n_w", n_w, 1)
     return 100 * (sparsity - (binary_entropy(sparsity) / n_w if with_mask else 0.0))
 
@@ -123,8 +123,8 @@ def analytic_memory_reduction(n_in: int, n_out: int, sparsity: float, efficiency
     >>> round(analytic_memory_reduction(8, 80, 0.9, 99.5), 2)
     89.3
     """
-    sparsity = _share("sparsity", sparsity)
-    wrong = 1 - _share("efficiency / 100", efficiency / 100)
+    sparsity = validate.number("sparsity", sparsity, 0, 1)
+    wrong = 1 - validate.number("efficiency / 100", efficiency / 100, 0, 1)
     n_in, n_out = validate.integer("n_in", n_in, 1), validate.integer("n_out", n_out, 1)
     per_bit = n_in / n_out + (1 - sparsity) * wrong * PAPER_ERROR_BITS + 1 / PAPER_CHUNK
     return 100 * (1 - per_bit)
@@ -159,7 +159,7 @@ def binomial_variation(sparsity: float, n_out: int) -> float:
 
     nan at S = 1, where nothing is unpruned.
     """
-    sparsity = _share("sparsity", sparsity)
+    sparsity = validate.number("sparsity", sparsity, 0, 1)
     n_out = validate.integer("n_out", n_out, 1)
     return math.sqrt(sparsity / (n_out * (1 - sparsity))) if sparsity < 1 else math.nan
 
@@ -214,9 +214,3 @@ def xor_gates(decoder: Decoder) -> np.ndarray:
         return np.maximum(np.bitwise_count(decoder.rows) - 1.0, 0)
     own = np.maximum(np.bitwise_count(folded).sum(1) - 1.0, 0)
     return own + FOLD_GATES / decoder.n_out
-
-
-def _share(name: str, value: float) -> float:
-    if not 0 <= value <= 1:
-        raise ValueError(f"{name} must be in 0..1, got {value!r}")
-    return float(value)

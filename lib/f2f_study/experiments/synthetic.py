@@ -58,8 +58,7 @@ def random_care_mask(
         1 = unpruned.
     """
     blocks, n_out = validate.integer("blocks", blocks, 1), validate.integer("n_out", n_out, 1)
-    if not 0 <= sparsity <= 1:
-        raise ValueError(f"sparsity must be in 0..1, got {sparsity!r}")
+    sparsity = validate.number("sparsity", sparsity, 0, 1)
     rng = np.random.default_rng((seed, 1))
     if variation is None:
         return (rng.random(blocks * n_out) >= sparsity).astype(np.uint8)
@@ -75,8 +74,7 @@ def random_care_mask(
 
 def random_bits(n: int, seed: int, ones: float = 0.5) -> np.ndarray:
     """n bits, uint8 (n,), each 1 with probability `ones`."""
-    if not 0 <= ones <= 1:
-        raise ValueError(f"ones must be in 0..1, got {ones!r}")
+    ones = validate.number("ones", ones, 0, 1)
     return (np.random.default_rng((seed, 2)).random(n) < ones).astype(np.uint8)
 
 

@@ -9,17 +9,12 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-
-def check_sparsity(sparsity: float, name: str = "sparsity") -> float:
-    """The share, if it is one."""
-    if not 0.0 <= sparsity <= 1.0:
-        raise ValueError(f"{name} must be between 0 and 1, got {sparsity!r}")
-    return float(sparsity)
+from f2f.base import validate
 
 
 def keep_highest(score: Tensor, sparsity: float) -> Tensor:
     """Mask that keeps the highest scores, of any shape; ties are dropped in flat order."""
-    check_sparsity(sparsity)
+    sparsity = validate.number("sparsity", sparsity, 0, 1)
     flat = score.detach().reshape(-1)
     drop = round(sparsity * flat.numel())
     mask = torch.ones(flat.numel(), dtype=torch.bool, device=flat.device)

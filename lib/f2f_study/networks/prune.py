@@ -33,7 +33,7 @@ from torch.nn.utils import parametrize
 
 from f2f.base import validate
 from f2f_study.networks.layers import METHODS
-from f2f_study.networks.masks import check_sparsity, keep_highest, random_scores
+from f2f_study.networks.masks import keep_highest, random_scores
 from f2f_study.networks.parametrizations import GaussianNoise, HardConcrete, Masked, Rule
 
 
@@ -51,7 +51,7 @@ class CubicSchedule:
     every: int = 1
 
     def __post_init__(self) -> None:
-        check_sparsity(self.final, "final")
+        validate.number("final", self.final, 0, 1)
         if not 0 <= self.begin <= self.end:
             raise ValueError(f"begin must be between 0 and end={self.end}, got {self.begin}")
         if self.every < 1:

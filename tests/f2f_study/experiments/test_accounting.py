@@ -135,7 +135,10 @@ def test_xor_gates_of_a_folded_matrix_are_those_that_compute_it():
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda: accounting.memory_reduction_bound(1.5, 8), "sparsity must be in 0..1, got 1.5"),
+        (
+            lambda: accounting.memory_reduction_bound(1.5, 8),
+            "sparsity must be a number in 0..1, got 1.5",
+        ),
         (lambda: accounting.memory_reduction_bound(0.5, 0), "n_w must be an integer >= 1, got 0"),
         (lambda: accounting.block_length(8, 1), "sparsity must be at least 0 and below 1, got 1"),
         (lambda: accounting.efficiency(10, 11), "wrong_bits must be in 0..10, got 11"),
@@ -143,7 +146,7 @@ def test_xor_gates_of_a_folded_matrix_are_those_that_compute_it():
         (lambda: accounting.memory_reduction(1, 0), "original_bits must be positive, got 0"),
         (
             lambda: accounting.binomial_variation(float("nan"), 8),
-            "sparsity must be in 0..1, got nan",
+            "sparsity must be a number in 0..1, got nan",
         ),
     ],
 )

@@ -145,12 +145,15 @@ def test_binomial_shares_sum_to_one():
     "call, message",
     [
         (lambda: synthetic.random_care_mask(0, 8, 0.5, 0), "blocks must be an integer >= 1, got 0"),
-        (lambda: synthetic.random_care_mask(1, 8, 1.5, 0), "sparsity must be in 0..1, got 1.5"),
+        (
+            lambda: synthetic.random_care_mask(1, 8, 1.5, 0),
+            "sparsity must be a number in 0..1, got 1.5",
+        ),
         (
             lambda: synthetic.random_care_mask(1, 8, 0.5, 0, -1),
             "variation must be at least 0, got -1",
         ),
-        (lambda: synthetic.random_bits(8, 0, 2), "ones must be in 0..1, got 2"),
+        (lambda: synthetic.random_bits(8, 0, 2), "ones must be a number in 0..1, got 2"),
     ],
 )
 def test_bad_arguments_are_named(call, message):

@@ -51,5 +51,5 @@ def test_the_lowest_integer_is_the_largest_magnitude():
 
 
 def test_a_share_outside_of_0_to_1_is_named():
-    with pytest.raises(ValueError, match=r"sparsity must be between 0 and 1, got 1\.5"):
+    with pytest.raises(ValueError, match=r"sparsity must be a number in 0..1, got 1\.5"):
         masks.magnitude_mask(torch.ones(3), 1.5)
