@@ -246,7 +246,35 @@ class CompressedFolder(Mapping[str, CompressedTensor]):
 
 
 def open_compressed(path: str | os.PathLike[str]) -> ModelFile | CompressedFolder:
-    """A compressed file or folder, open for reading tensors one by one."""
+    """A compressed file or folder, open for reading tensors one by one.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    ModelFile or CompressedFolder
+        A mapping of str to CompressedTensor, and a context manager.
+
+    Raises
+    ------
+    ValueError
+        path is none.
+    FormatError, OSError
+        The file, the index or a shard cannot be read or is damaged.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from f2f import compress, save
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(f"{folder}/model.safetensors", {"fc": compress(np.eye(64, dtype=np.int8))})
+    ...     with open_compressed(folder) as model:
+    ...         list(model), model["fc"].shape
+    (['fc'], (64, 64))
+    """
     path = validate.path("path", path)
     return CompressedFolder(path) if path.is_dir() else open_file(path)
 

@@ -36,13 +36,20 @@ def compress_state_dict(
     """Compress a state dict without loss: {name: CompressedTensor}, ready for `f2f.save`.
 
     Biases, norms and counters are stored as they are (see `f2f.parallel.compress_model`, which
-    does the work and defines the other arguments). Names that share one tensor share it in the
-    result too.
+    does the work). Names that share one tensor share it in the result too.
+
+    Parameters
+    ----------
+    state_dict : mapping of str to torch.Tensor
+    masks : mapping of str to torch.Tensor, optional
+        Of bool, or of 0 and 1; True = unpruned.
+    n_jobs, progress, **options
+        As of `f2f.parallel.compress_model`.
 
     Raises
     ------
     ValueError
-        An entry is no dense tensor; the message names it.
+        An entry is no dense tensor, an option or a mask is wrong; the message names it.
 
     Examples
     --------
@@ -80,12 +87,27 @@ def load_state_dict(
     Bit for bit. Give it to the module's own `load_state_dict`. A file's names come sorted, as they
     were, a prefix such as ``module.`` included.
 
+    Parameters
+    ----------
+    source : path-like or mapping of str to CompressedTensor
+    n_jobs, progress
+        As of `f2f.parallel.decompress_model`.
+
     Raises
     ------
     ValueError
         source is none of these.
     FormatError, OSError
         As `f2f.load`.
+
+    Examples
+    --------
+    >>> import tempfile, f2f
+    >>> layer = torch.nn.Linear(64, 32)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     f2f.save(f"{folder}/m.safetensors", compress_state_dict(layer.state_dict()))
+    ...     layer.load_state_dict(load_state_dict(f"{folder}/m.safetensors"))
+    <All keys matched successfully>
     """
     if isinstance(source, Mapping):
         tensors = validate.mapping("source", source, CompressedTensor)

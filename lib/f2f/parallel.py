@@ -134,6 +134,16 @@ def decompress_model(
     ------
     ValueError
         A mask is missing or too many; the message names the tensor.
+    FormatError
+        A stored mask has not as many unpruned places as its tensor.
+
+    Examples
+    --------
+    >>> weight = np.eye(64, dtype=np.int8)
+    >>> model = compress_model({"fc.weight": weight, "fc.bias": np.ones(64, np.float32)})
+    >>> back = decompress_model(model)
+    >>> list(back), bool((back["fc.weight"] == weight).all())
+    (['fc.weight', 'fc.bias'], True)
     """
     loaded = validate.mapping("tensors", tensors, CompressedTensor)
     masks = validate.mapping("masks", {} if masks is None else masks, object, "an array")

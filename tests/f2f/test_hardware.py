@@ -193,7 +193,7 @@ def test_a_group_decoder_gives_the_words_of_a_compressed_tensor(dtype, n_s, n_ou
     words = run_group(tensor)
     care, values = corrected(tensor, words)
     original = f2f.decompress(tensor).reshape(-1).view(words.dtype)
-    assert (values == tensor.walk.take(original)[care]).all()
+    assert (values == tensor.encoding_order.take(original)[care]).all()
     # At pruned places too, it is the linear map of the decoded planes.
     stored = tensor.decoder.decode(tensor.payload[0], tensor.n)
     first = span(np.array([tensor.basis[p] for p in tensor.encoded[:8]], dtype=words.dtype))
@@ -340,7 +340,7 @@ def test_exported_words_are_those_of_the_tensor(dtype):
     words = words_of_blocks(tensor, tensor.decoder.n_blocks(tensor.n))[: tensor.n]
     care, values = corrected(tensor, words)
     original = f2f.decompress(tensor).reshape(-1).view(words.dtype)
-    assert (values == tensor.walk.take(original)[care]).all()
+    assert (values == tensor.encoding_order.take(original)[care]).all()
     assert (words_of_blocks(tensor, 5) == words[: 5 * 33]).all()
 
 

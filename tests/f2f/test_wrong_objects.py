@@ -11,6 +11,7 @@ import f2f
 from f2f import checkpoint, hardware, nn, parallel, tensorfile
 from f2f.format.mask import encode_mask
 from f2f.hardware.export import write_project
+from f2f.product import gpu, gpu_layout
 
 OBJECTS = (None, 3, "x", [1, 2], {"a": 1}, object(), np.ma.masked_equal([0, 1], 0))
 EYE = np.eye(8, dtype=np.int8)
@@ -64,6 +65,10 @@ CASES = [
     *of(f2f.open_file, {}, path=("x",)),
     *of(f2f.spmv, {"tensor": TENSOR, "x": EYE[0]}, tensor=(), x=(), backend=(), scale=(None, 3)),
     *of(f2f.spmm, {"tensor": TENSOR, "x": EYE}, tensor=(), x=(), backend=(), threads=(None, 3)),
+    *of(gpu.spmm, {"matrix": TENSOR, "x": EYE}, matrix=(), x=(), scale=(None, 3), decode=()),
+    *of(gpu.DeviceMatrix, {}, tensor=()),
+    *of(gpu_layout.build_layout, {}, tensor=()),
+    *of(gpu_layout.build_layout, {"tensor": WITHOUT_MASK}, mask=()),
     *of(
         f2f.encode_plane,
         {"bits": [1, 0], "care_mask": [1, 1], "decoder": DECODER},

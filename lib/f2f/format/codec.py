@@ -176,9 +176,9 @@ def compress(  # noqa: PLR0913  (options of a user's function, by keyword only)
     bits = values.reshape(-1).view(f"u{DTYPES.get(dtype, 1)}")
     dense = CompressedTensor(shape, dtype, library, "dense", bits.view(np.uint8))
     if dtype in DTYPES and len(bits) <= MAX_WEIGHTS:
-        walk = Order(order, *matrix_shape(shape))
-        care_mask = walk.take(_care_mask(values, mask, negative_zero), options.threads)
-        words = values_at(care_mask, walk.take(bits, options.threads))
+        sequence = Order(order, *matrix_shape(shape))
+        care_mask = sequence.take(_care_mask(values, mask, negative_zero), options.threads)
+        words = values_at(care_mask, sequence.take(bits, options.threads))
         tensor = _encode(words, care_mask, dense, options)
         if tensor.nbytes < dense.nbytes:
             return tensor
@@ -420,6 +420,15 @@ def decompress(
         tensor is no such object; mask is missing, too many, or not of this tensor.
     FormatError
         The stored mask has not as many unpruned places as the tensor.
+
+    Examples
+    --------
+    >>> weight = np.diag(np.arange(1, 65, dtype=np.int8))
+    >>> bool((decompress(compress(weight)) == weight).all())
+    True
+    >>> kept = compress(weight, mask_codec="none")
+    >>> bool((decompress(kept, mask=weight != 0) == weight).all())
+    True
     """
     validate.instance("tensor", tensor, CompressedTensor)
     if tensor.library == "torch" and tensor.kind == "dense":
@@ -449,7 +458,7 @@ def stored_mask(tensor: CompressedTensor, mask: np.ndarray | None = None) -> np.
         return tensor.mask.decode()
     if mask is None:
         raise ValueError('mask must be given: this tensor was compressed with mask_codec="none"')
-    care_mask = tensor.walk.take(_as_mask(mask, tensor.shape))
+    care_mask = tensor.encoding_order.take(_as_mask(mask, tensor.shape))
     if np.count_nonzero(care_mask) != tensor.k:
         raise ValueError(f"mask must have {tensor.k} True, got {np.count_nonzero(care_mask)}")
     return care_mask

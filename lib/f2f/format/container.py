@@ -141,7 +141,16 @@ def save(
 def load(path: str | os.PathLike[str]) -> dict[str, CompressedTensor]:
     """Read and check every tensor of a file; names that shared one tensor share it again.
 
-    To read only some tensors, see `open_file`; `save` has an example.
+    To read only some tensors, see `open_file`.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    dict of str to CompressedTensor
+        In order of names.
 
     Raises
     ------
@@ -150,6 +159,14 @@ def load(path: str | os.PathLike[str]) -> dict[str, CompressedTensor]:
         names file, tensor and cause.
     OSError
         It cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile, f2f
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     f2f.save(f"{folder}/m.safetensors", {"fc": f2f.compress(np.eye(64, dtype=np.int8))})
+    ...     f2f.load(f"{folder}/m.safetensors")["fc"].shape
+    (64, 64)
     """
     with open_file(path) as file:
         return dict(file)
@@ -160,6 +177,15 @@ def open_file(path: str | os.PathLike[str]) -> ModelFile:
 
     Only what is before the data is read and checked here; a tensor is read and checked when it is
     asked for. The file stays the same when another is put in its place meanwhile.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    ModelFile
+        A mapping of str to CompressedTensor.
 
     Raises
     ------

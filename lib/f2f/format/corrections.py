@@ -1,7 +1,8 @@
 """Corrections: where decoded bits are wrong, as a compact list of sorted distinct positions.
 
 The list is an Elias-Fano code (Elias 1974, Fano 1971): about ``log2(universe/count) + 1.5…2`` bits
-a position, within half a bit of the entropy of a random subset, with random access.
+a position, within half a bit of the entropy of a random subset. It can be read from any place on
+(`f2f.format.stages` does).
 
 Format of `EliasFano.data`, for m = count positions below u = universe. With
 ``l = low_bits(m, u)``, each position splits into its l low bits and its high part. Bits are
@@ -12,8 +13,7 @@ numbered from bit 0 (least significant) of byte 0 upward:
 * then l bits for each position in turn: its low bits, least significant first;
 * zero bits up to the byte.
 
-An empty list has no bytes. Nothing else is stored: l follows from count and universe, and the
-directory for random access is computed when first needed.
+An empty list has no bytes. Nothing else is stored: l follows from count and universe.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ from f2f.base.jit import njit
 from f2f.base.parts import Part
 
 MAX_UNIVERSE = 1 << 62
-_SAMPLE = 512  # upper bits per directory entry
 
 
 def low_bits(count: int, universe: int) -> int:
@@ -73,8 +72,8 @@ class EliasFano(Part):
     Examples
     --------
     >>> code = EliasFano.encode(np.array([3, 400, 401]), universe=1000)
-    >>> code.nbits, code.decode().tolist(), code.decode_range(4, 401).tolist()
-    (30, [3, 400, 401], [400])
+    >>> code.nbits, code.decode().tolist()
+    (30, [3, 400, 401])
     """
 
     data: np.ndarray = field(repr=False)
@@ -151,33 +150,13 @@ class EliasFano(Part):
         """All positions, int64 (count,), increasing."""
         out = np.empty(self.count, dtype=np.int64)
         if self.count:
-            _decode(self._words, self.low, self.upper_bits, 0, 0, out)
+            _decode(self._words, self.low, self.upper_bits, out)
         return out
 
-    def mark(self, bits: np.ndarray) -> None:
-        """Set bit p % 64 of bits[p // 64], uint64, for every position p."""
+    def flip(self, bits: np.ndarray) -> None:
+        """Flip bit p % 64 of bits[p // 64], uint64, for every position p."""
         if self.count:
-            _mark(self._words, self.low, self.upper_bits, self.count, bits)
-
-    def decode_range(self, lo: int, hi: int) -> np.ndarray:
-        """The positions in lo…hi-1, int64, increasing; time grows with their number only.
-
-        Raises
-        ------
-        ValueError
-            Unless 0 <= lo <= hi <= universe.
-        """
-        hi = validate.integer("hi", hi, 0, self.universe)
-        lo = validate.integer("lo", lo, 0, hi)
-        if self.count == 0 or lo == hi:
-            return np.empty(0, dtype=np.int64)
-        start = self._select_zero(lo >> self.low)
-        end = self._select_zero(((hi - 1) >> self.low) + 1)
-        first = start - (lo >> self.low)
-        out = np.empty(end - ((hi - 1) >> self.low) - 1 - first, dtype=np.int64)
-        if len(out):
-            _decode(self._words, self.low, self.upper_bits, start, first, out)
-        return out[np.searchsorted(out, lo) : np.searchsorted(out, hi)]
+            _flip(self._words, self.low, self.upper_bits, self.count, bits)
 
     @cached_property
     def low(self) -> int:
@@ -196,21 +175,6 @@ class EliasFano(Part):
         padded[: len(self.data)] = self.data
         return padded.view("<u8")
 
-    @cached_property
-    def _directory(self) -> np.ndarray:
-        """int64: zeros in the upper part before bit 512*i, for every i that starts in it."""
-        ones = _sample_ones(self._words, self.upper_bits)
-        return np.arange(len(ones), dtype=np.int64) * _SAMPLE - ones
-
-    def _select_zero(self, rank: int) -> int:
-        """One more than the index of the rank-th zero (from 1) of the upper part; 0 for rank 0."""
-        if rank == 0:
-            return 0
-        if rank > self.upper_bits - self.count:
-            return self.upper_bits + 1  # as if a zero followed the upper part
-        sample = int(np.searchsorted(self._directory, rank)) - 1
-        return int(_select_zero(self._words, sample * _SAMPLE, rank - int(self._directory[sample])))
-
 
 @njit
 def _encode(positions, low, upper_bits, words):
@@ -228,24 +192,23 @@ def _encode(positions, low, upper_bits, words):
 
 
 @njit
-def _decode(words, low, upper_bits, start, first, out):
-    """Positions first, first+1, … into out; the upper part is read from bit `start` on."""
+def _decode(words, low, upper_bits, out):
+    """All positions into out."""
     mask = (np.uint64(1) << np.uint64(low)) - np.uint64(1)
-    w = start >> 6
-    word = words[w] >> np.uint64(start & 63) << np.uint64(start & 63)
+    w, word = 0, words[0]
     for i in range(len(out)):
         while word == 0:
             w += 1
             word = words[w]
-        high = (w << 6) + np.int64(trailing_zeros(word)) - first - i
+        high = (w << 6) + np.int64(trailing_zeros(word)) - i
         word &= word - np.uint64(1)
-        part = bits_at(words, upper_bits + (first + i) * low) & mask
+        part = bits_at(words, upper_bits + i * low) & mask
         out[i] = (high << low) | np.int64(part)
 
 
 @njit
-def _mark(words, low, upper_bits, count, bits):
-    """Set the bits at all positions."""
+def _flip(words, low, upper_bits, count, bits):
+    """Flip the bits at all positions."""
     words, bits = borrowed(words), borrowed(bits)
     mask = (np.uint64(1) << np.uint64(low)) - np.uint64(1)
     w, word = 0, words[0]
@@ -256,7 +219,7 @@ def _mark(words, low, upper_bits, count, bits):
         high = np.uint64((w << 6) - i) + trailing_zeros(word)
         word &= word - np.uint64(1)
         position = high << np.uint64(low) | bits_at(words, upper_bits + i * low) & mask
-        bits[position >> np.uint64(6)] |= np.uint64(1) << (position & np.uint64(63))
+        bits[position >> np.uint64(6)] ^= np.uint64(1) << (position & np.uint64(63))
 
 
 @njit
@@ -266,31 +229,3 @@ def _count_ones(words, nbits):
         total += popcount(words[w])
     last = words[nbits >> 6] & ((np.uint64(1) << np.uint64(nbits & 63)) - np.uint64(1))
     return np.int64(total + popcount(last))
-
-
-@njit
-def _sample_ones(words, nbits):
-    out = np.zeros(nbits // _SAMPLE + 1, dtype=np.int64)
-    for i in range(1, len(out)):
-        ones = np.uint64(0)
-        for w in range((i - 1) * (_SAMPLE >> 6), i * (_SAMPLE >> 6)):
-            ones += popcount(words[w])
-        out[i] = out[i - 1] + np.int64(ones)
-    return out
-
-
-@njit
-def _select_zero(words, start, rank):
-    """One more than the index of the rank-th zero at or after bit `start`, a multiple of 64."""
-    w = start >> 6
-    left = rank
-    while True:
-        zeros = 64 - np.int64(popcount(words[w]))
-        if zeros >= left:
-            break
-        left -= zeros
-        w += 1
-    word = ~words[w]
-    for _ in range(left - 1):
-        word &= word - np.uint64(1)
-    return (w << 6) + np.int64(trailing_zeros(word)) + 1

@@ -33,7 +33,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -179,88 +179,47 @@ class MaskCode(Part):
 
     def decode(self) -> np.ndarray:
         """The mask, bool (n,), True where unpruned. `FormatError` if it has not k True places."""
-        mask = self.decode_range(0, self.n)
+        mask = np.unpackbits(self.packed(), count=self.n, bitorder="little").view(bool)
         found = int(np.count_nonzero(mask))
         if found != self.k:
             raise FormatError(f"the mask must have {self.k} unpruned places, decoded {found}")
         return mask
 
-    def decode_range(self, lo: int, hi: int) -> np.ndarray:
-        """Places lo…hi-1 of the mask, bool (hi-lo,); only the blocks that hold them are decoded.
-
-        Raises
-        ------
-        ValueError
-            Unless 0 <= lo <= hi <= n.
-        """
-        hi = validate.integer("hi", hi, 0, self.n)
-        lo = validate.integer("lo", lo, 0, hi)
-        if self.bitmap is not None:
-            bits = np.unpackbits(self.bitmap[lo // 8 : -(-hi // 8)], bitorder="little")
-            return bits[lo % 8 : lo % 8 + hi - lo].view(bool)
-        packed = self._uncorrected(lo, hi).view(np.uint8)
-        bits = np.unpackbits(packed, count=hi - lo, bitorder="little")
-        if self.corrections is not None:
-            bits[self.corrections.decode_range(lo, hi) - lo] ^= 1
-        return bits.view(bool)
-
     def packed(self) -> np.ndarray:
         """The mask as codec "bitmap" stores it, uint8 (ceil(n/8),), not to be written to."""
         if self.bitmap is not None:
             return self.bitmap
-        words = self._uncorrected(0, self.n)
+        ones = np.uint64(2**64 - 1)
+        words = np.full(-(-self.n // 64), ones)
+        work = aligned_zeros(stream_work_bytes(max(self.n_outs, default=1), self.n_s))
+        for number, (stream, n_out) in enumerate(zip(self.streams, self.n_outs, strict=True)):
+            gates = stream_decoder(self.n_in, n_out, self.n_s, self.seed, number).gates
+            if 0 < number == len(self.streams) - 1:
+                shuffled = np.full(len(words), ones)
+                and_stream(stream, gates, 0, 1, 0, self.n, shuffled, work)
+                _and_in_order(words, shuffled, self.n // 64, golden_stride(self.n // 64))
+            else:
+                and_stream(stream, gates, 0, 1, 0, self.n, words, work)
+        if self.inverted:
+            np.invert(words, out=words)
         if self.n % 64:
             words[-1] &= np.uint64(2 ** (self.n % 64) - 1)
         if self.corrections is not None:
-            _flip_places(words, self.corrections.decode())
+            self.corrections.flip(words)
         return words.view(np.uint8)[: -(-self.n // 8)]
-
-    def _uncorrected(self, lo: int, hi: int) -> np.ndarray:
-        """Places lo … hi-1 without corrections, uint64, place lo + i bit i % 64 of word i // 64."""
-        words = np.full(-(-(hi - lo) // 64), np.uint64(2**64 - 1))
-        work = aligned_zeros(stream_work_bytes(max(self.n_outs, default=1), self.n_s))
-        for number, (stream, decoder) in enumerate(zip(self.streams, self._decoders, strict=True)):
-            order = self.word_order(number)
-            if order[0] and (lo, hi) == (0, self.n):
-                # Decoding in order and picking words costs less than decoding word by word.
-                bits = np.full(len(words), np.uint64(2**64 - 1))
-                and_stream(stream, decoder.gates, 0, 1, lo, hi, bits, work)
-                _and_shuffled(words, bits, *order)
-            else:
-                and_stream(stream, decoder.gates, *order, lo, hi, words, work)
-        if self.inverted:
-            np.invert(words, out=words)
-        return words
-
-    def word_order(self, number: int) -> tuple[int, int]:
-        """(words, stride): word w < words of the places is word (stride·w) mod words of a stream.
-
-        words is 0 where the stream of this number has the places in order.
-        """
-        words = self.n // 64
-        if number == 0 or number < len(self.streams) - 1 or words == 0:
-            return 0, 1
-        return words, pow(golden_stride(words), -1, words)
-
-    @cached_property
-    def _decoders(self) -> list[Decoder]:
-        return [
-            stream_decoder(self.n_in, n_out, self.n_s, self.seed, i)
-            for i, n_out in enumerate(self.n_outs)
-        ]
 
 
 @njit
-def _and_shuffled(words, bits, count, stride):
-    """words[w] &= bits[stride*w mod count], w < count, and in order behind them; both uint64."""
+def _and_in_order(words, shuffled, count, stride):
+    """words[stride*w mod count] &= shuffled[w], w < count, and behind them in order; uint64."""
     at = 0
     for w in range(count):
-        words[w] &= bits[at]
+        words[at] &= shuffled[w]
         at += stride
         if at >= count:
             at -= count
     for w in range(count, len(words)):
-        words[w] &= bits[w]
+        words[w] &= shuffled[w]
 
 
 def stream_decoder(n_in: int, n_out: int, n_s: int, seed: int, number: int) -> Decoder:
@@ -443,11 +402,10 @@ def _shuffled(places: np.ndarray, back: bool = False) -> np.ndarray:
     stride = golden_stride(words)
     if back:
         stride = pow(stride, -1, max(words, 1))
-    walk = stride * np.arange(words) % max(words, 1)
     shuffled = places.copy()
     np.take(
         places[: 64 * words].reshape(-1, 64),
-        walk,
+        stride * np.arange(words) % max(words, 1),
         axis=0,
         out=shuffled[: 64 * words].reshape(-1, 64),
         mode="clip",  # of indices that need none: otherwise NumPy makes a copy
@@ -509,10 +467,3 @@ def _integer(values: Mapping[str, Any], name: str, low: int, high: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
         raise FormatError(f"mask {name} must be an integer in {low}..{high}, got {value!r}")
     return value
-
-
-@njit
-def _flip_places(words, places):
-    """Flip the bits at places, int64, of a packed mask, uint64."""
-    for i in range(len(places)):
-        words[places[i] >> 6] ^= np.uint64(1) << np.uint64(places[i] & 63)

@@ -22,8 +22,7 @@ import numpy as np
 from f2f.base.elementary import LN2, interpolate, log
 from f2f.encoder.rate import correction_cost, kappa, overflow
 
-# (beam, a, b)
-_THINNING = (
+_THINNING = (  # beam, a, b
     (1, 0.612, 0.630),
     (16, 1.163, 0.0543),
     (64, 1.099, 0.0363),
@@ -32,7 +31,16 @@ _THINNING = (
 )
 _STEPS = 150  # of the grid: q falls by the factor exp(-1/25) a step
 _STEP = 1 / 25
+# So many n_out are tried for a thinning stream, with rates above p and up to 2p + 0.3q. The best
+# stays below that (a test looks).
 _CANDIDATES = 64
+_MOST_BY_P, _MOST_BY_Q = 2, 0.3
+# Of the care bits of a thinning stream that depend on others, half are right by chance.
+_WRONG_BY_CHANCE = 0.5
+# Some 16 n_out are tried for a last stream, 0.9 to 1.08 times the one that has a care bit for each
+# input bit. Where less than half are care bits, the best lies between 0.98 and 1.05.
+_TRIED_LAST = 16
+_SHORTEST_LAST, _LONGEST_LAST = 0.9, 1.08
 
 
 def plan_stages(
@@ -61,8 +69,7 @@ def _plan(
         return (int(last[0]),), float(cost[0])
     grid = q * _GRID
     last, cost = _last(p + grid, n_in, window, beam, max_n_out)
-    # Thinning: rates over p, up to twice it or what the first stage could use.
-    lowest = min(max(1, int(n_in / (2 * p + 0.3 * q))), max_n_out)
+    lowest = min(max(1, int(n_in / (_MOST_BY_P * p + _MOST_BY_Q * q))), max_n_out)
     highest = max(lowest, min(int(n_in / p), max_n_out))
     n_outs = np.unique(np.linspace(lowest, highest, _CANDIDATES).astype(np.int64))
     n_outs = n_outs[n_in / n_outs > p]
@@ -72,7 +79,7 @@ def _plan(
     bound = (rates - p) * thinning_law(beam, 1 - p / rates)
     # d by stage and rate, and how many grid steps that is.
     fall = -log(_inverse_entropy(1 - bound[None, :] / grid[:, None])) / _STEP
-    paid = rates + _error_bits(np.array(p), n_outs, n_in, window, 0.5)
+    paid = rates + _error_bits(np.array(p), n_outs, n_in, window, _WRONG_BY_CHANCE)
     follow = np.full(_STEPS, -1)
     for i in range(_STEPS - 2, -1, -1):
         to = np.minimum(i + fall[i], _STEPS - 1.0)
@@ -102,10 +109,11 @@ def _last(
 ) -> tuple[np.ndarray, np.ndarray]:
     """n_out of last streams with these shares of care bits, and their bits per place."""
     balanced = n_in / np.maximum(care, n_in / 2 / max_n_out)
-    low = np.clip((0.9 * balanced).astype(np.int64), 1, max_n_out)
-    high = np.clip((1.08 * balanced).astype(np.int64) + 1, low, max_n_out)
-    step = np.maximum(1, (high - low) // 16)
-    n_outs = np.minimum(low + step * np.arange(32)[:, None], high - (high - low) % step)
+    low = np.clip((_SHORTEST_LAST * balanced).astype(np.int64), 1, max_n_out)
+    high = np.clip((_LONGEST_LAST * balanced).astype(np.int64) + 1, low, max_n_out)
+    step = np.maximum(1, (high - low) // _TRIED_LAST)
+    tried = np.arange(2 * _TRIED_LAST)[:, None]  # a step rounded down takes up to twice as many
+    n_outs = np.minimum(low + step * tried, high - (high - low) % step)
     bits = n_in / n_outs + _error_bits(care, n_outs, n_in, window, kappa(beam, window))
     best = bits.argmin(0), np.arange(len(care))
     return n_outs[best], bits[best]

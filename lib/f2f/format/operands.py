@@ -151,7 +151,7 @@ def make_operands(tensor: CompressedTensor, mask: np.ndarray) -> Operands:
         payload = tuple(tensor.raw[first : first + GROUP_PLANES].T for first in edges)
     payload = tuple(np.ascontiguousarray(part) for part in payload)
     groups = [(part.ctypes.data, *part.shape) for part in payload]
-    tables = _byte_tables([tensor.basis[p] for p in planes])
+    tables = byte_tables([tensor.basis[p] for p in planes])
     encoded = Encoded(
         mask=words,
         ranks=ranks,
@@ -163,7 +163,8 @@ def make_operands(tensor: CompressedTensor, mask: np.ndarray) -> Operands:
         offset=tensor.offset,
         corrections=_corrections(corrections, tensor.basis),
     )
-    return Operands(encoded, walk_of(tensor.walk), DTYPES[tensor.dtype], corrections, payload)
+    walk = walk_of(tensor.encoding_order)
+    return Operands(encoded, walk, DTYPES[tensor.dtype], corrections, payload)
 
 
 def _with_raw_listed(tensor: CompressedTensor, mask: np.ndarray) -> tuple[EliasFano, ...]:
@@ -190,7 +191,7 @@ def _corrections(codes: tuple[EliasFano, ...], basis: tuple[int, ...]) -> Correc
     return Corrections(bits, lists, np.array(basis, dtype=np.uint32))
 
 
-def _byte_tables(vectors: list[int]) -> np.ndarray:
+def byte_tables(vectors: list[int]) -> np.ndarray:
     """uint32 (groups, 256): the XOR of a group's vectors at the set bits of each byte."""
     groups = -(-len(vectors) // 8)
     # A group of fewer than 8 planes has zeros in the others.

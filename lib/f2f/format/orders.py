@@ -89,18 +89,13 @@ class Order:
         return self.rows * self.cols
 
     @cached_property
-    def is_stride_walk(self) -> bool:
-        """True if the index is `stride*k mod n` (row, golden), False for a walk on the torus."""
-        return self.name in ("row", "golden")
-
-    @cached_property
     def stride(self) -> int:
-        """The stride of a stride walk: 1 (row) or the golden stride of n."""
-        return golden_stride(self.n) if self.name == "golden" else 1
+        """Of orders "row" and "golden": position k has index ``stride*k mod n``. 0 of others."""
+        return {"row": 1, "golden": golden_stride(self.n)}.get(self.name, 0)
 
     @cached_property
     def torus(self) -> tuple[int, int, int]:
-        """(g_r, g_c, h) of a torus walk: row g_r*i mod rows, column (g_c*i + h*d) mod cols."""
+        """(g_r, g_c, h) of orders "column" and "diagonal", see the module."""
         if self.name == "column":
             return 1, 0, 1
         g_c = golden_stride(self.cols)
@@ -111,7 +106,7 @@ class Order:
     def index(self, k: np.ndarray | int) -> np.ndarray:
         """Row-major index, int64, of each encoding position k in 0…n-1, of k's shape."""
         k = np.asarray(k, dtype=np.int64)
-        if self.is_stride_walk:
+        if self.stride:
             return k * self.stride % self.n
         g_r, g_c, h = self.torus
         i, d = k % self.rows, k // self.rows
@@ -126,24 +121,13 @@ class Order:
         # The kernels move bytes, not numbers: NaN payloads must survive.
         word = np.dtype(f"u{flat.dtype.itemsize}")
         source = np.ascontiguousarray(flat).view(word)
-        if self.is_stride_walk:
+        if self.stride:
             _take_stride(source, out.view(word), self.stride)
         else:
             walk = (self.rows, self.cols, *self.torus[:2], pow(self.torus[2], -1, self.cols))
             edges = [self.cols * part // threads for part in range(threads + 1)]
             jobs = [partial(_take_torus, source, out.view(word), walk, *e) for e in pairwise(edges)]
             run_together(jobs)
-        return out
-
-    def scatter(self, positions: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """Row-major array (n,) of zeros with `values` (k,) at encoding positions int64 (k,)."""
-        out = np.zeros(self.n, dtype=values.dtype)
-        word = np.dtype(f"u{values.dtype.itemsize}")
-        source, target = np.ascontiguousarray(values).view(word), out.view(word)
-        if self.is_stride_walk:
-            _scatter_stride(positions, source, target, self.stride)
-        else:
-            _scatter_torus(positions, source, target, self.rows, self.cols, *self.torus)
         return out
 
 
@@ -188,24 +172,3 @@ def _take_torus(source, out, walk, begin, end):
             col += g_c
             if col >= cols:
                 col -= cols
-
-
-@njit
-def _scatter_stride(positions, values, out, stride):
-    n = np.uint64(len(out))
-    step = np.uint64(stride)
-    for rank in range(len(positions)):
-        # Unsigned, because a signed remainder costs a test for the sign.
-        out[np.uint64(positions[rank]) * step % n] = values[rank]
-
-
-@njit
-def _scatter_torus(positions, values, out, rows, cols, g_r, g_c, h):
-    n_rows, n_cols = np.uint64(rows), np.uint64(cols)
-    row_step, col_step, diagonal_step = np.uint64(g_r), np.uint64(g_c), np.uint64(h)
-    for rank in range(len(positions)):
-        k = np.uint64(positions[rank])
-        d = k // n_rows
-        i = k - d * n_rows
-        col = (col_step * i + diagonal_step * d) % n_cols
-        out[row_step * i % n_rows * n_cols + col] = values[rank]

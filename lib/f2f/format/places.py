@@ -41,7 +41,7 @@ class Walk(NamedTuple):
     neighbour : int
         Segments from one that begins in a column to the one that begins in the next, modulo cols.
     stride : int
-        Golden order: row-major indices from a position to the next, modulo n.
+        Of golden and row order: row-major indices from a position to the next, modulo n.
     reach : ndarray of int64, shape (64,)
         Golden order: how far that is after i positions, modulo n.
     """

@@ -35,6 +35,12 @@ class EncodedPlane:
         Care bits.
     nbits : int
         Bits stored: n_in a vector, and the Elias-Fano code of the errors.
+
+    Examples
+    --------
+    >>> plane = encode_plane([1, 0, 1, 1], [1, 1, 0, 0], Decoder(n_in=1, n_out=4, n_s=1))
+    >>> len(plane.inputs), plane.n_care, plane.efficiency
+    (2, 2, 100.0)
     """
 
     inputs: np.ndarray

@@ -74,6 +74,13 @@ class CompressedTensor(Part):
         Per plane the care ranks whose stored bit is to be flipped.
     seconds : float or None
         Time the encoding took; not stored.
+
+    Examples
+    --------
+    >>> from f2f import compress
+    >>> tensor = compress(np.diag(np.arange(1, 65, dtype=np.int8)))
+    >>> tensor.kind, tensor.k, tensor.sparsity, tensor.nbytes < 64 * 64 / 4
+    ('encoded', 64, 0.984375, True)
     """
 
     shape: tuple[int, ...]
@@ -129,8 +136,8 @@ class CompressedTensor(Part):
         return shared_decoder(self.n_in, self.n_out, self.n_s, self.seed, self.matrix)
 
     @cached_property
-    def walk(self) -> Order:
-        """The encoding order of this tensor's shape."""
+    def encoding_order(self) -> Order:
+        """The encoding order of a matrix of this shape."""
         return Order(self.order, *matrix_shape(self.shape))
 
     @property

@@ -58,7 +58,7 @@ def find_wrong(corrections: tuple[EliasFano, ...], encoded: Encoded, walk: Walk)
     words = max((corrections[p].universe // 64 + 2 for p in often), default=0)
     bits = np.zeros(len(often) * words + 1, dtype=np.uint64)
     for number, p in enumerate(often):
-        corrections[p].mark(bits[number * words :])
+        corrections[p].flip(bits[number * words :])
     lists = [corrections[p].decode() for p in others]
     ranks = np.concatenate([*lists, np.empty(0, dtype=np.int64)])
     tiles = -(-walk.rows * walk.cols // CHUNK) if walk.kind == ROW else -(-walk.cols // SIDE)

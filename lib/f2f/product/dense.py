@@ -1,4 +1,4 @@
-"""What every backend shares: the dtype of the sums, and a tensor as a dense matrix."""
+"""What every backend shares: checks, the dtype of the sums, and a tensor as a dense matrix."""
 
 from __future__ import annotations
 
@@ -30,14 +30,27 @@ def host_array(name: str, values: Any) -> np.ndarray:
         raise ValueError(f"{name} must be an array of numbers, got {kind}: {error}") from error
 
 
-def check_weights(dtype: str) -> None:
-    """`ValueError` for weights that are neither integers of up to 63 bits nor real floats."""
+def check_operands(matrix: Any, x: Any, scale: Any) -> int:
+    """`ValueError` unless a product with arrays x and scale (or None) is possible; returns rows.
+
+    matrix: with attributes `shape`, of which the first axis is by all the others, and `dtype`.
+    """
+    rows, cols = matrix_shape(matrix.shape)
     try:
-        kind = numpy_dtype(dtype)
+        kind = numpy_dtype(matrix.dtype)
     except TypeError:
         kind = None
     if kind is None or not is_numeric(kind) or kind.kind == "c" or kind == np.uint64:
-        raise ValueError(f"tensor must hold integers of up to 63 bits or real floats, got {dtype}")
+        wanted = "integers of up to 63 bits or real floats"
+        raise ValueError(f"tensor must hold {wanted}, got {matrix.dtype}")
+    if x.ndim != 2 or len(x) != cols:
+        raise ValueError(f"x must have shape ({cols}, m) or ({cols},), got {x.shape}")
+    sum_dtype(matrix.dtype, x.dtype)
+    if scale is not None:
+        if scale.shape not in ((), (rows,)):
+            raise ValueError(f"scale must be a number or have shape ({rows},), got {scale.shape}")
+        sum_dtype("float32", scale.dtype, "scale")
+    return rows
 
 
 def sum_dtype(weights: str, x: np.dtype, name: str = "x") -> np.dtype:

@@ -7,20 +7,20 @@
 // Corrected weights are not in the list; they are the *exceptions*, (index, word) pairs, multiplied
 // at the end.
 //
-// Decoding 32 weights of P = 8*GROUPS planes is a GF(2) product: 32 rows of the decoder matrix by
+// Decoding 32 weights of P = 8*BYTES planes is a GF(2) product: 32 rows of the decoder matrix by
 // the windows of their blocks. All windows of a group lie in the same 16 input vectors = 128 bits,
 // so row r shifted by 8 * (block - first block) bits meets the *same* 128 x 8 operand for every
-// weight: two binary tensor-core products m16n8k128 (AND, count) a group and 8 planes; the low bit
-// of each count is the decoded bit. The shifted rows are kept in shared memory, 16 bytes for each
+// weight: two binary tensor-core products m16n8k128 (AND, count) a group and stored byte; the low
+// bit of each count is the decoded bit. The shifted rows are kept in shared memory, 16 bytes for each
 // row and block, from where one ldmatrix gathers the 32 that are wanted; an 8-bit integer product
 // with powers of two turns the bits into bytes, each in the lane of its weight. DECODE_BMMA = 0
 // does the same with AND and POPC per thread, for decoders whose shifted rows do not fit in shared
 // memory.
 //
 // Bytes read (k unpruned weights, n_out weights a block, g >= k/32 groups):
-//   payload 8 GROUPS n/n_out (GROUPS k at the ideal rate), steps 32 g, heads 8 g, flips 4 FLIPS g,
+//   payload 8 BYTES n/n_out (BYTES k at the ideal rate), steps 32 g, heads 8 g, flips 4 FLIPS g,
 //   exceptions 8 each, x and y once.                      `DeviceLayout.bytes_moved` counts them.
-// With one group of planes that is 2.25 bytes an unpruned weight and the exceptions, against 5 of
+// With one stored byte that is 2.25 bytes an unpruned weight and the exceptions, against 5 of
 // CSR with 32-bit indices and INT8 values and 2/(1-S) of dense FP16.
 //
 // Operations a weight, if decoded one by one: per plane 2 AND (with XOR), POPC, 2 to insert the
@@ -30,7 +30,8 @@
 // that bounds this kernel: 73/32 = 2.3 a weight.
 //
 // Defines: DTYPE 0 int8, 1 uint8, 2 int16, 3 float16, 4 bfloat16, 5 float32. ACC 0 float, 1 int, 2
-// long long, 3 double. ORDER 0 row and golden, 1 column, 2 diagonal. GROUPS 1..4 (8 planes each).
+// long long, 3 double. ORDER 0 golden, 1 row, 2 column, 3 diagonal, as in `f2f.format.places`.
+// BYTES 1..4 stored bytes of a word, each of them a group of 8 planes in `f2f.format`.
 // FLIPS planes stored one bit a weight beside the steps. LUT 1: stored bytes go through tables.
 // COLUMNS of x per launch. IN_SHARED 1: x and y live in shared memory. SCALED 1: y times a scale
 // per row. N_S, NARROW (see Walk), DECODE_BMMA, THREADS (multiple of 32), UNROLL groups in flight
@@ -124,14 +125,15 @@ static __device__ __forceinline__ void add(long long *sum, long long term) {
   atomicAdd((u64 *)sum, (u64)term);
 }
 
-// Where an encoding position lies. In diagonal order i and j number the *walked* rows and columns
-// (row = g_row * i mod rows, column = g_col * j mod columns), so that neighbours stay neighbours.
+// Where an encoding position lies. In diagonal order i and j number the *permuted* rows and
+// columns (row = g_row * i mod rows, column = g_col * j mod columns), so that neighbours stay
+// neighbours.
 // Fractions are 2^64 * a / b rounded down, a < b < 2^31: `scaled` multiplies by an integer modulo
 // 1, and its error, below 2^32, is made up for by adding 2^33, which is still less than 2^64 / b.
 struct Walk {
   u64 fraction;         // of the matrix that one position steps over: stride / n
   u64 column_fraction;  // diagonal: 1 / n_cols
-  u64 turn_fraction;    // diagonal: walked columns from one diagonal's start to the next's / n_cols
+  u64 turn_fraction;    // diagonal: columns from one diagonal's start to the next's / n_cols
   u32 n_rows, n_cols, g_row, g_col;
 };
 
@@ -142,7 +144,7 @@ static __device__ __forceinline__ u32 scaled(u32 k, u64 fraction, u64 more) {
 static __device__ __forceinline__ void locate(const Walk &walk, u32 k, u32 *i, u32 *j) {
   // The position as a share of the matrix times the outer length: whole part and what is left.
   const u32 share = scaled(k, walk.fraction, 1ull << 33);
-#if ORDER == 0
+#if ORDER <= 1
   const u64 parts = (u64)share * walk.n_rows;
   *i = (u32)(parts >> 32);
   *j = __umulhi((u32)parts, walk.n_cols);
@@ -151,21 +153,21 @@ static __device__ __forceinline__ void locate(const Walk &walk, u32 k, u32 *i, u
   *i = __umulhi((u32)parts, walk.n_rows);
   *j = (u32)(parts >> 32);
 #endif
-#if ORDER == 2 && NARROW
+#if ORDER == 3 && NARROW
   *j = __umulhi(*i * (u32)walk.column_fraction + *j * (u32)walk.turn_fraction + walk.n_rows +
                     walk.n_cols,
                 walk.n_cols);
-#elif ORDER == 2
+#elif ORDER == 3
   *j = __umulhi(scaled(*j, walk.turn_fraction, *i * walk.column_fraction + (1ull << 33)),
                 walk.n_cols);
 #endif
 }
 
 static __device__ __forceinline__ u32 row_of(const Walk &walk, u32 i) {
-  return ORDER == 2 ? (u32)((u64)walk.g_row * i % walk.n_rows) : i;
+  return ORDER == 3 ? (u32)((u64)walk.g_row * i % walk.n_rows) : i;
 }
 static __device__ __forceinline__ u32 column_of(const Walk &walk, u32 j) {
-  return ORDER == 2 ? (u32)((u64)walk.g_col * j % walk.n_cols) : j;
+  return ORDER == 3 ? (u32)((u64)walk.g_col * j % walk.n_cols) : j;
 }
 
 struct Group {
@@ -215,21 +217,21 @@ static __device__ __forceinline__ Powers plane_powers(u32 lane) {
 
 // The stored word of this lane's weight, lane 4g + s: row g (s even) or g + 8 (s odd) of product
 // s / 2. row: shared address of its matrix row, shifted to its block.
-static __device__ __forceinline__ u32 decode(u32 row, const u32 b[GROUPS], u32 lane,
+static __device__ __forceinline__ u32 decode(u32 row, const u32 b[BYTES], u32 lane,
                                              Powers powers) {
   u32 a[4];
   load_rows(a, __shfl_sync(ALL, row, 4 * lane + (lane >> 3), 32));
   u32 word = 0;
 #pragma unroll
-  for (int group = 0; group < GROUPS; ++group) {
+  for (int n = 0; n < BYTES; ++n) {
     u32 d[8];
-    bmma(d, a[0], a[1], b[group]);
-    bmma(d + 4, a[2], a[3], b[group]);
+    bmma(d, a[0], a[1], b[n]);
+    bmma(d + 4, a[2], a[3], b[n]);
     // Counts are at most 64, so four fit in a word: planes 2c and 2c + 1 of two weights.
     const u32 low = d[0] + (d[1] << 8) + (d[2] << 16) + (d[3] << 24);
     const u32 high = d[4] + (d[5] << 8) + (d[6] << 16) + (d[7] << 24);
     const u32 byte = imma(low & 0x01010101u, high & 0x01010101u, powers.low, powers.high);
-    word |= (byte & 0xff) << (8 * group);
+    word |= (byte & 0xff) << (8 * n);
   }
   return word;
 }
@@ -239,10 +241,10 @@ static __device__ __forceinline__ u32 decode(const u32 *payload, u32 t, u64 row)
   const u32 low = (u32)row, high = (u32)(row >> 32), shift = 8 * (t & 3);
   u32 word = 0;
 #pragma unroll
-  for (int q = 0; q < 8 * GROUPS; ++q) {
-    const u32 *vectors = payload + (u64)(t >> 2) * (8 * GROUPS) + q;
-    u32 first = __ldg(vectors), second = __ldg(vectors + 8 * GROUPS);
-    u32 third = __ldg(vectors + 16 * GROUPS);
+  for (int q = 0; q < 8 * BYTES; ++q) {
+    const u32 *vectors = payload + (u64)(t >> 2) * (8 * BYTES) + q;
+    u32 first = __ldg(vectors), second = __ldg(vectors + 8 * BYTES);
+    u32 third = __ldg(vectors + 16 * BYTES);
     u32 both = (__funnelshift_r(first, second, shift) & low) ^
                (__funnelshift_r(second, third, shift) & high);
     word |= (__popc(both) & 1u) << q;
@@ -255,7 +257,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
 encoded_product(const uint2 *__restrict__ heads, const u8 *__restrict__ steps, u32 n_chunks,
                 const u32 *__restrict__ payload,  // [vector / 4][plane], 4 vectors a word
                 const u64 *__restrict__ rows, u32 n_out, u32 n_out_magic,  // 2^32 / n_out
-                const u32 *__restrict__ luts,        // [GROUPS][256] (LUT)
+                const u32 *__restrict__ luts,        // [BYTES][256] (LUT)
                 const u32 *__restrict__ flips,       // [group][FLIPS], bit = lane
                 const u32 *__restrict__ flip_words,  // what a flip changes in the word
                 u32 offset, const u32 *__restrict__ exception_index,
@@ -269,7 +271,7 @@ encoded_product(const uint2 *__restrict__ heads, const u8 *__restrict__ steps, u
   const u32 warp = threadIdx.x >> 5, warps = THREADS / 32;
   u32 *matrix = (u32 *)shared;
   u32 *tables = matrix + (DECODE_BMMA ? n_out * BLOCKS * 4 : 0);
-  sum_t *y_shared = (sum_t *)(tables + (LUT ? GROUPS * 256 : 0));
+  sum_t *y_shared = (sum_t *)(tables + (LUT ? BYTES * 256 : 0));
   sum_t *x_shared = (sum_t *)(y_shared + (u64)walk.n_rows * COLUMNS);
 #if IN_SHARED
   for (u32 e = threadIdx.x; e < walk.n_rows * COLUMNS; e += THREADS) y_shared[e] = 0;
@@ -288,7 +290,7 @@ encoded_product(const uint2 *__restrict__ heads, const u8 *__restrict__ steps, u
   }
 #endif
 #if LUT
-  for (u32 e = threadIdx.x; e < GROUPS * 256; e += THREADS) tables[e] = luts[e];
+  for (u32 e = threadIdx.x; e < BYTES * 256; e += THREADS) tables[e] = luts[e];
 #endif
   __syncthreads();
 
@@ -313,12 +315,12 @@ encoded_product(const uint2 *__restrict__ heads, const u8 *__restrict__ steps, u
 #pragma unroll
     for (int u = 0; u < UNROLL; ++u) now[u] = next[u];
 #if DECODE_BMMA
-    u32 b[UNROLL][GROUPS];  // lane 4g + c: input vectors 4c..4c+3 of plane g
+    u32 b[UNROLL][BYTES];  // lane 4g + c: input vectors 4c..4c+3 of plane g
 #pragma unroll
     for (int u = 0; u < UNROLL; ++u)
 #pragma unroll
-      for (int group = 0; group < GROUPS; ++group)
-        b[u][group] = __ldg(payload + (u64)(now[u].head.x + (lane & 3)) * (8 * GROUPS) + 8 * group +
+      for (int n = 0; n < BYTES; ++n)
+        b[u][n] = __ldg(payload + (u64)(now[u].head.x + (lane & 3)) * (8 * BYTES) + 8 * n +
                             (lane >> 2));
 #endif
 #pragma unroll
@@ -347,8 +349,8 @@ encoded_product(const uint2 *__restrict__ heads, const u8 *__restrict__ steps, u
       u32 word = offset;
 #if LUT
 #pragma unroll
-      for (int group = 0; group < GROUPS; ++group)
-        word ^= tables[256 * group + (stored >> (8 * group) & 0xff)];
+      for (int n = 0; n < BYTES; ++n)
+        word ^= tables[256 * n + (stored >> (8 * n) & 0xff)];
 #else
       word ^= stored;
 #endif

@@ -3,20 +3,20 @@
 A tensor is laid out and copied to the device once (`DeviceMatrix`), then multiplied as often as
 wanted; `spmm(tensor, x)` does both, and keeps the matrix as long as the tensor lives.
 
-Device memory: 8*groups bytes a block of n_out weights for the payload, 1.25 bytes an unpruned
-weight for its place (32 steps and 8 bytes of header a group), one bit a weight and flip plane, 8
-bytes an exception; `DeviceMatrix.nbytes` is the exact sum. The mask is expanded to that list on
-the host; it is not kept in its coded form on the device.
+Device memory: for every 8 planes 8 bytes a block of n_out weights for the payload, 1.25 bytes an
+unpruned weight for its place (32 steps and 8 bytes of header a group), one bit a weight and flip
+plane, 8 bytes an exception; `DeviceMatrix.nbytes` is the exact sum. The mask is expanded to that
+list on the host; it is not kept in its coded form on the device.
 
 Sums are made by atomic additions in no fixed order: integers are exact, floats may differ between
-runs within the bound |error| <= (m + 2) * 2**-24 * sum |w_j * x_j| for a row of m unpruned weights
-(to first order in 2**-24), plus the rounding of x to float32.
+runs within the bound of `f2f.product`.
 
 Importing this module needs neither CuPy nor a GPU; a product without one raises `RuntimeError`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import copy
 from functools import cache
 from pathlib import Path
@@ -25,13 +25,16 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from f2f.base import validate
 from f2f.format.orders import matrix_shape
+from f2f.format.places import DIAGONAL
 from f2f.format.tensor import CompressedTensor
 from f2f.product import device
-from f2f.product.dense import dense_matrix, sum_dtype
+from f2f.product.dense import check_operands, dense_matrix, host_array, sum_dtype
 from f2f.product.gpu_layout import (
     GROUPS_PER_BLOCK,
     VECTORS,
+    Arrays,
     DeviceLayout,
     build_layout,
     is_narrow,
@@ -43,11 +46,11 @@ if TYPE_CHECKING:
 
 THREADS = 1024
 MAX_COLUMNS = 8  # of x in one launch; more columns take more launches
+DECODES = ("auto", "bmma", "parity")  # by tensor cores, or by AND and POPC
 SOURCE, KERNEL = Path(__file__).with_name("encoded.cu"), "encoded_product"
 
 _DTYPE_CODE = {"int8": 0, "uint8": 1, "int16": 2, "float16": 3, "bfloat16": 4, "float32": 5}
 _SUM_CODE = {"float32": 0, "int32": 1, "int64": 2, "float64": 3}
-ORDER_CODE = {"row": 0, "golden": 0, "column": 1, "diagonal": 2}
 _LARGEST = {"int8": 128, "uint8": 255, "int16": 32768}  # magnitude of a weight
 
 
@@ -80,44 +83,8 @@ class Launch(NamedTuple):
         return ("--std=c++17", *(f"-D{name}={value}" for name, value in self.defines))
 
 
-class Ready(NamedTuple):
-    """A launch that waits for its vectors.
-
-    Attributes
-    ----------
-    column : int
-        The first of x that it multiplies.
-    launch : Launch
-    kernel
-        Compiled, as CuPy calls it.
-    fixed : list
-        Its first arguments, see `fixed_arguments`.
-    """
-
-    column: int
-    launch: Launch
-    kernel: Any
-    fixed: list[Any]
-
-
-class Variant(NamedTuple):
-    """What launches of a matrix depend on.
-
-    Attributes
-    ----------
-    columns : int
-        Of x.
-    sums : str
-        Dtype of x and the sums.
-    scaled : bool
-        Whether rows are scaled.
-    decode : {"auto", "bmma", "parity"}
-    """
-
-    columns: int
-    sums: str
-    scaled: bool
-    decode: str
+# What adds W X, some columns of it, to y; scale or None.
+Multiply = Callable[["cupy.ndarray", "cupy.ndarray", "cupy.ndarray | None"], None]
 
 
 class DeviceMatrix:
@@ -146,38 +113,48 @@ class DeviceMatrix:
         The host description; None for a tensor stored as it is.
     dense : cupy.ndarray or None
         The matrix, of a tensor stored as it is.
-    arrays : dict of str to cupy.ndarray
-        Those of the layout.
-    launches : dict of Variant to list of Ready
-        Those made so far.
+    arrays : Arrays or None
+        Those of the layout, on the device.
+    launches : dict
+        What `multiply` has prepared so far, by its arguments.
     """
 
     def __init__(self, tensor: CompressedTensor, mask: np.ndarray | None = None) -> None:
+        validate.instance("tensor", tensor, CompressedTensor)
         xp = device.require()
         self.shape = matrix_shape(tensor.shape)
         self.dtype = tensor.dtype
         self.layout: DeviceLayout | None = None
         self.dense: cupy.ndarray | None = None
-        self.arrays: dict[str, cupy.ndarray] = {}
-        self.launches: dict[Variant, list[Ready]] = {}
-        if tensor.kind == "dense":
+        self.arrays: Arrays | None = None
+        self.launches: dict[tuple[int, str, bool, str], list[Multiply]] = {}
+        if tensor.kind == "dense" or tensor.n == 0:
             self.dense = xp.asarray(dense_matrix(tensor))
         else:
             self.layout = build_layout(tensor, mask)
-            self.arrays = {name: xp.asarray(part) for name, part in self.layout.arrays().items()}
+            self.arrays = Arrays(*map(xp.asarray, self.layout.arrays))
 
     @property
     def nbytes(self) -> int:
         """Bytes of device memory."""
-        kept = self.arrays.values() if self.dense is None else [self.dense]
-        return sum(int(array.nbytes) for array in kept)
+        kept: Any = self.dense if self.arrays is None else self.arrays
+        return int(kept.nbytes)
 
     def copy(self) -> DeviceMatrix:
-        """Another matrix with arrays of its own on the device."""
+        """Another matrix with arrays of its own on the device; not of a tensor stored as it is."""
         twin = copy(self)
-        twin.arrays = {name: array.copy() for name, array in self.arrays.items()}
+        assert self.arrays is not None
+        twin.arrays = Arrays(*(array.copy() for array in self.arrays))
         twin.launches = {}
         return twin
+
+
+def given_array(name: str, values: Any) -> Any:
+    """Numbers as an array where they lie: CuPy's on the GPU, otherwise NumPy's; or `ValueError`."""
+    values = values.detach() if hasattr(values, "detach") else values
+    if hasattr(values, "__cuda_array_interface__"):
+        return device.require().asarray(values)
+    return host_array(name, values)
 
 
 def spmm(
@@ -192,9 +169,9 @@ def spmm(
     ----------
     matrix : CompressedTensor or DeviceMatrix, (rows, cols)
         A tensor is prepared at its first product and kept on the device as long as it lives.
-    x : ndarray, shape (cols, m)
-        NumPy or CuPy.
-    scale : ndarray, shape (rows,), optional
+    x : array, list or torch.Tensor, shape (cols, m)
+        On the host or the GPU.
+    scale : number or array, shape (rows,), optional
         Multiplies the rows of Y.
     decode : {"auto", "bmma", "parity"}
         By tensor cores, or by AND and POPC.
@@ -202,35 +179,40 @@ def spmm(
     Returns
     -------
     ndarray, shape (rows, m)
-        Of x's library and the dtype that `f2f.product.spmv` names.
+        CuPy's where x lies on the GPU, otherwise NumPy's; of the dtype that `f2f.product.spmv`
+        names.
 
     Raises
     ------
     ValueError
-        For a wrong shape or dtype.
+        An argument is none of these; the message names it.
+    FormatError
+        The stored mask has not as many unpruned places as the tensor.
     RuntimeError
         Without a GPU.
     """
+    wanted = "a CompressedTensor or a DeviceMatrix"
+    validate.instance("matrix", matrix, CompressedTensor | DeviceMatrix, wanted)
+    validate.choice("decode", decode, DECODES)
+    x = given_array("x", x)
+    scale = None if scale is None else given_array("scale", scale)
+    rows = check_operands(matrix, x, scale)
     xp = device.require()
     on_device = matrix if isinstance(matrix, DeviceMatrix) else _kept(matrix)
-    rows, cols = on_device.shape
-    if np.ndim(x) != 2 or np.shape(x)[0] != cols:
-        raise ValueError(f"x must have shape ({cols}, m), got {np.shape(x)}")
     on_host = not isinstance(x, xp.ndarray)
-    sum_type = accumulation(on_device.dtype, x.dtype, cols)
+    sum_type = accumulation(matrix.dtype, x.dtype, len(x))
     x = xp.ascontiguousarray(xp.asarray(x), dtype=sum_type)
-    y_type = sum_type
+    y_type, by_row = sum_type, None
     if scale is not None:
-        if np.shape(scale) != (rows,):
-            raise ValueError(f"scale must have shape ({rows},), got {np.shape(scale)}")
         y_type = np.dtype(np.float64 if sum_type == np.float64 else np.float32)
-        scale = xp.ascontiguousarray(xp.asarray(scale), dtype=y_type)
+        by_row = xp.empty(rows, dtype=y_type)
+        by_row[...] = xp.asarray(scale)
     y = xp.zeros((rows, x.shape[1]), dtype=y_type)
     if on_device.dense is not None:
         product = on_device.dense.astype(sum_type) @ x
-        y[...] = product if scale is None else product * scale[:, None]
+        y[...] = product if by_row is None else product * by_row[:, None]
     else:
-        multiply(on_device, x, y, sum_type, scale, decode)
+        multiply(on_device, x, y, by_row, decode)
     if y_type == np.int32:
         y = y.astype(np.int64)
     return y.get() if on_host else y
@@ -249,7 +231,6 @@ def multiply(
     matrix: DeviceMatrix,
     x: cupy.ndarray,
     y: cupy.ndarray,
-    sum_type: np.dtype,
     scale: cupy.ndarray | None = None,
     decode: str = "auto",
 ) -> None:
@@ -260,41 +241,51 @@ def multiply(
     matrix : DeviceMatrix
         Not of a tensor stored as it is.
     x : cupy.ndarray, shape (cols, m)
-        Of sum_type, C-contiguous.
+        Of the dtype that `accumulation` gives, C-contiguous.
     y : cupy.ndarray, shape (rows, m)
-        Of sum_type, or with a scale float32 (float64 for float64 sums), C-contiguous.
-    sum_type : dtype
-        As `accumulation` gives it.
+        Of x's dtype, or with a scale float32 (float64 for float64 sums), C-contiguous.
     scale : cupy.ndarray, shape (rows,), optional
         Of y's dtype.
     decode : {"auto", "bmma", "parity"}
         As for `spmm`.
     """
-    variant = Variant(x.shape[1], sum_type.name, scale is not None, decode)
+    variant = x.shape[1], x.dtype.name, scale is not None, decode
     launches = matrix.launches.get(variant)
     if launches is None:
-        launches = matrix.launches[variant] = _prepare_launches(matrix, variant)
-    for at, launch, kernel, fixed in launches:
-        left, out = (x[:, at:], y[:, at:]) if at else (x, y)
-        args = (*fixed, *vector_arguments(left, out, scale, matrix.arrays["flip_words"]))
+        launches = matrix.launches[variant] = _prepare_launches(matrix, *variant)
+    for launch in launches:
+        launch(x, y, scale)
+
+
+def _prepare_launches(
+    matrix: DeviceMatrix, columns: int, sums: str, scaled: bool, decode: str
+) -> list[Multiply]:
+    """What multiplies by x of so many columns, one launch of the kernel each."""
+    layout, found = matrix.layout, device.probe()
+    assert layout is not None
+    limits = (found.multiprocessors, found.shared_bytes)
+    launches: list[Multiply] = []
+    first = 0
+    while first < columns:
+        launch = plan(layout, columns - first, np.dtype(sums), scaled, decode, *limits)
+        launches.append(_prepare_launch(matrix, first, launch))
+        first += launch.columns
+    return launches
+
+
+def _prepare_launch(matrix: DeviceMatrix, first: int, launch: Launch) -> Multiply:
+    """One launch, of columns from `first` on."""
+    layout, arrays = matrix.layout, matrix.arrays
+    assert layout is not None and arrays is not None
+    kernel, fixed = _compiled(launch), fixed_arguments(launch, layout, arrays)
+
+    def run(x: cupy.ndarray, y: cupy.ndarray, scale: cupy.ndarray | None) -> None:
+        if first:
+            x, y = x[:, first:], y[:, first:]
+        args = (*fixed, *vector_arguments(x, y, scale, arrays.flip_words))
         kernel((launch.blocks,), (THREADS,), args, shared_mem=launch.shared_bytes)
 
-
-def _prepare_launches(matrix: DeviceMatrix, variant: Variant) -> list[Ready]:
-    """Every launch of a product."""
-    layout, sums = matrix.layout, np.dtype(variant.sums)
-    assert layout is not None
-    found = device.probe()
-    limits = (found.multiprocessors, found.shared_bytes)
-    launches: list[Ready] = []
-    at = 0
-    while layout.weights and at < variant.columns:
-        left = variant.columns - at
-        launch = plan(layout, left, sums, variant.scaled, variant.decode, *limits)
-        fixed = fixed_arguments(launch, layout, matrix.arrays)
-        launches.append(Ready(at, launch, _compiled(launch), fixed))
-        at += launch.columns
-    return launches
+    return run
 
 
 def accumulation(dtype: str, x_dtype: Any, cols: int) -> np.dtype:
@@ -342,14 +333,12 @@ def plan(
     Raises
     ------
     ValueError
-        For another `decode`, or "bmma" where the decoder does not fit in shared memory.
+        For "bmma" where the decoder does not fit in shared memory.
     """
-    if decode not in ("auto", "bmma", "parity"):
-        raise ValueError(f"decode must be auto, bmma or parity, got {decode!r}")
-    rows, cols = layout.shape
-    tables = 1024 * layout.groups if len(layout.luts) else 0
+    walk, arrays = layout.walk, layout.arrays
+    tables = arrays.luts.nbytes
     matrix = 16 * (VECTORS - layout.n_s) * layout.n_out
-    a_column = (rows + cols) * sum_type.itemsize
+    a_column = (walk.rows + walk.cols) * sum_type.itemsize
     # Shifted decoder rows are worth their shared memory where the vectors still fit beside them.
     small = tables + matrix <= shared_limit // 4 or tables + matrix + a_column <= shared_limit
     use_bmma = layout.n_groups > 0 and (decode == "bmma" or (decode == "auto" and small))
@@ -361,22 +350,22 @@ def plan(
     in_shared = fit >= 1
     if in_shared:
         columns = min(columns, fit)
-    unroll = 4 if layout.groups == 1 else 2
+    unroll = 4 if layout.stored_bytes == 1 else 2
     chunk = threads // 32 * unroll
     assert GROUPS_PER_BLOCK % chunk == 0
-    work = max(-(-layout.n_groups // chunk), -(-len(layout.exception_word) // threads))
+    work = max(-(-layout.n_groups // chunk), -(-len(arrays.exception_word) // threads))
     defines = {
         "DTYPE": _DTYPE_CODE[layout.dtype],
         "ACC": _SUM_CODE[sum_type.name],
-        "ORDER": ORDER_CODE[layout.order.name],
-        "GROUPS": layout.groups,
-        "FLIPS": len(layout.flip_words),
-        "LUT": int(len(layout.luts) > 0),
+        "ORDER": walk.kind,
+        "BYTES": layout.stored_bytes,
+        "FLIPS": len(arrays.flip_words),
+        "LUT": int(len(arrays.luts) > 0),
         "COLUMNS": columns,
         "IN_SHARED": int(in_shared),
         "SCALED": int(scaled),
         "N_S": layout.n_s,
-        "NARROW": int(layout.order.name == "diagonal" and is_narrow(layout.order)),
+        "NARROW": int(walk.kind == DIAGONAL and is_narrow(walk)),
         "DECODE_BMMA": int(use_bmma),
         "THREADS": threads,
         "UNROLL": unroll,
@@ -390,27 +379,25 @@ def plan(
     )
 
 
-def fixed_arguments(launch: Launch, layout: DeviceLayout, arrays: dict[str, Any]) -> list[Any]:
-    """The kernel's first arguments: the arrays of the layout (NumPy or CuPy) and NumPy scalars."""
-    walk = walk_fields(layout.order)
+def fixed_arguments(launch: Launch, layout: DeviceLayout, arrays: Arrays) -> list[Any]:
+    """The kernel's first arguments: arrays and NumPy scalars."""
     magic = min((1 << 32) // layout.n_out, (1 << 32) - 1)
     return [
-        arrays["heads"],
-        arrays["steps"],
+        arrays.heads,
+        arrays.steps,
         np.uint32(-(-layout.n_groups // launch.chunk)),
-        arrays["payload"],
-        arrays["rows"],
+        arrays.payload,
+        arrays.rows,
         np.uint32(layout.n_out),
         np.uint32(magic),
-        arrays["luts"],
-        arrays["flips"],
-        arrays["flip_words"],
+        arrays.luts,
+        arrays.flips,
+        arrays.flip_words,
         np.uint32(layout.offset),
-        arrays["exception_index"],
-        arrays["exception_word"],
-        np.uint32(len(layout.exception_word)),
-        *(np.uint64(fraction) for fraction in walk[:3]),
-        *(np.uint32(count) for count in walk[3:]),
+        arrays.exception_index,
+        arrays.exception_word,
+        np.uint32(len(arrays.exception_word)),
+        *walk_fields(layout.walk),
     ]
 
 

@@ -33,23 +33,24 @@ def product(tensor: CompressedTensor, x: np.ndarray, threads: int | None = None)
     rows, cols = matrix_shape(tensor.shape)
     assert tensor.mask is not None
     mask = tensor.mask.decode()
+    wrong = [code.decode() for code in tensor.corrections]  # care ranks, by plane
     y = np.zeros((rows, x.shape[1]), dtype=x.dtype)
     rank = 0
     for block, first in enumerate(range(0, tensor.n, tensor.n_out)):
         places = first + np.flatnonzero(mask[first : first + tensor.n_out])
-        words = _block_words(tensor, block, places, rank)
+        words = _block_words(tensor, block, places)
+        for ranks, flip in zip(wrong, tensor.basis, strict=True):
+            lo, hi = np.searchsorted(ranks, (rank, rank + len(places)))
+            words[ranks[lo:hi] - rank] ^= words.dtype.type(flip)
         rank += len(places)
         weights = words.view(numpy_dtype(tensor.dtype)).astype(x.dtype)
-        row, column = np.divmod(tensor.walk.index(places), cols)
+        row, column = np.divmod(tensor.encoding_order.index(places), cols)
         np.add.at(y, row, weights[:, None] * x[column])
     return y
 
 
-def _block_words(tensor: CompressedTensor, block: int, places: np.ndarray, rank: int) -> np.ndarray:
-    """The bits of the weights at rising encoding positions of one block, repaired, unsigned (p,).
-
-    rank: care rank of the first.
-    """
+def _block_words(tensor: CompressedTensor, block: int, places: np.ndarray) -> np.ndarray:
+    """The decoded bits of the weights at rising encoding positions of one block, unsigned (p,)."""
     word = np.dtype(f"u{DTYPES[tensor.dtype]}").type
     words = np.full(len(places), tensor.offset, dtype=word)
     for g, inputs in enumerate(tensor.payload):
@@ -61,7 +62,4 @@ def _block_words(tensor: CompressedTensor, block: int, places: np.ndarray, rank:
     for packed, plane in zip(tensor.raw, tensor.raw_planes, strict=True):
         bits = packed[places >> 3] >> (places & 7).astype(np.uint8) & 1
         words ^= bits.astype(word) * word(tensor.basis[plane])
-    for plane, corrections in enumerate(tensor.corrections):
-        wrong = corrections.decode_range(rank, rank + len(places)) - rank
-        words[wrong] ^= word(tensor.basis[plane])
     return words

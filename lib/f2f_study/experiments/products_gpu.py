@@ -283,7 +283,7 @@ def _encoded(xp: Any, form: str, problem: Problem) -> Candidate:
 
     def launch(c: int) -> None:
         y.data.memset_async(0, y.nbytes)
-        gpu.multiply(matrices[c], vector, y, sum_type, None, decode)
+        gpu.multiply(matrices[c], vector, y, None, decode)
 
     return Candidate(launch, y, first.nbytes, first.layout.bytes_moved(x.shape[1]), copies)
 

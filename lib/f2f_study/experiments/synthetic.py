@@ -257,7 +257,9 @@ def measure_layer(
         for p, plane in enumerate(planes)
     )
     kept = positions_of(care_mask)
-    return rows, walk.scatter(kept, decoded[kept]).view(np.int8).reshape(layer.mask.shape)
+    again = np.zeros(layer.mask.shape, dtype=np.int8)
+    again.reshape(-1)[walk.index(kept)] = decoded[kept].view(np.int8)
+    return rows, again
 
 
 def layer_totals(rows: pd.DataFrame) -> pd.DataFrame:

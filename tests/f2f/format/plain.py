@@ -54,5 +54,5 @@ def matrix_words(tensor, mask=None):
     """The same, row-major."""
     words = encoded_words(tensor, mask)
     out = np.empty_like(words)
-    out[tensor.walk.index(np.arange(tensor.n))] = words
+    out[tensor.encoding_order.index(np.arange(tensor.n))] = words
     return out

@@ -73,7 +73,7 @@ def test_every_mask(codec, order, monkeypatch):
 def test_a_mask_that_the_caller_keeps(order):
     array = weights((160, 150), "int16", 0.2)
     tensor = compress(array, order=order, mask_codec="none", beam=1)
-    care = tensor.walk.take((array != 0).reshape(-1))
+    care = tensor.encoding_order.take((array != 0).reshape(-1))
     words = expand(tensor, care)
     assert np.array_equal(words, matrix_words(tensor, care))
     assert np.array_equal(words, array.view(np.uint16).reshape(-1))

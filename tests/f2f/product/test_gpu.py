@@ -13,11 +13,13 @@ from types import SimpleNamespace
 import ml_dtypes
 import numpy as np
 import pytest
+from exact import assert_product
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import f2f
 from f2f.format.orders import ORDERS, Order
+from f2f.format.places import walk_of
 from f2f.format.tensor import CompressedTensor
 from f2f.product import device, gpu, gpu_layout
 from f2f_study.experiments import products_gpu
@@ -84,38 +86,22 @@ def call(run, blocks, threads, arguments, reverse=False):
 def emulate(tensor, x, folder, scale=None, decode="bmma", reverse=False, shared=EMULATED_SHARED):
     """W X by the kernel on the CPU, with the plan, layout and arguments a GPU would get."""
     layout = gpu_layout.build_layout(tensor)
-    arrays = layout.arrays()
-    sum_type = gpu.accumulation(layout.dtype, x.dtype, layout.shape[1])
+    arrays = layout.arrays
+    sum_type = gpu.accumulation(layout.dtype, x.dtype, layout.walk.cols)
     x = np.ascontiguousarray(x, dtype=sum_type)
     y_type = sum_type if scale is None else scale.dtype
-    y = np.zeros((layout.shape[0], x.shape[1]), dtype=y_type)
+    y = np.zeros((layout.walk.rows, x.shape[1]), dtype=y_type)
     at = 0
-    while layout.weights and at < x.shape[1]:
+    while at < x.shape[1]:
         launch = gpu.plan(
             layout, x.shape[1] - at, sum_type, scale is not None, decode, 3, shared, THREADS
         )
         run = shim("encoded.cu", gpu.KERNEL, launch.options, folder)
         arguments = gpu.fixed_arguments(launch, layout, arrays)
-        arguments += gpu.vector_arguments(x[:, at:], y[:, at:], scale, arrays["rows"])
+        arguments += gpu.vector_arguments(x[:, at:], y[:, at:], scale, arrays.rows)
         call(run, launch.blocks, THREADS, arguments, reverse)
         at += launch.columns
     return y
-
-
-def check(y, tensor, x, scale=None):
-    """Exact for integers; for floats within the bound that `gpu` states."""
-    dense = np.asarray(f2f.decompress(tensor)).reshape(len(y), -1)
-    if y.dtype.kind == "i":
-        np.testing.assert_array_equal(y, dense.astype(np.int64) @ x.astype(np.int64))
-        return
-    dense, x = dense.astype(np.float64), x.astype(np.float64)
-    factor = np.ones(len(y)) if scale is None else scale.astype(np.float64)
-    want = factor[:, None] * (dense @ x)
-    m = np.count_nonzero(dense, axis=1)[:, None]
-    unit = 2.0**-52 if y.dtype == np.float64 else 2.0**-24
-    # One rounding more for the scale, one for x to float32.
-    bound = (m + 4) * unit * np.abs(factor)[:, None] * (np.abs(dense) @ np.abs(x))
-    assert (np.abs(y - want) <= bound).all()
 
 
 @pytest.fixture(scope="session")
@@ -162,16 +148,16 @@ def case_tensor(case):
 @pytest.mark.parametrize("case", CASES, ids=name)
 def test_kernel_equals_dense_product(case, folder):
     tensor, x = case_tensor(case)
-    check(emulate(tensor, x, folder, decode=case[-1]), tensor, x)
-    check(emulate(tensor, x, folder, decode=case[-1], reverse=True), tensor, x)
+    assert_product(tensor, x, emulate(tensor, x, folder, decode=case[-1]))
+    assert_product(tensor, x, emulate(tensor, x, folder, decode=case[-1], reverse=True))
 
 
 def test_cases_cover_every_path_of_the_layout():
     layouts = [gpu_layout.build_layout(case_tensor(case)[0]) for case in CASES]
-    assert {layout.groups for layout in layouts} >= {1, 2, 4}
-    assert any(len(layout.luts) for layout in layouts)
-    assert any(len(layout.flip_words) for layout in layouts)
-    assert any(len(layout.exception_word) for layout in layouts)
+    assert {layout.stored_bytes for layout in layouts} >= {1, 2, 4}
+    assert any(len(layout.arrays.luts) for layout in layouts)
+    assert any(len(layout.arrays.flip_words) for layout in layouts)
+    assert any(len(layout.arrays.exception_word) for layout in layouts)
     assert any(layout.n_groups > 2 * 4 * THREADS // 32 for layout in layouts)  # several rounds
 
 
@@ -200,14 +186,14 @@ def test_extreme_shapes_and_densities(shape, density, order, n_out, folder, monk
     tensor = f2f.compress(flat.reshape(shape), order=order, n_out=n_out, beam=4)
     assert tensor.kind == "encoded"
     x = vectors("int8", flat.shape[1], 1, rng)
-    check(emulate(tensor, x, folder, decode="auto"), tensor, x)
-    check(emulate(tensor, x, folder, decode="parity"), tensor, x)
+    assert_product(tensor, x, emulate(tensor, x, folder, decode="auto"))
+    assert_product(tensor, x, emulate(tensor, x, folder, decode="parity"))
 
 
 @needs_compiler
 def test_vectors_that_do_not_fit_in_shared_memory(folder):
     tensor, x = case_tensor(CASES[2])
-    check(emulate(tensor, x, folder, decode="parity", shared=100), tensor, x)
+    assert_product(tensor, x, emulate(tensor, x, folder, decode="parity", shared=100))
 
 
 @needs_compiler
@@ -215,14 +201,14 @@ def test_vectors_that_do_not_fit_in_shared_memory(folder):
 def test_scale_per_row(shared, folder):
     tensor, x = case_tensor(CASES[1])
     scale = np.random.default_rng(3).random(tensor.shape[0], dtype=np.float32)
-    check(emulate(tensor, x, folder, scale, "parity", shared=shared), tensor, x, scale)
+    assert_product(tensor, x, emulate(tensor, x, folder, scale, "parity", shared=shared), scale)
 
 
 @needs_compiler
 def test_many_columns_take_several_launches(folder):
     tensor, _ = case_tensor(CASES[0])
     x = vectors("int8", tensor.shape[1], 11, np.random.default_rng(4))
-    check(emulate(tensor, x, folder), tensor, x)
+    assert_product(tensor, x, emulate(tensor, x, folder))
 
 
 @needs_compiler
@@ -243,8 +229,7 @@ def test_positions_of_large_matrices(order, folder):
     options = dict.fromkeys(
         ("DTYPE", "ACC", "FLIPS", "LUT", "IN_SHARED", "SCALED", "DECODE_BMMA"), 0
     )
-    options |= {"GROUPS": 1, "COLUMNS": 1, "N_S": 7, "UNROLL": 1, "THREADS": THREADS}
-    options["ORDER"] = gpu.ORDER_CODE[order]
+    options |= {"BYTES": 1, "COLUMNS": 1, "N_S": 7, "UNROLL": 1, "THREADS": THREADS}
     rng = np.random.default_rng(6)
     for rows, cols in (
         (8192, 8192),
@@ -254,18 +239,18 @@ def test_positions_of_large_matrices(order, folder):
         (1, 9),
         (46300, 46300),
     ):
-        walk = Order(order, rows, cols)
-        options["NARROW"] = int(gpu_layout.is_narrow(walk))
+        sequence = Order(order, rows, cols)
+        walk = walk_of(sequence)
+        options |= {"ORDER": walk.kind, "NARROW": int(gpu_layout.is_narrow(walk))}
         flags = tuple(f"-D{key}={value}" for key, value in options.items())
         run = shim(str(caller), "locate_all", flags, folder)
-        edge = np.arange(min(1000, walk.n))
-        k = np.concatenate([edge, walk.n - 1 - edge, rng.integers(0, walk.n, 5000)])
+        edge = np.arange(min(1000, sequence.n))
+        k = np.concatenate([edge, sequence.n - 1 - edge, rng.integers(0, sequence.n, 5000)])
         k = k.astype(np.uint32)
         i, j = np.zeros_like(k), np.zeros_like(k)
         fields = gpu_layout.walk_fields(walk)
-        scalars = [np.uint64(f) for f in fields[:3]] + [np.uint32(f) for f in fields[3:]]
-        call(run, 1, THREADS, [*scalars, k, i, j, np.uint32(len(k))])
-        np.testing.assert_array_equal(i.astype(np.int64) * cols + j, walk.index(k))
+        call(run, 1, THREADS, [*fields, k, i, j, np.uint32(len(k))])
+        np.testing.assert_array_equal(i.astype(np.int64) * cols + j, sequence.index(k))
 
 
 @given(
@@ -320,7 +305,7 @@ def variants():
         *rare,
     ):
         layout = gpu_layout.build_layout(case_tensor(CASES[number])[0])
-        sums = gpu.accumulation(layout.dtype, CASES[number][4], layout.shape[1])
+        sums = gpu.accumulation(layout.dtype, CASES[number][4], layout.walk.cols)
         launch = gpu.plan(layout, columns, sums, scaled, decode, 132, limit)
         found["encoded.cu", launch.options] = None
     for dtype, columns in (("int8", 1), ("float16", 1), ("float32", 64)):
@@ -351,20 +336,17 @@ def test_every_variant_compiles_without_spilling(architecture):
 def test_bytes_are_counted():
     tensor, _ = case_tensor(CASES[0])
     layout = gpu_layout.build_layout(tensor)
-    assert layout.nbytes == sum(array.nbytes for array in layout.arrays().values())
-    assert layout.bytes_moved(2) == layout.nbytes + 8 * (37 + 91)
+    assert layout.arrays.nbytes == sum(array.nbytes for array in layout.arrays)
+    assert layout.bytes_moved(2) == layout.arrays.nbytes + 8 * (37 + 91)
     # Each weight is listed once, with few lanes idle.
-    counts = layout.heads[:, 1] >> 24
-    assert counts.sum() + len(layout.exception_word) == tensor.k
+    counts = layout.arrays.heads[:, 1] >> 24
+    assert counts.sum() + len(layout.arrays.exception_word) == tensor.k
     assert layout.n_groups == np.count_nonzero(counts) <= 1.1 * tensor.k / 32 + 1
 
 
 def test_bad_arguments_are_named():
-    tensor, _ = case_tensor(CASES[0])
     with pytest.raises(ValueError, match="x must hold integers .* or real floats, got complex128"):
         gpu.accumulation("int8", np.complex128, 10)
-    with pytest.raises(ValueError, match="decode must be auto, bmma or parity, got 'fast'"):
-        gpu.plan(gpu_layout.build_layout(tensor), 1, np.dtype("f4"), False, "fast")
     with pytest.raises(ValueError, match="tensor must be of kind 'encoded', got 'dense'"):
         gpu_layout.build_layout(f2f.compress(np.ones(3, dtype=np.float64)))
     float8 = f2f.compress(np.eye(64, dtype=ml_dtypes.float8_e5m2), beam=1)
@@ -397,6 +379,8 @@ def test_without_a_gpu_products_say_why():
 
 class Array(np.ndarray):
     """A CuPy array, as far as `f2f.spmv` uses more of it than NumPy arrays have."""
+
+    __cuda_array_interface__ = None
 
     def get(self):
         return np.array(self)
@@ -479,14 +463,18 @@ def pretend(folder, monkeypatch):
 def test_wrapper_on_a_pretended_device(pretend):
     tensor, x = case_tensor(CASES[0])
     matrix = gpu.DeviceMatrix(tensor)
-    assert matrix.nbytes == matrix.layout.nbytes
+    assert matrix.nbytes == matrix.layout.arrays.nbytes
     y = f2f.spmm(tensor, x, backend="cupy")
     assert type(y) is np.ndarray and y.dtype == np.int64
-    check(y, tensor, x)
-    check(gpu.spmm(matrix.copy(), x), tensor, x)
-    y = gpu.spmm(matrix, x.view(Array))
-    assert type(y) is Array
-    check(y.get(), tensor, x)
+    assert_product(tensor, x, y)
+    assert_product(tensor, x, gpu.spmm(matrix.copy(), x))
+    on_device = x.view(Array)
+    for y in (gpu.spmm(matrix, on_device), f2f.spmm(tensor, on_device, backend="cupy")):
+        assert type(y) is Array
+        assert_product(tensor, x, y.get())
+    scale = np.full(len(y), 0.5, dtype=np.float32)
+    for same in (0.5, scale, scale.view(Array)):
+        assert_product(tensor, x, gpu.spmm(matrix, x, same), 0.5)
     dense = f2f.compress(np.arange(12, dtype=np.float32).reshape(3, 4) + 1)
     assert dense.kind == "dense"
     vector = np.ones(4, dtype=np.float32)
@@ -498,7 +486,7 @@ def test_wrapper_on_a_pretended_device(pretend):
     for wrong, what in ((x[:-1], "x must have shape"), (x[:, 0], "x must have shape")):
         with pytest.raises(ValueError, match=what):
             gpu.spmm(matrix, wrong)
-    with pytest.raises(ValueError, match="scale must have shape"):
+    with pytest.raises(ValueError, match="scale must be a number or have shape"):
         gpu.spmm(matrix, x, scale)
     with pytest.raises(ValueError, match="x must be one-dimensional"):
         f2f.spmv(tensor, x, backend="cupy")
@@ -527,11 +515,11 @@ needs_gpu = pytest.mark.skipif(not device.probe(), reason=f"no GPU: {device.prob
 @pytest.mark.parametrize("case", CASES, ids=name)
 def test_gpu_equals_dense_product(case):
     tensor, x = case_tensor(case)
-    check(gpu.spmm(tensor, x, decode=case[-1]), tensor, x)
+    assert_product(tensor, x, gpu.spmm(tensor, x, decode=case[-1]))
     matrix = gpu.DeviceMatrix(tensor)
     scale = np.random.default_rng(3).random(tensor.shape[0], dtype=np.float32)
-    check(gpu.spmm(matrix, x, scale), tensor, x, scale)
-    check(gpu.spmm(matrix, x[:, :1]), tensor, x[:, :1])
+    assert_product(tensor, x, gpu.spmm(matrix, x, scale), scale)
+    assert_product(tensor, x[:, :1], gpu.spmm(matrix, x[:, :1]))
 
 
 @pytest.mark.gpu

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from exact import assert_product
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,7 +19,6 @@ from f2f.format.orders import ORDERS
 from f2f.format.tensor import DTYPES, FLOAT8, CompressedTensor
 from f2f.product import cpu
 from f2f.product.cpu_dense import find_wrong
-from f2f.product.dense import dense_matrix
 
 BACKENDS = ("numpy", "numba")
 SHARES = {name: getattr(cpu, name) for name in ("DENSE_SHARE", "SPARSE_SHARE")}
@@ -44,19 +44,6 @@ def weights(shape: tuple[int, ...], dtype: str, density: float, seed: int = 0) -
         array = normal.astype(numpy_dtype(dtype))
     array[rng.random(shape) >= density] = 0
     return array
-
-
-def assert_product(tensor, x, y, scale=None):
-    """Exact for integers; |error| <= (cols + 4) eps sum |w x| for floats, threads being few."""
-    dense = dense_matrix(tensor)
-    if y.dtype == np.int64:
-        assert np.array_equal(y, dense.astype(np.int64) @ x.astype(np.int64))
-        return
-    factor = 1.0 if scale is None else np.asarray(scale, dtype=np.float64).reshape(-1, 1)
-    exact = dense.astype(np.float64) @ x.astype(np.float64) * factor
-    bound = np.abs(dense.astype(np.float64)) @ np.abs(x.astype(np.float64)) * np.abs(factor)
-    eps = np.finfo(y.dtype).eps
-    assert (np.abs(y - exact) <= (dense.shape[1] + 8) * eps * bound).all()
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -123,6 +110,18 @@ def test_any_shape_and_density(rows, cols, density, columns, n_s, order, dtype, 
     tensor = compress(array, order=order, n_s=n_s, beam=1)
     x = np.random.default_rng(columns).integers(-9, 9, (cols, columns))
     assert_product(tensor, x, spmm(tensor, x, threads=threads))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_bound_of_floats_is_nearly_reached(backend):
+    """1 + u + u + ... in turn stays 1 in float32: every addition rounds away all it can."""
+    tensor = compress(np.ones((64, 500), dtype=np.float32), order="row", beam=1)
+    assert tensor.kind == "encoded"
+    x = np.full((500, 1), 2.0**-24, dtype=np.float32)
+    x[0] = 1
+    y = spmm(tensor, x, backend=backend)
+    assert (y == 1).all()
+    assert_product(tensor, x, y)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
