@@ -269,7 +269,7 @@ def test_raw_and_encoded_planes_of_bytes():
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("codec", ["bitmap", "cascade", "list"])
+@pytest.mark.parametrize("codec", ["bitmap", "cascade"])
 def test_refuses_a_mask_of_another_number_of_weights(codec, backend):
     tensor = compress(weights((130, 100), "int8", 0.2), beam=1)
     mask = tensor.mask.decode()
