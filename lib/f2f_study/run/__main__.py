@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         paths = _runnable(find_notebooks(given.notebook))
         jobs = [Job.of(path, profile, changes) for path in paths]
         print(f"{len(jobs)} notebooks, profile {profile}, into {shown(target)}", flush=True)
-        launch.run(jobs, target, profile, given.jobs)
+        launch.run(jobs, target, given.jobs)
     except launch.NotebookError as error:
         print(f"\nStopped. {error}", file=sys.stderr)
         print(f"The executed notebook is in {shown(target)}.failed", file=sys.stderr)

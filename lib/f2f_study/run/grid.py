@@ -9,23 +9,19 @@ A grid is a YAML file:
       sparsities: [[0.7], [0.9]]   # this parameter is a list itself
 
 For every parameter there is a list of the values it takes. Each combination is one run in its own
-folder, named by a hash of everything it depends on: the code of the notebook, the values of all
-its parameters and the source of the packages. A folder appears under its name only when the run
-has passed, so combinations that are there already are not run again, and a change of code or
-parameters makes new ones. `grid.csv` gathers the summaries of all.
+folder, named by the hash of everything it depends on (`Job.inputs`). A folder appears under its
+name only when the run has passed, so combinations that are there already are not run again, and a
+change of code or parameters makes new ones. `grid.csv` gathers the summaries of all.
 """
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from reprlib import repr as short  # a few bytes of YAML may stand for gigabytes
 from typing import Any
 
-import nbformat
 import pandas as pd
 
 from f2f_study import results
@@ -59,18 +55,6 @@ def read_grid(path: Path) -> dict[str, Any]:
     return grid
 
 
-def cell_name(job: Job) -> str:
-    """Hash (12 hex digits) of all inputs of a run: code, parameters, source of the packages."""
-    cells = nbformat.read(job.notebook, 4).cells
-    code = [cell.source for cell in cells if cell.cell_type == "code"]
-    digest = hashlib.sha256(json.dumps([code, job.values()], sort_keys=True).encode())
-    lib = Path(__file__).parents[2]
-    for path in sorted([*lib.glob("f2f/**/*"), *lib.glob("f2f_study/**/*")]):
-        if path.suffix in (".py", ".cu"):
-            digest.update(str(path.relative_to(lib)).encode() + path.read_bytes())
-    return digest.hexdigest()[:12]
-
-
 def run_grid(
     path: Path,
     target: Path,
@@ -97,25 +81,24 @@ def run_grid(
     for combination in itertools.product(*grid["parameters"].values()):
         values = dict(zip(grid["parameters"], combination, strict=True))
         job = Job.of(found[0], profile, {**(changes or {}), **values})
-        name = cell_name(job)
+        name = job.inputs()
         cells[name] = values
         if not (target / name).exists():
-            waiting[name] = (job, target / name, profile)
+            waiting[name] = (job, target / name)
     print(f"{len(cells)} cells, {len(cells) - len(waiting)} finished, into {target}", flush=True)
     failed = 0
-    for (_, folder, _), message in launch.concurrently(
-        _run_cell, list(waiting.values()), at_a_time
-    ):
+    finished = launch.concurrently(_run_cell, list(waiting.values()), at_a_time)
+    for (_, folder), message in finished:
         failed += bool(message)
         print(f"{folder.name} {cells[folder.name]} {message or 'passed'}", flush=True)
     _gather(target, {name: cells[name] for name in cells if (target / name).exists()})
     return 1 if failed else 0
 
 
-def _run_cell(job: Job, folder: Path, profile: str) -> str:
+def _run_cell(job: Job, folder: Path) -> str:
     """Run one cell; returns what went wrong, or nothing."""
     try:
-        launch.run([job], folder, profile)
+        launch.run([job], folder)
     except launch.NotebookError as error:
         return f"failed: {error}; see {folder}.failed"
     return ""

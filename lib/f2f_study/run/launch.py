@@ -6,7 +6,6 @@ An interrupt ends the kernels; a kernel ends by itself when this process is gone
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,7 +23,7 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from f2f.base.console import is_watched
 from f2f_study import provenance, results
 from f2f_study.run.folders import atomic_folder
-from f2f_study.run.parameters import Job
+from f2f_study.run.parameters import Job, noted
 
 
 class NotebookError(RuntimeError):
@@ -84,30 +83,25 @@ def execute(job: Job, folder: Path) -> dict[str, Any]:
     return facts | {"seconds": round(time.perf_counter() - started, 1)}
 
 
-def run(jobs: Sequence[Job], target: Path, profile: str, at_a_time: int = 1) -> None:
+def run(jobs: Sequence[Job], target: Path, at_a_time: int = 1) -> None:
     """Run the jobs into the run folder `target`, several at a time, and write provenance.
 
     Notebooks marked `after_others` in their metadata (the overview reads the results of the run)
     start when the others have finished, and see what else the run holds already. The first failure
     stops the run.
     """
-    later = [job for job in jobs if _runs_last(job.notebook)]
+    later = [job for job in jobs if noted(job.notebook).get("after_others")]
     with atomic_folder(target) as folder:
-        facts: dict[str, Any] = {"run": target.name, "profile": profile, "notebooks": {}}
+        facts: dict[str, Any] = {"run": target.name, "notebooks": {}}
         for group in ([job for job in jobs if job not in later], later):
             links = _borrow(target, folder, jobs, facts) if group and group is later else []
             tasks = [(job, folder) for job in group]
             for (job, _), found in concurrently(execute, tasks, at_a_time):
-                facts["notebooks"][job.notebook.stem] = found | {"profile": profile}
+                facts["notebooks"][job.notebook.stem] = found | {"profile": job.profile}
                 provenance.write(folder, facts)
                 print(f"{job.notebook.stem:24s} {found['seconds']:8.1f} s", flush=True)
             for link in links:
                 link.unlink()
-
-
-def _runs_last(notebook: Path) -> bool:
-    metadata = json.loads(notebook.read_text(encoding="utf-8"))["metadata"]
-    return bool(metadata.get("f2f", {}).get("after_others", False))
 
 
 def _borrow(

@@ -13,6 +13,7 @@ command line or a grid others.
 from __future__ import annotations
 
 import ast
+import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -41,6 +42,7 @@ class Job(NamedTuple):
     """A notebook and the parameters to run it with, beside `run_dir`."""
 
     notebook: Path
+    profile: str
     parameters: dict[str, Any]  # what differs from, or repeats, the defaults in the notebook
 
     @classmethod
@@ -49,13 +51,24 @@ class Job(NamedTuple):
         if "run_dir" in changes:
             raise ValueError("run_dir must be given as --run-dir, got --set run_dir")
         both = profile_parameters(notebook, profile) | dict(changes)
-        return cls(notebook, checked_parameters(notebook, both))
+        return cls(notebook, profile, checked_parameters(notebook, both))
 
     def values(self) -> dict[str, Any]:
         """Every parameter with its value, `run_dir` left out."""
         known = known_parameters(self.notebook)
         every = {name: parameter.default for name, parameter in known.items()} | self.parameters
         return {name: value for name, value in every.items() if name != "run_dir"}
+
+    def inputs(self) -> str:
+        """Hash (12 hex digits) of all that results depend on: code, parameters, the packages."""
+        cells = nbformat.read(self.notebook, 4).cells
+        code = [cell.source for cell in cells if cell.cell_type == "code"]
+        digest = hashlib.sha256(json.dumps([code, self.values()], sort_keys=True).encode())
+        lib = Path(__file__).parents[2]
+        for path in sorted([*lib.glob("f2f/**/*"), *lib.glob("f2f_study/**/*")]):
+            if path.suffix in (".py", ".cu"):
+                digest.update(str(path.relative_to(lib)).encode() + path.read_bytes())
+        return digest.hexdigest()[:12]
 
 
 def notebook_folder() -> Path:
@@ -81,12 +94,18 @@ def find_notebooks(names: Sequence[str] = ()) -> list[Path]:
     return [p for p in every if not names or any(p.stem.startswith(Path(n).stem) for n in names)]
 
 
-def missing_for(notebook: Path) -> str:
-    """What a notebook needs that is not installed, as a sentence; "" if nothing is missing.
+def noted(notebook: Path) -> dict[str, Any]:
+    """What a notebook says of itself in its metadata, under "f2f".
 
-    Its metadata name what it needs beside the extra `study`: the modules, and their extra.
+    needs, extra: modules that it needs beside the extra `study`, and the extra that brings them;
+    after_others: it reads the results of the run.
     """
-    needs = nbformat.read(notebook, 4).metadata.get("f2f", {})
+    return dict(nbformat.read(notebook, 4).metadata.get("f2f", {}))
+
+
+def missing_for(notebook: Path) -> str:
+    """What a notebook needs that is not installed, as a sentence; "" if nothing is missing."""
+    needs = noted(notebook)
     missing = [name for name in needs.get("needs", []) if find_spec(name) is None]
     if not missing:
         return ""

@@ -4,8 +4,8 @@ The reference is a run of all notebooks at the profile "default", and in a folde
 for every profile that reads what cannot be committed (`PARTS`). What is not in the data folder
 (`F2F_DATA`, else `data/raw`) is left out, and a line says how to get it; the rest is made.
 
-A notebook that was run by this very code with these settings is kept (`grid.cell_name`, recorded as
-`inputs` in provenance.json), so that a stopped call goes on where it was. Notebooks run one after
+A notebook that was run by this very code with these settings is kept (`Job.inputs`, recorded in
+provenance.json), so that a stopped call goes on where it was. Notebooks run one after
 another, for they measure times.
 
 What was made is judged by the reference before it, by `f2f_study.run.compare`: the CSV files that
@@ -29,7 +29,6 @@ from f2f_study import provenance, results
 from f2f_study.run import compare, launch
 from f2f_study.run.compare import OVERVIEW
 from f2f_study.run.folders import shown
-from f2f_study.run.grid import cell_name
 from f2f_study.run.parameters import (
     Job,
     find_notebooks,
@@ -135,12 +134,12 @@ def _make(
         if missing := missing_for(path):
             print(missing)
             continue
-        inputs = cell_name(Job.of(path, profile, {}))
+        inputs = Job.of(path, profile, {}).inputs()
         done = provenance.read(target)["notebooks"].get(path.stem, {})
         if done.get("inputs") == inputs and not again:
             print(f"{path.stem:24s}     kept", flush=True)
             continue
-        launch.run([Job.of(path, profile, changes or {})], target, profile)
+        launch.run([Job.of(path, profile, changes or {})], target)
         made += 1
         facts = provenance.read(target)
         facts["notebooks"][path.stem]["inputs"] = inputs

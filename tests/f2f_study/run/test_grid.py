@@ -3,7 +3,6 @@ import pytest
 
 from f2f_study import results
 from f2f_study.run.__main__ import main
-from f2f_study.run.grid import cell_name
 from f2f_study.run.parameters import Job
 
 
@@ -47,7 +46,7 @@ def test_a_cell_is_named_by_all_its_inputs_and_nothing_else(notebook):
     path = notebook("01_one")
 
     def name(changes):
-        return cell_name(Job.of(path, "default", changes))
+        return Job.of(path, "default", changes).inputs()
 
     first = name({})
     assert name({"seed": "0"}) == first, "a default written out is the same input"

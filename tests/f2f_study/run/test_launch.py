@@ -126,7 +126,7 @@ def test_running_one_notebook_into_a_run_replaces_only_its_part(checkout, no_ker
     (folder / "01_one" / "stale.csv").touch()
     provenance.write(folder, {"notebooks": {"02_two": {"seconds": 1.0}}})
     job = Job.of(find_notebooks(["01"])[0], "default", {})
-    launch.run([job], folder, "default")
+    launch.run([job], folder)
     assert (folder / "02_two").is_dir() and not (folder / "01_one" / "stale.csv").exists()
     assert set(provenance.read(folder)["notebooks"]) == {"01_one", "02_two"}
     assert value_of(folder) == 2.0
