@@ -417,28 +417,38 @@ def _take(system, row, side, place):
 def _leave(system, freedom, t, n_in, older):
     """Move the equations of x_t out of the system; x_t follows `older` bits in the window."""
     one = np.uint64(1)
+    field = (one << np.uint64(n_in)) - one
     below = (one << np.uint64(older)) - one
     place = (t * n_in) & 63
-    moves = freedom.moves
-    determined = np.int64(0)
+    first = (place + older) & 63
+    determined = rotate_left(system.pivots[0], (64 - first) & 63) & field
+    freedom.sides[t] = rotate_left(system.sides[0], (64 - first) & 63) & field
     for b in range(n_in):
-        p = (place + older + b) & 63
-        if (system.pivots[0] >> np.uint64(p)) & one:
-            local = rotate_left(system.rows[p], (64 - place) & 63)
-            determined |= 1 << b
-            freedom.masks[t, b] = local & below
-            freedom.sides[t] |= np.uint8(((system.sides[0] >> np.uint64(p)) & one) << np.uint64(b))
-            rest = (local >> np.uint64(older)) & ~(one << np.uint64(b))
-            while rest != 0:  # free bits, older within x_t than bit b
-                moves[t, trailing_zeros(rest)] |= np.uint8(1 << b)
-                rest &= rest - one
-            system.pivots[0] ^= one << np.uint64(p)
+        there = np.uint64(0) - ((determined >> np.uint64(b)) & one)
+        local = rotate_left(system.rows[(first + b) & 63], (64 - place) & 63) & there
+        freedom.masks[t, b] = local & below
+    if determined != field:
+        _list_moves(system, freedom, t, determined, first)
+    system.pivots[0] &= ~rotate_left(field, first)
     system.sides[0] &= system.pivots[0]
+
+
+@njit(inline="always")
+def _list_moves(system, freedom, t, determined, first):
+    """The free bits of x_t, whose bit 0 is bit `first` of the system, and what flips with each."""
+    one = np.uint64(1)
+    moves = freedom.moves[t]
     free = 0
-    for b in range(n_in):
-        if not (determined >> b) & 1:
-            moves[t, free] = moves[t, b] | np.uint8(1 << b)
-            free += 1
+    for b in range(len(moves)):
+        bit = one << np.uint64(b)
+        if determined & bit:
+            continue
+        flips = bit
+        for later in range(b + 1, len(moves)):  # an equation's pivot is its newest variable
+            held = system.rows[(first + later) & 63] >> np.uint64((first + b) & 63) & one
+            flips |= held << np.uint64(later) & determined
+        moves[free] = flips
+        free += 1
     freedom.free[t] = free
 
 
