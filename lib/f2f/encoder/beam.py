@@ -565,10 +565,9 @@ def _list_candidates(step, outcome, history, candidates):
         pattern = np.int64(outcome.older_patterns[a])
         if pattern != 0:
             search.add_candidate(candidates, effect, pattern, rank)
-        else:
-            history.effects[kept] = effect
-            history.ranks[kept] = rank
-            kept += 1
+        history.effects[kept] = effect
+        history.ranks[kept] = rank
+        kept += pattern == 0
     history.n_bits[0] = kept
 
 
@@ -596,12 +595,13 @@ def _remember(step, outcome, history):
     old, recent = history.n_bits[0], step.n_recent[0]
     kept = 0
     for a in range(max(0, old + recent - history.limit), old):
-        effects[kept] = effects[a]
+        effect = effects[a]
+        effects[kept] = effect
         ranks[kept] = ranks[a]
-        kept += 1 if effects[kept] != 0 else 0
+        kept += effect != 0
     for a in range(recent):
-        if outcome.patterns[a] == 0:
-            effects[kept] = outcome.effects[PLANE_BITS + a]
-            ranks[kept] = step.recent_ranks[a]
-            kept += 1 if effects[kept] != 0 else 0
+        effect = outcome.effects[PLANE_BITS + a]
+        effects[kept] = effect
+        ranks[kept] = step.recent_ranks[a]
+        kept += (outcome.patterns[a] == 0) & (effect != 0)
     history.n_bits[0] = kept

@@ -38,6 +38,7 @@ import numpy as np
 from f2f.base import validate
 from f2f.base.intrinsics import (
     aligned_zeros,
+    bits_at,
     borrowed,
     leading_zeros,
     popcount,
@@ -69,8 +70,9 @@ class Problem(NamedTuple):
         Increasing positions.
     target : ndarray of uint8, (k,)
         Their wanted bits, 0/1.
-    soft : ndarray of uint64, (blocks, ceil(n_out/64))
-        Bit r mod 64 of word r // 64 is set where a one at position r of the block is unwanted.
+    soft : ndarray of uint64, (at least n/64 + 3,)
+        Bit p mod 64 of word p // 64 is set where a one at position p is unwanted; then zeros.
+    blocks : int
     rows : ndarray of uint64, (n_out,)
         `Decoder.rows`.
     tables : ndarray of uint64, (n_s+1, 2**n_in, ceil(n_out/64))
@@ -85,6 +87,7 @@ class Problem(NamedTuple):
     care: np.ndarray
     target: np.ndarray
     soft: np.ndarray
+    blocks: int
     rows: np.ndarray
     tables: np.ndarray
     maps: np.ndarray
@@ -259,7 +262,7 @@ def encode_shaped(
         return np.zeros(0, dtype=np.uint8)
     problem = new_problem(care, target, soft, decoder)
     zero_start, zero_end = zero_ends
-    zero_end = zero_end and len(problem.soft) > decoder.n_s
+    zero_end = zero_end and problem.blocks > decoder.n_s
     return _shape(problem._replace(zero_start=zero_start, zero_end=zero_end), beam)
 
 
@@ -267,10 +270,14 @@ def new_problem(
     care: np.ndarray, target: np.ndarray, soft: np.ndarray, decoder: Decoder
 ) -> Problem:
     """The problem of `encode_shaped`; target and soft are uint8."""
+    blocks = decoder.n_blocks(len(soft))
+    packed = np.zeros(blocks * decoder.n_out // 64 + 3, dtype=np.uint64)
+    packed.view(np.uint8)[: -(-len(soft) // 8)] = np.packbits(soft, bitorder="little")
     return Problem(
         care=care,
         target=target,
-        soft=_pack_blocks(soft, decoder.n_out, decoder.tables.shape[2]),
+        soft=packed,
+        blocks=blocks,
         rows=decoder.rows,
         tables=decoder.tables,
         maps=window_maps(decoder.rows),
@@ -291,15 +298,6 @@ def window_maps(rows: np.ndarray) -> np.ndarray:
     for some, table in zip(padded.reshape(words, 64), maps, strict=True):
         prepare_map(some, table)
     return maps
-
-
-def _pack_blocks(bits: np.ndarray, n_out: int, words: int) -> np.ndarray:
-    """Bits (n,) as uint64 (blocks, words): bit r of block t at bit r%64 of word r//64."""
-    blocks = -(-len(bits) // n_out)
-    rows = np.pad(bits, (0, blocks * n_out - len(bits))).reshape(blocks, n_out)
-    packed = np.zeros((blocks, 8 * words), dtype=np.uint8)
-    packed[:, : -(-n_out // 8)] = np.packbits(rows, axis=1, bitorder="little")
-    return packed.view(np.uint64)
 
 
 def new_freedom(blocks: int, n_in: int) -> Freedom:
@@ -339,7 +337,7 @@ def new_hypotheses(beam: int, tables: np.ndarray) -> Hypotheses:
 
 def _shape(problem: Problem, beam: int) -> np.ndarray:
     """Both passes; returns the inputs, uint8 (blocks + n_s,)."""
-    blocks, n_s = len(problem.soft), problem.n_s
+    blocks, n_s = problem.blocks, problem.n_s
     trace = Trace(
         np.empty((2 * TRACE_BLOCKS, beam), dtype=np.uint16),
         np.empty((2 * TRACE_BLOCKS, beam), dtype=np.uint8),
@@ -494,9 +492,9 @@ def _extend(problem, freedom, hypotheses, t, alive):
 
     Returns the least cost of a child.
     """
-    tables, soft = problem.tables, problem.soft
+    tables = problem.tables
     span, choices, outputs = hypotheses.span, hypotheses.choices, hypotheses.outputs
-    n_s, words = problem.n_s, soft.shape[1]
+    n_s, words = problem.n_s, len(problem.maps)
     older = np.uint64(problem.n_in * n_s)
     free = np.int64(freedom.free[t])
     fan, copies = 1 << free, 1 << min(free, np.int64(3))
@@ -505,8 +503,9 @@ def _extend(problem, freedom, hypotheses, t, alive):
         for x in range(1 << f):
             span[x + (1 << f)] = span[x] ^ freedom.moves[t, f]
     for w in range(words):
+        soft = bits_at(problem.soft, t * problem.n_out + 64 * w)
         for x in range(fan):
-            choices[w, x] = tables[n_s, span[x], w] & soft[t, w]
+            choices[w, x] = tables[n_s, span[x], w] & soft
         for x in range(fan, 8):
             choices[w, x] = choices[w, x - fan]
     stride = outputs.shape[1]
@@ -518,9 +517,10 @@ def _extend(problem, freedom, hypotheses, t, alive):
         windows[h] = state | (np.uint64(base) << older)
         spread_8(outputs, words * stride + h * copies, np.uint64(hypotheses.costs[t & 1, h]))
     for w in range(words):
+        soft = bits_at(problem.soft, t * problem.n_out + 64 * w)
         apply_map(problem.maps[w], windows, alive, decoded)
         for h in range(alive):
-            spread_8(outputs, w * stride + h * copies, decoded[h] & soft[t, w])
+            spread_8(outputs, w * stride + h * copies, decoded[h] & soft)
     return child_costs(outputs, choices, free, alive << free, hypotheses.child_costs)
 
 
