@@ -3,9 +3,10 @@
 Large models come as a folder: shards, an index (``model.safetensors.index.json``) that says which
 tensor lies in which shard, and the files beside them (configuration, tokenizer). The compressed
 folder looks the same: every shard a file of `f2f.format.container`, the index with the names of
-these, every other file copied. A folder with one ``model.safetensors`` (or ``pytorch_model.bin``,
-which becomes that) and no index is one shard. Of a name that stands in several shards, the index
-says which tensor counts; every shard keeps its own.
+these, every other file copied. A folder without an index is one shard, its model file. `MODELS`
+has the names of model files that are looked for, and ``NAME.index.json`` is an index; without one
+of these, the only .safetensors file or index of one will do. Of a name that stands in several
+shards, the index says which tensor counts; every shard keeps its own.
 
 Shards are read, coded and written one after another, each whole or not at all. What has been
 written is found again by the next call: a compressed shard keeps a checksum of the shard it was
@@ -38,8 +39,12 @@ from f2f.format.tensor import CompressedTensor
 from f2f.parallel import compress_model, decompress_model
 from f2f.tensorfile import Tensors, read_tensors, write_tensors
 
-INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
-SINGLE = ("model.safetensors", "pytorch_model.bin")
+# Model files of transformers and diffusers, and what each is called once it is compressed.
+MODELS = {"model.safetensors": "model.safetensors", "pytorch_model.bin": "model.safetensors"} | {
+    f"diffusion_pytorch_model.{kind}": "diffusion_pytorch_model.safetensors"
+    for kind in ("safetensors", "bin")
+}
+INDEX = ".index.json"
 MADE_FROM = "f2f.made_from"  # in the metadata of a compressed shard
 
 
@@ -49,6 +54,8 @@ class Folder(NamedTuple):
     Attributes
     ----------
     path : pathlib.Path
+    model : str
+        Name of the model file, which with an index is there in its shards.
     index_name : str
         Name of the index file; "" if there is none.
     content : dict
@@ -59,6 +66,7 @@ class Folder(NamedTuple):
     """
 
     path: Path
+    model: str
     index_name: str
     content: dict[str, Any]
     shards: dict[str, list[str]]
@@ -82,12 +90,15 @@ def read_folder(path: str | os.PathLike[str]) -> Folder:
     """
     folder = validate.path("path", path)
     names = set(os.listdir(folder))
-    index = next((name for name in INDEXES if name in names), "")
-    if not index:
-        single = next((name for name in SINGLE if name in names), "")
-        if not single:
-            raise FormatError(f"{path}: has neither {' nor '.join((*INDEXES, *SINGLE))}")
-        return Folder(folder, "", {}, {single: []})
+    model = _model_file(names, INDEX)
+    if not model:
+        if single := _model_file(names):
+            return Folder(folder, single, "", {}, {single: []})
+        raise FormatError(
+            f"{path}: has neither one model file ({', '.join(MODELS)} or another .safetensors) "
+            f"nor the index of one ({next(iter(MODELS))}{INDEX} ...)"
+        )
+    index = model + INDEX
     try:
         content = json.loads((folder / index).read_text(encoding="utf-8"))
         places = {str(name): str(shard) for name, shard in content["weight_map"].items()}
@@ -101,7 +112,14 @@ def read_folder(path: str | os.PathLike[str]) -> Folder:
             raise FormatError(f"{folder / index}: shard {shard!r} must be a name in this folder")
         if shard not in names:
             raise FormatError(f"{folder / index}: shard {shard!r} is missing")
-    return Folder(folder, index, content, shards)
+    return Folder(folder, model, index, content, shards)
+
+
+def _model_file(names: set[str], ending: str = "") -> str:
+    """Of the names that end so, the model file's: one of `MODELS`, or the only .safetensors."""
+    found = [model for model in MODELS if model + ending in names]
+    others = [name for name in names if name.endswith(".safetensors" + ending)]
+    return (found or (others if len(others) == 1 else [""]))[0].removesuffix(ending)
 
 
 def compress_folder(
@@ -140,6 +158,28 @@ def compress_folder(
     -----
     UserWarning
         Something beside the shards is neither a file nor a folder, and is left out.
+
+    Examples
+    --------
+    A folder of one shard; `decompress_folder` makes it again.
+
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from f2f.tensorfile import read_tensors, write_tensors
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     model, packed, again = (Path(folder, name) for name in ("model", "packed", "again"))
+    ...     model.mkdir()
+    ...     _ = (model / "config.json").write_text("{}")
+    ...     write_tensors(model / "model.safetensors", {"fc.weight": np.eye(256, dtype=np.int8)})
+    ...     before, after = compress_folder(model, packed)
+    ...     with open_compressed(packed) as tensors:
+    ...         kind = tensors["fc.weight"].kind
+    ...     size = decompress_folder(packed, again)
+    ...     back = read_tensors(again / "model.safetensors")["fc.weight"]
+    ...     sorted(os.listdir(again)), kind, before > 10 * after, size == before
+    (['config.json', 'model.safetensors'], 'encoded', True, True)
+    >>> bool((back == np.eye(256)).all())
+    True
     """
     before = after = 0
     for shard, names, path in _shard_by_shard(source, target, _compressed_names, progress):
@@ -183,6 +223,19 @@ def decompress_folder(
         The same folder twice.
     FormatError, OSError
         As `compress_folder`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from f2f.tensorfile import write_tensors
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     model, packed = Path(folder, "model"), Path(folder, "packed")
+    ...     model.mkdir()
+    ...     write_tensors(model / "model.safetensors", {"fc.weight": np.eye(64, dtype=np.int8)})
+    ...     _ = compress_folder(model, packed)
+    ...     decompress_folder(packed, Path(folder, "again")) > 64 * 64
+    True
     """
     size = 0
     for shard, names, path in _shard_by_shard(source, target, _same_names, progress):
@@ -315,7 +368,9 @@ def _shard_by_shard(
         places = {name: renamed[shard] for shard, names in folder.shards.items() for name in names}
         order = {name: places[name] for name in folder.content["weight_map"]}
         text = json.dumps(folder.content | {"weight_map": order}, indent=2) + "\n"
-        with atomic_write(_place(folder, out / INDEXES[0])) as file:
+        with atomic_write(
+            _place(folder, out / (MODELS.get(folder.model, folder.model) + INDEX))
+        ) as file:
             file.write(text.encode())
 
 
@@ -324,7 +379,7 @@ def _prepare(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> 
     out = validate.path("target", target)
     folder = read_folder(validate.path("source", source))
     if out.resolve() == folder.path.resolve() or folder.path.resolve() in out.resolve().parents:
-        raise ValueError(f"OUT must be a folder outside IN, got {os.fspath(target)!r}")
+        raise ValueError(f"target must be a folder outside source, got {os.fspath(target)!r}")
     for place, folders, files in os.walk(folder.path):
         inside = out / Path(place).relative_to(folder.path)
         inside.mkdir(parents=True, exist_ok=True)
@@ -342,7 +397,7 @@ def _prepare(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> 
 def _place(folder: Folder, path: Path) -> Path:
     """A place to write to; `ValueError` if it is a link into the folder that is read."""
     if folder.path.resolve() in path.resolve().parents:
-        raise ValueError(f"OUT must be a folder outside IN, but {path} is a link into it")
+        raise ValueError(f"target must be a folder outside source, but {path} is a link into it")
     return path
 
 
@@ -360,7 +415,8 @@ def _compressed_names(folder: Folder) -> dict[str, str]:
     taken = set(os.listdir(folder.path)).difference(folder.shards)
     renamed = {}
     for shard in folder.shards:
-        name = PurePath(shard).stem + ".safetensors" if folder.index_name else SINGLE[0]
+        name = PurePath(shard).stem + ".safetensors"
+        name = name if folder.index_name else MODELS.get(shard, shard)
         if name in taken:
             raise FormatError(f"{folder.path / shard}: would become {name!r}, as another file does")
         taken.add(name)

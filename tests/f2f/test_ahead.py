@@ -3,6 +3,9 @@
 import subprocess
 import sys
 
+import pytest
+
+from f2f import ahead
 from f2f.ahead import CASES
 
 FIRST_USE = """
@@ -37,3 +40,10 @@ def test_nothing_is_left_to_compile_for_the_first_use():
     command = [sys.executable, "-c", FIRST_USE]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_help_compiles_nothing(monkeypatch, capsys):
+    monkeypatch.setattr(ahead, "ProcessPoolExecutor", None)
+    with pytest.raises(SystemExit) as ended:
+        ahead.main(["--help"])
+    assert ended.value.code == 0 and "ahead of their first use" in capsys.readouterr().out

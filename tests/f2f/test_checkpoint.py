@@ -104,16 +104,42 @@ def test_finished_shards_are_not_coded_again(tmp_path, monkeypatch):
     assert len(coded) == 3
 
 
-@pytest.mark.parametrize("name", checkpoint.SINGLE)
+@pytest.mark.parametrize("name", [*checkpoint.MODELS, "adapter_model.safetensors"])
 def test_a_folder_of_one_file(tmp_path, name):
     source, packed = tmp_path / "in", tmp_path / "packed"
     source.mkdir()
     write_tensors(source / name, tensors(0))
     checkpoint.compress_folder(source, packed, beam=1)
-    assert os.listdir(packed) == ["model.safetensors"]
+    kept = (
+        "model.safetensors" if name == "pytorch_model.bin" else name.replace(".bin", ".safetensors")
+    )
+    assert os.listdir(packed) == [kept]
     assert main(["verify", str(packed), "--against", str(source), "--quiet"]) == 0
     checkpoint.decompress_folder(packed, tmp_path / "back")
-    assert_same(read_tensors(tmp_path / "back" / "model.safetensors"), tensors(0))
+    assert_same(read_tensors(tmp_path / "back" / kept), tensors(0))
+
+
+@pytest.mark.parametrize(
+    ("model", "kept"),
+    [
+        ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.safetensors"),
+        ("diffusion_pytorch_model.bin", "diffusion_pytorch_model.safetensors"),
+        ("diffusion_pytorch_model.fp16.safetensors", "diffusion_pytorch_model.fp16.safetensors"),
+        ("consolidated.safetensors", "consolidated.safetensors"),
+    ],
+)
+def test_an_index_of_another_name(tmp_path, model, kept):
+    """Those of diffusers, and any other if it is the only one."""
+    source, packed, back = make(tmp_path / "in"), tmp_path / "packed", tmp_path / "back"
+    (source / "model.safetensors.index.json").rename(source / f"{model}.index.json")
+    checkpoint.compress_folder(source, packed, beam=1)
+    assert len(nn.load_state_dict(packed)) == 6
+    checkpoint.decompress_folder(packed, back)
+    for folder in (packed, back):
+        assert [path.name for path in folder.glob("*.index.json")] == [f"{kept}.index.json"]
+    for number in range(3):
+        shard = f"model-0000{number + 1}-of-00003.safetensors"
+        assert_same(read_tensors(back / shard), tensors(number))
 
 
 @pytest.mark.parametrize("other", ["a.bin", "a.safetensors"])
@@ -223,7 +249,7 @@ def test_what_is_wrong_with_a_folder_is_named(tmp_path, capsys, change, message)
 def test_a_folder_is_not_written_into_itself(tmp_path):
     source = make(tmp_path / "in")
     for target in (source, source / "below"):
-        with pytest.raises(ValueError, match="OUT must be a folder outside IN"):
+        with pytest.raises(ValueError, match="target must be a folder outside source"):
             checkpoint.compress_folder(source, target)
 
 

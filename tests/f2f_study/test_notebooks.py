@@ -13,7 +13,11 @@ import nbformat
 import pytest
 
 from f2f_study import provenance, results
+from f2f_study.experiments.evaluation.models import DTYPES
+from f2f_study.experiments.matrices import MATRIX_KINDS
 from f2f_study.figures import REGISTER
+from f2f_study.networks.layers import METHODS
+from f2f_study.networks.quantize import SCHEMES
 from f2f_study.run import launch
 from f2f_study.run.parameters import (
     PROFILES,
@@ -24,6 +28,7 @@ from f2f_study.run.parameters import (
     notebook_folder,
     read_yaml,
 )
+from f2f_study.sources.opening import NETWORKS, SOURCES
 
 NOTEBOOKS = find_notebooks()
 REFERENCE = results.repository_root() / "runs" / "reference"
@@ -261,10 +266,27 @@ def test_a_notebook_keeps_the_common_form(notebook):
     long = [c.source.splitlines()[0] for c in actions if len(c.source.splitlines()) > 15]
     assert not long, f"code cells of more than 15 lines: {long}"
     known = known_parameters(notebook)
-    assert known["run_dir"] == ("str", "runs/interactive")
+    assert known["run_dir"][:2] == ("str", "runs/interactive")
     assert known.get("seed", ("int", 0))[0] == "int"
+    free = {name for name, one in known.items() if one.limits is None and one.kind != "bool"}
+    paths = {"run_dir", "path", "values", "model_file", "translator", "imagenet_folder"}
+    assert free <= paths | {"reference", "source"}, (
+        "notebooks/limits.yaml does not say what these may be"
+    )
     for profile in PROFILES:
         Job.of(notebook, profile, {})
+
+
+def test_limits_name_what_there_is():
+    listed = read_yaml(notebook_folder() / "limits.yaml")
+    assert set(listed) <= {"all", *(path.stem for path in NOTEBOOKS)}
+    names = listed["all"]
+    assert tuple(names["methods"]) == METHODS and tuple(names["networks"]) == NETWORKS
+    assert tuple(names["dtypes"]) == DTYPES and tuple(names["scheme"]) == SCHEMES
+    assert {re.sub(r"[NW]$", "W", kind) for kind in MATRIX_KINDS} == set(names["kinds"])
+    for path in NOTEBOOKS:
+        assert set(listed.get(path.stem, {})) <= set(known_parameters(path))
+        assert set(listed.get(path.stem, {}).get("source", [])) <= set(SOURCES)
 
 
 def test_profiles_name_existing_notebooks_and_profiles():

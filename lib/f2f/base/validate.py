@@ -44,8 +44,12 @@ def path(name: str, value: Any) -> Path:
 
 
 def unmasked(name: str, array: Any) -> Any:
-    """Return `array` unless it is a masked one, whose mask would be lost, or raise `ValueError`."""
-    if isinstance(array, np.ma.MaskedArray):
+    """Return `array` unless it, or one in a list of them, is masked, or raise `ValueError`.
+
+    Its mask would be lost.
+    """
+    of_several = array if isinstance(array, list | tuple) else ()
+    if any(isinstance(one, np.ma.MaskedArray) for one in (array, *of_several)):
         raise ValueError(
             f"{name} must not be a masked array: give its filled(0), or its data and, as the mask "
             "of what is unpruned, ~mask"

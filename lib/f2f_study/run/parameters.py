@@ -6,8 +6,8 @@ The cell tagged `parameters` of a notebook holds one typed assignment a line. It
     sparsities: list = [0.7, 0.9]  # shares of pruned weights
 
 Types are bool, int, float, str and lists of them; `list` alone means the kind of list that the
-default is, here `list[float]`. `notebooks/profiles.yaml` changes some of them by profile, a
-command line or a grid others.
+default is, here `list[float]`. `notebooks/limits.yaml` says which numbers and names they may be,
+`notebooks/profiles.yaml` changes some of them by profile, a command line or a grid others.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import ast
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,15 +28,15 @@ import yaml
 
 from f2f_study import results
 
-_SEED = "an int of at least 0"
 PROFILES = ("default", "tiny", "paper", "dlmc", "file")
 
 
 class Parameter(NamedTuple):
-    """Kind ("int", "list[float]") and default of a parameter."""
+    """Kind ("int", "list[float]") and default of a parameter, and what it may be: `limits.yaml`."""
 
     kind: str
     default: Any
+    limits: Any
 
 
 class Job(NamedTuple):
@@ -135,8 +136,10 @@ def known_parameters(notebook: Path) -> dict[str, Parameter]:
     Raises
     ------
     ValueError
-        A line of the cell is no typed assignment of a literal that fits its type.
+        A line of the cell is no typed assignment of a literal that fits its type and limits.
     """
+    listed = read_yaml(notebook_folder() / "limits.yaml") or {}
+    limits = listed.get("all", {}) | listed.get(notebook.stem, {})
     cells = nbformat.read(notebook, 4).cells
     tagged = [cell.source for cell in cells if "parameters" in cell.metadata.get("tags", [])]
     known = {}
@@ -149,7 +152,9 @@ def known_parameters(notebook: Path) -> dict[str, Parameter]:
         default = ast.literal_eval(line.value) if line.value else None
         kind = ast.unparse(line.annotation)
         kind = _kind(default) if kind == "list" and isinstance(default, list) else kind
-        known[line.target.id] = Parameter(kind, _fitting(notebook, line.target.id, kind, default))
+        name = line.target.id
+        one = Parameter(kind, None, limits.get(name))
+        known[name] = one._replace(default=_fitting(notebook, name, one, default))
     return known
 
 
@@ -160,7 +165,7 @@ def checked_parameters(notebook: Path, parameters: Mapping[str, Any]) -> dict[st
     ------
     ValueError
         A name that the notebook does not have (papermill would only warn), or a value that does
-        not fit the declared type.
+        not fit the declared type or is out of the limits.
     """
     known = known_parameters(notebook)
     for name in parameters:
@@ -169,8 +174,7 @@ def checked_parameters(notebook: Path, parameters: Mapping[str, Any]) -> dict[st
                 f"parameter of {notebook.stem} must be one of {', '.join(known)}, got {name!r}"
             )
     return {
-        name: _fitting(notebook, name, known[name].kind, value, known[name].default)
-        for name, value in parameters.items()
+        name: _fitting(notebook, name, known[name], value) for name, value in parameters.items()
     }
 
 
@@ -183,29 +187,43 @@ def _kind(default: Any) -> str:
     return f"list[{kinds.pop()}]" if len(kinds) == 1 else "list"
 
 
-def _fitting(notebook: Path, name: str, kind: str, value: Any, default: Any = None) -> Any:
-    """The value as one of `kind`, or a ValueError that says what to write.
+def _fitting(notebook: Path, name: str, parameter: Parameter, value: Any) -> Any:
+    """The value as one of the parameter's kind, or a ValueError that says what to write.
 
     A list is empty only where the default is: what it loops over would have no results.
     """
+    kind, default, limits = parameter
+    wanted, hint = kind, ""
     try:
         fitted = _fitted(kind, value)
-        if fitted == [] and default:
-            kind += " of at least one value"
-            raise TypeError(kind)
-        if not (name.endswith("seed") and fitted < 0):
+        if _is_within(fitted, limits) and (fitted != [] or not default):
             return fitted
-        kind = _SEED
+        if fitted == []:
+            wanted += " of at least one value"
+        elif all(isinstance(limit, str) for limit in limits):
+            wanted += f" of {', '.join(limits)}"
+        else:
+            wanted += f" in {limits[0]}..{limits[1]}"
     except (TypeError, ValueError, OverflowError, RecursionError, yaml.YAMLError):
-        pass
-    known = kind in ("bool", "int", "float", "str", _SEED) or kind.startswith("list")
-    hint = ""
-    if kind.startswith("list") and isinstance(value, str | int | float) and value != "[]":
-        parts = str(value).strip("[] ").split(",")
-        hint = f"; write [{', '.join(part.strip() for part in parts)}]"
-        hint = hint.replace("[", "[[").replace("]", "]]") if kind.startswith("list[list") else hint
-    wanted = kind if known else "bool, int, float, str or list"
+        known = kind in ("bool", "int", "float", "str") or kind.startswith("list")
+        wanted = kind if known else "bool, int, float, str or list"
+        if kind.startswith("list") and isinstance(value, str | int | float):
+            parts = str(value).strip("[] ").split(",")
+            hint = f"; write [{', '.join(part.strip() for part in parts)}]"
+            if kind.startswith("list[list"):
+                hint = hint.replace("[", "[[").replace("]", "]]")
     raise ValueError(f"{name} of {notebook.stem} must be {wanted}, got {short(value)}{hint}")
+
+
+def _is_within(value: Any, limits: Any) -> bool:
+    """Whether a value, or each element of a list, is within limits, if there are any."""
+    if limits is None:
+        return True
+    if isinstance(value, list):
+        return all(_is_within(element, limits) for element in value)
+    if isinstance(value, str):
+        return re.sub(r"\d+", "W", value) in limits or value in limits
+    return bool(limits[0] <= value <= limits[1])
 
 
 def _fitted(kind: str, value: Any) -> Any:

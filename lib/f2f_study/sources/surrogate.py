@@ -72,10 +72,11 @@ def layer_counts(
         The file is damaged.
     """
     if (method, sparsity) not in available(network):
-        known = ", ".join(f"{m} {s:g}" for m, s in available(network)) or "none"
+        known = ", ".join(f"{m} {s:g}" for m, s in available(network))
         raise ModelUnavailable(
-            f"data/{counts_file().name} has no counts of {network} {method} {sparsity:g} "
-            f"(of this network there are: {known}); work in a checkout of the repository"
+            f"method and sparsity must be one of {known or 'none'} for source surrogate and "
+            f"network {network}, got {method} {sparsity:g}"
+            + ("" if known else f"; data/{counts_file().name} is in a checkout of the repository")
         )
     arrays = _read()
     model = f"{network}/{method}/{sparsity:g}"

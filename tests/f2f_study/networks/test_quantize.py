@@ -91,6 +91,8 @@ def test_channels_have_their_own_scale():
         (np.array([1.0, 1e300]), "tensor", "weights must be finite in float32"),
         ("text", "tensor", "weights must be floating point, got dtype <U4"),
         (np.float32(1), "channel", "weights must have an axis"),
+        (np.ma.masked_equal([1.0, 2.0], 2), "tensor", "weights must not be a masked array"),
+        ([np.ma.masked_equal([1.0, 2.0], 2)], "tensor", "weights must not be a masked array"),
     ],
 )
 def test_bad_arguments_are_named(weights, scheme, message):

@@ -12,6 +12,7 @@ seed: int = 0
 rate: float = 0.5  # share
 exact: bool = False
 levels: list = [0.5, 1]  # shares
+names: list = ["a"]
 """
 ACTION = """
 from f2f_study import results
@@ -48,6 +49,8 @@ def notebook(tmp_path, monkeypatch):
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "pyproject.toml").touch()
     (tmp_path / "notebooks" / "profiles.yaml").write_text("01_one:\n  tiny: {rate: 0.25}\n")
+    limits = "all: {seed: [0, .inf], names: [a, b W]}\n01_one: {levels: [0, 3]}\n"
+    (tmp_path / "notebooks" / "limits.yaml").write_text(limits)
     monkeypatch.chdir(tmp_path)
 
     def write(name, **content):

@@ -7,9 +7,14 @@ from f2f_study.run.__main__ import main
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("sed=3", "parameter of 01_one must be one of run_dir, seed, rate, exact, levels, got"),
+        (
+            "sed=3",
+            "parameter of 01_one must be one of run_dir, seed, rate, exact, levels, names, got",
+        ),
         ("seed=1.5", "seed of 01_one must be int, got '1.5'"),
-        ("seed=-1", "seed of 01_one must be an int of at least 0, got '-1'"),
+        ("seed=-1", "seed of 01_one must be int in 0..inf, got '-1'"),
+        ("levels=[0.5, 4]", "levels of 01_one must be list[float] in 0..3, got '[0.5, 4]'"),
+        ("names=[a, c 3]", "names of 01_one must be list[str] of a, b W, got '[a, c 3]'"),
         ("seed=[1", "seed of 01_one must be int, got '[1'"),
         ("rate=fast", "rate of 01_one must be float, got 'fast'"),
         ("rate=.nan", "rate of 01_one must be float, got '.nan'"),
@@ -32,6 +37,7 @@ def test_wrong_parameters_are_refused_before_anything_runs(checkout, capsys, set
 
 def test_values_get_the_declared_type(notebook):
     path = notebook("02_two")
+    assert parameters.checked_parameters(path, {"names": "[b 12, a]"}) == {"names": ["b 12", "a"]}
     given = {"seed": "7", "rate": "1e-3", "exact": "true", "levels": "[1, 1e-3]"}
     checked = parameters.checked_parameters(path, given)
     assert checked == {"seed": 7, "rate": 0.001, "exact": True, "levels": [1.0, 0.001]}

@@ -81,7 +81,7 @@ def test_what_is_counted_is_read(file, data):
         (masks["a_fully_connected"], masks["b"]), found.values(), strict=True
     ):
         assert rows.tolist() == mask.sum(1).tolist() and columns.tolist() == mask.sum(0).tolist()
-    with pytest.raises(sources.ModelUnavailable, match=r"there are: magnitude 0.9, random 0.9"):
+    with pytest.raises(sources.ModelUnavailable, match=r"one of magnitude 0.9, random 0.9 for"):
         sources.open_model("surrogate", "resnet", "l0", 0.9)
 
 
