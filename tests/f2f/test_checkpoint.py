@@ -158,14 +158,15 @@ def test_no_shard_takes_the_name_of_another_file(tmp_path, other):
 
 def test_of_a_name_in_two_shards_the_index_says_which_counts(tmp_path):
     source, packed, back = make(tmp_path / "in"), tmp_path / "packed", tmp_path / "back"
-    stale = {"layer0.weight": np.zeros((48, 64), np.float32)}
+    # The shard before, and the one behind, hold the one that counts.
+    stale = {f"layer{i}.weight": np.zeros((48, 64), np.float32) for i in (0, 2)}
     write_tensors(source / "model-00002-of-00003.safetensors", tensors(1) | stale)
     checkpoint.compress_folder(source, packed, beam=1)
     assert main(["verify", str(packed), "--against", str(source), "--quiet"]) == 0
     state = {name: value.numpy() for name, value in nn.load_state_dict(packed).items()}
     assert_same(state, tensors(0) | tensors(1) | tensors(2))
     with checkpoint.open_compressed(packed) as folder:
-        assert folder["layer0.weight"].k > 0
+        assert folder["layer0.weight"].k > 0 and folder["layer2.weight"].k > 0
     checkpoint.decompress_folder(packed, back)
     shard = "model-00002-of-00003.safetensors"
     assert_same(read_tensors(back / shard), tensors(1) | stale)

@@ -258,13 +258,14 @@ def test_an_interrupt_leaves_no_file(folder, capsys, monkeypatch):
 
 def test_ctrl_c_on_the_real_process(folder):
     write_tensors("in.npz", {f"w{i}": weights(i)["fc.weight"] for i in range(1000)})
-    program = "import sys; from f2f.__main__ import main; print('go', flush=True); sys.exit(main())"
-    command = [sys.executable, "-c", program, "compress", "in.npz", "x.safetensors"]
-    command += ["--method", "viterbi", "--n-s", "2"]  # slow enough to be met at work
+    # Not before all is imported: extension modules may lose an interrupt.
+    program = "import sys, f2f.commands; from f2f.__main__ import main; print('go', flush=True)"
+    command = [sys.executable, "-c", f"{program}; sys.exit(main())", "compress", "in.npz"]
+    command += ["x.safetensors", "--method", "viterbi", "--n-s", "2"]  # slow: met at work
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     process = subprocess.Popen(command, **pipes)
     assert process.stdout.readline() == "go\n"
-    time.sleep(2)
+    time.sleep(1)
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)

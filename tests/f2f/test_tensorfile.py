@@ -1,5 +1,6 @@
 """Files that models come in: read as what they are, or refused by name."""
 
+import json
 import os
 import zipfile
 
@@ -162,6 +163,19 @@ def test_another_reader_finds_what_is_written(tmp_path):
     for wrong in ({"__metadata__": np.eye(2)}, {"\ud800": np.eye(2)}, {"w": np.array(["cat"])}):
         with pytest.raises(ValueError, match=r"\.safetensors cannot hold"):
             write_tensors(path, wrong)
+
+
+def test_arrays_of_any_file_are_aligned(tmp_path):
+    """Another writer may put a wider dtype behind an odd number of bytes."""
+    path = tmp_path / "m.safetensors"
+    wide = np.arange(5, dtype=np.float64)
+    header = {"a": {"dtype": "I8", "shape": [3], "data_offsets": [0, 3]},
+              "b": {"dtype": "F64", "shape": [5], "data_offsets": [3, 43]}}  # fmt: skip
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + b"\1\2\3" + wide.tobytes())
+    found = read_tensors(path)
+    assert found["a"].tolist() == [1, 2, 3] and np.array_equal(found["b"], wide)
+    assert found["b"].flags.aligned
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".npz", ".pt"])

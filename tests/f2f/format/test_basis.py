@@ -48,6 +48,13 @@ def test_sign_extension_is_folded_away():
     assert not (stored_words(basis, words)[:, None] >> np.array(constant) & 1).any()
 
 
+def test_the_commoner_value_is_stored_as_zero():
+    """Zeros decode from zero inputs; whichever value prevails in a plane is to be that."""
+    words = np.full(1000, 0xA5, dtype=np.uint8)
+    words[:10] = 0x5A
+    assert not stored_words(choose_basis(words), words)[10:].any()
+
+
 def test_no_linear_basis_of_three_bits_is_cheaper():
     rng = np.random.default_rng(5)
     for _ in range(20):

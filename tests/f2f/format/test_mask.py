@@ -253,6 +253,14 @@ def test_damaged_bytes_are_refused_or_decode_to_a_mask_of_the_right_size(codec):
             assert decoded.shape == (900,) and decoded.sum() == mask.sum()
 
 
+def test_padding_of_a_bitmap_is_zero():
+    code = CODES["bitmap"]
+    damaged = code.bitmap.copy()
+    damaged[-1] |= 1 << code.n % 8
+    with pytest.raises(FormatError, match="padding bits of the mask bitmap must be zero"):
+        MaskCode.from_parts(code.header(), {"data": damaged}, code.n)
+
+
 def test_list_is_checked_against_k():
     code = CODES["list"]
     assert isinstance(code.corrections, EliasFano)

@@ -83,13 +83,14 @@ def test_a_stopped_launcher_leaves_no_run_and_no_process(checkout, notebook, num
     launcher = subprocess.Popen(
         command, cwd=checkout, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    deadline = time.monotonic() + 60
-    while len(list(checkout.glob("started-*"))) < jobs and time.monotonic() < deadline:
+    deadline = time.monotonic() + 120
+    while len(list(checkout.glob("started-*"))) < jobs:
+        assert time.monotonic() < deadline and launcher.poll() is None
         time.sleep(0.1)
     kernels = psutil.Process(launcher.pid).children(recursive=True)
     assert len(kernels) >= jobs
     launcher.send_signal(number)
-    _, errors = launcher.communicate(timeout=30)
+    _, errors = launcher.communicate(timeout=60)
     assert not psutil.wait_procs(kernels, timeout=10)[1]
     assert len(list(checkout.glob("started-*"))) == jobs, "what waited has not been started"
     if number == signal.SIGINT:
