@@ -316,8 +316,7 @@ def measure_orders(
 
     layers = [name for name, layer in model.layers.items() if layer.unpruned]
     found = measure_all(measure, combinations(order=list(orders), layer=layers))
-    counts = ("weights", "care_bits", "wrong_bits")
-    rows = with_totals(found, ["order"], dict.fromkeys(counts, "sum"))
+    rows = with_totals(found, ["order"], ["rate", "n_s", "beam", "n_out"])
     return rows.assign(
         n_out=rows["n_out"].where(rows["layer"] != TOTAL, 0),
         efficiency_percent=accounting.efficiency(rows["care_bits"], rows["wrong_bits"]),

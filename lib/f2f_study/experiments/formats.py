@@ -46,10 +46,10 @@ PACKAGE = "f2f"  # the format that is this package, with its defaults
 CASE = ["tensors", "dtype", "sparsity"]
 TIMES = ("compress", "decompress", "load")
 COLUMNS = [
-    *(*CASE, "weights", "format"),
+    *CASE, "weights", "format",
     *(f"{bits}_bits_per_weight" for bits in ("size", "file", "floor", "order0")),
-    *("repeat", *(f"{what}_ns_per_weight" for what in TIMES)),
-]
+    "repeat", *(f"{what}_ns_per_weight" for what in TIMES),
+]  # fmt: skip
 
 Tensors = Mapping[str, np.ndarray]
 

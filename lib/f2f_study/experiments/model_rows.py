@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -20,22 +20,24 @@ def identity(model: PrunedModel) -> dict[str, object]:
 
 
 def with_totals(
-    layers: pd.DataFrame, keys: Sequence[str], joined: Mapping[str, str]
+    layers: pd.DataFrame, keys: Sequence[str], settings: Sequence[str] = ()
 ) -> pd.DataFrame:
     """The rows of layers, and behind those of a model one for all of it, whose layer is `TOTAL`.
 
-    What is no count the caller derives from the counts, for layers and models alike.
+    Numbers are summed, truth values hold if they do for every layer. What is no count the caller
+    derives from the counts, for layers and models alike.
 
     Parameters
     ----------
     layers
         A row per layer, those of a model one after another.
     keys
-        Columns that, beside `MODEL`, tell apart what is not joined.
-    joined
-        How a column of the layers gives that of the model: "sum" or "all"; in every other one the
-        model has the first layer's value.
+        Columns that, beside `MODEL`, tell apart what is summed.
+    settings
+        Columns of which a model has the first layer's value.
     """
+    counts = layers.columns.drop([*MODEL, *keys, *settings, "layer"])
+    joined = {name: "all" if layers[name].dtype == bool else "sum" for name in counts}
     parts = []
     for _, part in layers.groupby([*MODEL, *keys], sort=False):
         whole = {name: part[name].agg(how) for name, how in joined.items()}

@@ -191,7 +191,7 @@ def beyond_orders(rows: pd.DataFrame, width: float) -> Figure:
     """
     rows = rows.assign(wrong=style.wrong_percent(rows))
     whole, large = rows[rows.layer == "total"], rows[(rows.layer != "total") & (rows.weights > 1e4)]
-    networks = style.some(whole, "layer total").groupby("network", sort=False)
+    networks = style.required(whole, "layer total").groupby("network", sort=False)
     found = whole.set_index(["network", "method", "order"])[["wrong"]]
     worst = large.groupby(list(found.index.names)).wrong.max()
     # Small layers may be worse than every large one: then there is no bar.

@@ -66,7 +66,7 @@ def paper_efficiency(
 ) -> Figure:
     """Wrong care bits of the whole model against n_s in the paper's setting, per method, dtype."""
     whole = _total(rows).assign(wrong=style.wrong_percent(rows))
-    plain = style.some(whole[~whole.inverting], "inverting False")
+    plain = style.required(whole[~whole.inverting], "inverting False")
     theirs = printed[printed.quantity.isin(["E", "E inverting"])]
     theirs = theirs.assign(value=100 - theirs.value)
     return _over_registers(plain, whole[whole.inverting], "wrong", "with inverting", theirs, width)
@@ -84,7 +84,7 @@ def paper_reduction(
 
     Corrections count, the mask where a bitmap says so.
     """
-    whole = style.some(_total(rows).query("inverting"), "inverting True")
+    whole = style.required(_total(rows).query("inverting"), "inverting True")
     plain = whole.assign(reduction=whole.memory_reduction_percent)
     masked = whole.assign(reduction=whole.memory_reduction_with_mask_percent)
     theirs = printed[printed.quantity.str.startswith("memory")]
@@ -192,7 +192,7 @@ def efficiency_by_spread(rows: pd.DataFrame, width: float) -> Figure:
 @draws("standins.csv", "network method sparsity metric recomputed_percent")
 def standin_quality(rows: pd.DataFrame, width: float) -> Figure:
     """Quality of the committed stand-ins, per network, method and sparsity."""
-    pruned = style.some(rows[rows.sparsity > 0], "sparsity above 0")
+    pruned = style.required(rows[rows.sparsity > 0], "sparsity above 0")
     methods, sparsities = (palette.names(kind, pruned[kind]) for kind in ("method", "sparsity"))
     figure, panels = style.panels(pruned.network.nunique(), width, height=1.9, sharey=True)
     # The sparsities lie above one another within the line of a method.
@@ -215,4 +215,4 @@ def standin_quality(rows: pd.DataFrame, width: float) -> Figure:
 
 def _total(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of whole models."""
-    return style.some(rows[rows.layer == "total"], "layer total")
+    return style.required(rows[rows.layer == "total"], "layer total")

@@ -47,7 +47,7 @@ def _at_paper_size(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _products(rows: pd.DataFrame) -> pd.DataFrame:
-    return style.some(rows[~rows["format"].isin(_MACHINE)], "the format of a product")
+    return style.required(rows[~rows["format"].isin(_MACHINE)], "the format of a product")
 
 
 def _ratios(rows: pd.DataFrame) -> pd.DataFrame:
@@ -55,7 +55,7 @@ def _ratios(rows: pd.DataFrame) -> pd.DataFrame:
     case = ["rows", "columns"]
     dense = rows[rows["format"] == "dense_fp32"].groupby(case).time_us.median().rename("dense")
     rows = _products(rows).join(dense, on=case, how="inner")
-    return style.some(rows.assign(ratio=rows.time_us / rows.dense), "format dense_fp32")
+    return style.required(rows.assign(ratio=rows.time_us / rows.dense), "format dense_fp32")
 
 
 def _finish(figure: Figure, rows: pd.DataFrame, words: str, shape: str = "line") -> Figure:
@@ -102,7 +102,7 @@ def spmv_normalized_gpu(rows: pd.DataFrame, width: float) -> Figure:
 def spmv_bytes(rows: pd.DataFrame, width: float) -> Figure:
     """Time of a product with a vector, and the bytes it moves, against S."""
     products = _products(rows)
-    part = _at_paper_size(style.some(products[products["columns"] == 1], "columns 1"))
+    part = _at_paper_size(style.required(products[products["columns"] == 1], "columns 1"))
     part = part.assign(moved_mb=part.moved_bytes / 1e6)
     figure, panels = style.panels(2, width, height=2.5)
     labels = {"time_us": "time (µs)", "moved_mb": "moved (MB)"}
@@ -116,7 +116,7 @@ def spmv_bytes(rows: pd.DataFrame, width: float) -> Figure:
 @draws("spmv_cpu.csv", f"{_TIMES} {_MACHINE_COLUMNS}")
 def spmv_sizes(rows: pd.DataFrame, width: float) -> Figure:
     """Times over the dense product against the size of the matrix, a vector, one S."""
-    vector = _ratios(style.some(rows[rows["columns"] == 1], "columns 1"))
+    vector = _ratios(style.required(rows[rows["columns"] == 1], "columns 1"))
     sizes = vector.groupby("sparsity")["rows"].nunique()
     sparsity = 0.9 if sizes.get(0.9, 0) == sizes.max() else sizes.idxmax()
     part = vector[vector.sparsity == sparsity]
@@ -132,7 +132,7 @@ def spmv_roofline(rows: pd.DataFrame, width: float) -> Figure:
     """Useful operations per second against operations per byte moved, under the machine's roof."""
     medians = rows.groupby(_CASE, as_index=False).median(numeric_only=True)
     copy, gemm = (
-        style.some(medians[medians["format"] == name], f"format {name}").iloc[0]
+        style.required(medians[medians["format"] == name], f"format {name}").iloc[0]
         for name in _MACHINE
     )
     bandwidth = copy.moved_bytes / copy.time_us / 1e3

@@ -278,11 +278,11 @@ def legend(figure: Figure, handles: Iterable[Artist] = ()) -> Figure:
 
 
 def wrong_percent(rows: pd.DataFrame) -> pd.Series:
-    """100 - E, at least half a wrong bit so that a logarithmic axis can show it: see `halves`."""
+    """100 - E, at least half a wrong bit for a logarithmic axis: see `half_bit_note`."""
     return 100 * rows.wrong_bits.clip(lower=0.5) / rows.care_bits
 
 
-def halves(rows: pd.DataFrame) -> list[Artist]:
+def half_bit_note(rows: pd.DataFrame) -> list[Artist]:
     """Where a row has no wrong bit, the legend entry that says how it is drawn."""
     said = Line2D([], [], linestyle="none", label="(no wrong bit is drawn as half of one)")
     return [said] if (rows.wrong_bits == 0).any() else []
@@ -346,7 +346,7 @@ def numbers(axes: Axes, points: pd.DataFrame, colour: str, place: tuple[int, int
         )  # fmt: skip
 
 
-def some(rows: pd.DataFrame, what: str) -> pd.DataFrame:
+def required(rows: pd.DataFrame, what: str) -> pd.DataFrame:
     """The chosen rows; ValueError says what they are where there are none."""
     if rows.empty:
         raise ValueError(f"must have rows with {what}, got none")

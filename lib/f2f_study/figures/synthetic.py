@@ -116,7 +116,7 @@ def synthetic_rate(rows: pd.DataFrame, width: float) -> Figure:
         axes.set_title(f"$S$ = {sparsity:g}" if label == WRONG else "")
         axes.set_ylabel(label if axes in grid.axes[:, 0] else "")
     grid.set_xlabels("block length $N_{out}$")
-    return style.legend(grid.figure, palette.handles("n_s", rows.n_s) + style.halves(rows))
+    return style.legend(grid.figure, palette.handles("n_s", rows.n_s) + style.half_bit_note(rows))
 
 
 @draws("synthetic_window.csv", "n_in n_s sparsity care_bits wrong_bits", width=COLUMN)
@@ -151,7 +151,7 @@ def synthetic_spread(rows: pd.DataFrame, width: float) -> Figure:
     style.reference(grid.ax, independent, "independent pruning", horizontal=False)
     grid.set_xlabels("coefficient of variation of $n_u$")
     grid.ax.set_title(style.setting(rows, "sparsity n_out"))
-    return style.legend(grid.figure, palette.handles("n_s", rows.n_s) + style.halves(rows))
+    return style.legend(grid.figure, palette.handles("n_s", rows.n_s) + style.half_bit_note(rows))
 
 
 @draws("synthetic_skew.csv", "n_s n_out sparsity ones inverted care_bits wrong_bits")
@@ -161,7 +161,7 @@ def synthetic_skew(rows: pd.DataFrame, width: float) -> Figure:
     grid = style.facets(rows, "inverted", width, x="ones", y="wrong", col="n_s")
     grid.set_titles("$N_s$ = {col_name}").set_xlabels("share of ones")
     grid.figure.suptitle(style.setting(rows, "sparsity n_out"))
-    handles = palette.handles("inverted", rows.inverted) + style.halves(rows)
+    handles = palette.handles("inverted", rows.inverted) + style.half_bit_note(rows)
     return style.legend(grid.figure, handles)
 
 

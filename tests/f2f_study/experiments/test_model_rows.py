@@ -14,7 +14,7 @@ def test_totals_follow_the_layers_of_their_group():
             "lossless": [True, True, True, False], "n_out": [5, 5, 6, 6],
         }
     )  # fmt: skip
-    rows = with_totals(layers, ["n_s"], {"bits": "sum", "lossless": "all"})
+    rows = with_totals(layers, ["n_s"], ["n_out"])
     assert rows["layer"].tolist() == ["a", "b", "total"] * 2
     assert rows["bits"].tolist() == [1, 3, 4, 2, 4, 6] and rows["bits"].dtype == np.int64
     assert rows["lossless"].tolist() == [True, True, True, True, False, False]

@@ -21,6 +21,15 @@ from f2f_study.experiments.model_rows import TOTAL, identity, with_totals
 from f2f_study.experiments.timing import settled
 from f2f_study.networks.layers import PrunedModel
 
+_COLUMNS = [
+    "source", "network", "method", "sparsity", "dtype", "layer", "order", "n_s", "n_out", "beam",
+    "weights", "unpruned", "encoded_planes", "care_bits", "wrong_bits", "efficiency_percent",
+    "original_bits", "payload_bits", "correction_bits", "mask_bits", "header_bits", "stored_bits",
+    "floor_bits", "order0_bits", "bits_per_weight", "ratio_to_floor", "ratio_to_order0",
+    "coded_ratio_to_floor", "memory_reduction_percent", "memory_reduction_without_mask_percent",
+    "lossless", "encode_s", "decode_s",
+]  # fmt: skip
+
 
 class Decoded(NamedTuple):
     """A network after coding."""
@@ -89,7 +98,8 @@ def package_setting(
             )
         if model.others:
             decoded.append(Decoded(model, dtype, tensors))
-    return _derived(with_totals(pd.DataFrame(rows), ["dtype"], _JOINED)), decoded
+    settings = ["order", "n_s", "n_out", "beam"]
+    return _derived(with_totals(pd.DataFrame(rows), ["dtype"], settings)), decoded
 
 
 def _there_and_back(
@@ -141,21 +151,3 @@ def _derived(counts: pd.DataFrame) -> pd.DataFrame:
             stored - counts["mask_bits"], original
         ),
     )[_COLUMNS]
-
-
-_SUMMED = [
-    *("weights", "unpruned", "encoded_planes", "care_bits", "wrong_bits", "original_bits"),
-    *("payload_bits", "correction_bits", "mask_bits", "header_bits", "stored_bits", "floor_bits"),
-    "order0_bits",
-    *("encode_s", "decode_s"),
-]
-_JOINED = {"lossless": "all"} | dict.fromkeys(_SUMMED, "sum")
-
-_COLUMNS = [
-    *("source", "network", "method", "sparsity", "dtype", "layer", "order", "n_s", "n_out"),
-    *("beam", "weights", "unpruned", "encoded_planes", "care_bits", "wrong_bits"),
-    *("efficiency_percent", "original_bits", "payload_bits", "correction_bits", "mask_bits"),
-    *("header_bits", "stored_bits", "floor_bits", "order0_bits", "bits_per_weight"),
-    *("ratio_to_floor", "ratio_to_order0", "coded_ratio_to_floor", "memory_reduction_percent"),
-    *("memory_reduction_without_mask_percent", "lossless", "encode_s", "decode_s"),
-]

@@ -30,6 +30,12 @@ from f2f_study.experiments.evaluation.models import DTYPES, jobs, layer_weights
 from f2f_study.experiments.model_rows import identity, with_totals
 from f2f_study.networks.layers import PrunedModel
 
+_COLUMNS = [
+    "source", "network", "method", "sparsity", "dtype", "layer", "n_out", "n_s", "inverting",
+    "care_bits", "wrong_bits", "efficiency_percent", "original_bits", "payload_bits",
+    "correction_bits", "mask_bits", "memory_reduction_percent",
+    "memory_reduction_with_mask_percent", "sampled_percent",
+]  # fmt: skip
 _PIECE = 32  # blocks of a sampled tensor judged in one piece
 _MARGIN = 6  # blocks encoded at either end of a piece and not judged; n_s is at most 2 here
 
@@ -77,8 +83,8 @@ def paper_setting(
             measure = partial(_layer_rows, model, dtype, scheme, decoder, blocks)
             with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
                 rows += [row for pair in pool.map(measure, model.layers) for row in pair]
-    summed = dict.fromkeys(_SUMMED, "sum")
-    return _derived(with_totals(pd.DataFrame(rows), ["dtype", "n_s", "inverting"], summed))
+    keys = ["dtype", "n_s", "inverting"]
+    return _derived(with_totals(pd.DataFrame(rows), keys, ["n_out"]))
 
 
 def ones_by_plane(model: PrunedModel, dtype: str, scheme: str = "channel") -> pd.Series:
@@ -196,16 +202,3 @@ def _derived(counts: pd.DataFrame) -> pd.DataFrame:
         ),
         sampled_percent=100 * counts["judged_weights"] / counts["mask_bits"],
     )[_COLUMNS]
-
-
-_SUMMED = [
-    *("care_bits", "wrong_bits", "original_bits", "payload_bits", "correction_bits", "mask_bits"),
-    "judged_weights",
-]
-
-_COLUMNS = [
-    *("source", "network", "method", "sparsity", "dtype", "layer", "n_out", "n_s", "inverting"),
-    *("care_bits", "wrong_bits", "efficiency_percent", "original_bits", "payload_bits"),
-    *("correction_bits", "mask_bits", "memory_reduction_percent"),
-    *("memory_reduction_with_mask_percent", "sampled_percent"),
-]
