@@ -41,7 +41,7 @@ MODEL_BITS = 16  # of a probability that is stored for constriction
 ZIPNN_DTYPES = {1: "float8_e4m3fn", 2: "float16", 4: "float32", 8: "float32"}
 
 
-class Packed(NamedTuple):
+class Layout(NamedTuple):
     """What a format needs to know to give a tensor back."""
 
     rows: int  # of the tensor as a matrix
@@ -50,7 +50,7 @@ class Packed(NamedTuple):
     word: np.dtype  # unsigned, of the same size; all formats but ZipNN's work on these bits
 
     @classmethod
-    def of(cls, shape: tuple[int, ...], dtype: np.dtype) -> Packed:
+    def of(cls, shape: tuple[int, ...], dtype: np.dtype) -> Layout:
         """The matrix of a tensor of this shape and dtype."""
         dtype = np.dtype(dtype)
         return cls(*matrix_shape(shape), dtype, np.dtype(f"u{dtype.itemsize}"))
@@ -59,8 +59,8 @@ class Packed(NamedTuple):
 class Format(NamedTuple):
     """A storage format: from the words of a matrix (rows, cols), or of one flat row, and back."""
 
-    pack: Callable[[np.ndarray, Packed], Arrays]
-    unpack: Callable[[Arrays, Packed], np.ndarray]  # of any shape in row-major order
+    pack: Callable[[np.ndarray, Layout], Arrays]
+    unpack: Callable[[Arrays, Layout], np.ndarray]  # of any shape in row-major order
     needs: str = ""  # the package that it runs on and that may be absent
 
 
@@ -82,16 +82,16 @@ def pack(name: str, array: np.ndarray) -> Arrays:
     >>> packed_bytes(pack("bitmap", weight))  # 64*64/8 mask bytes and 64 values
     576
     """
-    form, what = _format(name), Packed.of(array.shape, array.dtype)
-    words = np.ascontiguousarray(array).reshape(-1).view(what.word)
-    return form.pack(words.reshape(what.rows, what.cols), what)
+    form, layout = _format(name), Layout.of(array.shape, array.dtype)
+    words = np.ascontiguousarray(array).reshape(-1).view(layout.word)
+    return form.pack(words.reshape(layout.rows, layout.cols), layout)
 
 
 def unpack(name: str, arrays: Arrays, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """The tensor that `pack` was given, bit for bit."""
-    what = Packed.of(shape, dtype)
-    words = _format(name).unpack(arrays, what)
-    return words.reshape(-1).view(what.dtype).reshape(shape)
+    layout = Layout.of(shape, dtype)
+    words = _format(name).unpack(arrays, layout)
+    return words.reshape(-1).view(layout.dtype).reshape(shape)
 
 
 def packed_bytes(arrays: Arrays) -> int:
@@ -117,37 +117,37 @@ def _format(name: str) -> Format:
     return FORMATS[name]
 
 
-def _pack_dense(words: np.ndarray, what: Packed) -> Arrays:
+def _pack_dense(words: np.ndarray, layout: Layout) -> Arrays:
     return {"values": words}
 
 
-def _unpack_dense(arrays: Arrays, what: Packed) -> np.ndarray:
+def _unpack_dense(arrays: Arrays, layout: Layout) -> np.ndarray:
     return arrays["values"].copy()
 
 
-def _pack_zstd(words: np.ndarray, what: Packed) -> Arrays:
+def _pack_zstd(words: np.ndarray, layout: Layout) -> Arrays:
     import zstandard
 
     data = zstandard.ZstdCompressor(level=3).compress(words.tobytes())
     return {"frame": np.frombuffer(data, np.uint8)}
 
 
-def _unpack_zstd(arrays: Arrays, what: Packed) -> np.ndarray:
+def _unpack_zstd(arrays: Arrays, layout: Layout) -> np.ndarray:
     import zstandard
 
     data = zstandard.ZstdDecompressor().decompress(arrays["frame"].tobytes())
-    return np.frombuffer(data, what.word)
+    return np.frombuffer(data, layout.word)
 
 
-def _pack_zipnn(words: np.ndarray, what: Packed) -> Arrays:
+def _pack_zipnn(words: np.ndarray, layout: Layout) -> Arrays:
     # ZipNN reorders bits in the buffer that it is given: a copy.
-    data = _zipnn(what.dtype).compress(bytearray(words.tobytes()))
+    data = _zipnn(layout.dtype).compress(bytearray(words.tobytes()))
     return {"frame": np.frombuffer(data, np.uint8)}
 
 
-def _unpack_zipnn(arrays: Arrays, what: Packed) -> np.ndarray:
-    data = _zipnn(what.dtype).decompress(arrays["frame"].tobytes())
-    return np.frombuffer(data, what.word)
+def _unpack_zipnn(arrays: Arrays, layout: Layout) -> np.ndarray:
+    data = _zipnn(layout.dtype).decompress(arrays["frame"].tobytes())
+    return np.frombuffer(data, layout.word)
 
 
 def _zipnn(dtype: np.dtype) -> Any:
@@ -157,27 +157,27 @@ def _zipnn(dtype: np.dtype) -> Any:
     return zipnn.ZipNN(input_format="byte", bytearray_dtype=kind, threads=1)
 
 
-def _pack_csr(words: np.ndarray, what: Packed) -> Arrays:
+def _pack_csr(words: np.ndarray, layout: Layout) -> Arrays:
     matrix = scipy.sparse.csr_array(words)
     return {"offsets": matrix.indptr, "columns": matrix.indices, "values": matrix.data}
 
 
-def _unpack_csr(arrays: Arrays, what: Packed) -> np.ndarray:
+def _unpack_csr(arrays: Arrays, layout: Layout) -> np.ndarray:
     parts = (arrays["values"], arrays["columns"], arrays["offsets"])
-    return scipy.sparse.csr_array(parts, shape=(what.rows, what.cols)).toarray()
+    return scipy.sparse.csr_array(parts, shape=(layout.rows, layout.cols)).toarray()
 
 
-def _pack_npz(words: np.ndarray, what: Packed) -> Arrays:
+def _pack_npz(words: np.ndarray, layout: Layout) -> Arrays:
     file = io.BytesIO()
     scipy.sparse.save_npz(file, scipy.sparse.csr_array(words))
     return {"file": np.frombuffer(file.getvalue(), np.uint8)}
 
 
-def _unpack_npz(arrays: Arrays, what: Packed) -> np.ndarray:
+def _unpack_npz(arrays: Arrays, layout: Layout) -> np.ndarray:
     return scipy.sparse.load_npz(io.BytesIO(arrays["file"].tobytes())).toarray()
 
 
-def _pack_delta_csr(words: np.ndarray, what: Packed) -> Arrays:
+def _pack_delta_csr(words: np.ndarray, layout: Layout) -> Arrays:
     row, col = np.nonzero(words)
     previous = np.concatenate([[-1], col[:-1]])
     previous[np.concatenate([[True], row[1:] != row[:-1]])[: len(row)]] = -1
@@ -197,22 +197,22 @@ def _pack_delta_csr(words: np.ndarray, what: Packed) -> Arrays:
     }
 
 
-def _unpack_delta_csr(arrays: Arrays, what: Packed) -> np.ndarray:
+def _unpack_delta_csr(arrays: Arrays, layout: Layout) -> np.ndarray:
     gaps = np.stack([arrays["gaps"] & (STEP - 1), arrays["gaps"] >> GAP_BITS], axis=1)
     steps = gaps.reshape(-1)[: len(arrays["values"])].astype(np.int64) + 1
     offsets = arrays["offsets"]
     reached = np.concatenate([[0], np.cumsum(steps)])
-    row = np.repeat(np.arange(what.rows), np.diff(offsets))
-    out = np.zeros((what.rows, what.cols), what.word)
+    row = np.repeat(np.arange(layout.rows), np.diff(offsets))
+    out = np.zeros((layout.rows, layout.cols), layout.word)
     # A filler writes zero where nothing else is written.
     out[row, reached[1:] - reached[offsets[row]] - 1] = arrays["values"]
     return out
 
 
-def _pack_ans(words: np.ndarray, what: Packed) -> Arrays:
+def _pack_ans(words: np.ndarray, layout: Layout) -> Arrays:
     import constriction
 
-    symbols = _rotated(words.reshape(-1), what, 1)[:, None].view(np.uint8).astype(np.int32)
+    symbols = _rotated(words.reshape(-1), layout, 1)[:, None].view(np.uint8).astype(np.int32)
     counts = np.stack([np.bincount(column, minlength=256) for column in symbols.T])
     # Scaled to 16 bits, and no symbol that occurs loses its place.
     top = (1 << MODEL_BITS) - 1
@@ -224,21 +224,21 @@ def _pack_ans(words: np.ndarray, what: Packed) -> Arrays:
     return {"counts": counts, "values": coder.get_compressed()}
 
 
-def _unpack_ans(arrays: Arrays, what: Packed) -> np.ndarray:
+def _unpack_ans(arrays: Arrays, layout: Layout) -> np.ndarray:
     import constriction
 
-    coder, n = constriction.stream.stack.AnsCoder(arrays["values"]), what.rows * what.cols
+    coder, n = constriction.stream.stack.AnsCoder(arrays["values"]), layout.rows * layout.cols
     columns = [coder.decode(_byte_model(row), n).astype(np.uint8) for row in arrays["counts"]]
-    words = np.ascontiguousarray(np.stack(columns, axis=1)).view(what.word).reshape(-1)
-    return _rotated(words, what, -1)
+    words = np.ascontiguousarray(np.stack(columns, axis=1)).view(layout.word).reshape(-1)
+    return _rotated(words, layout, -1)
 
 
-def _rotated(words: np.ndarray, what: Packed, by: int) -> np.ndarray:
+def _rotated(words: np.ndarray, layout: Layout, by: int) -> np.ndarray:
     """Floats rotated left by one bit (back: -1), so that the last byte is the exponent alone."""
-    if what.dtype.kind in "iu":
+    if layout.dtype.kind in "iu":
         return words
-    bits, by = 8 * what.word.itemsize, by % (8 * what.word.itemsize)
-    return (words << what.word.type(by)) | (words >> what.word.type(bits - by))
+    bits, by = 8 * layout.word.itemsize, by % (8 * layout.word.itemsize)
+    return (words << layout.word.type(by)) | (words >> layout.word.type(bits - by))
 
 
 def _byte_model(counts: np.ndarray) -> Any:
@@ -284,15 +284,15 @@ def _mask_model(ones: np.ndarray) -> Any:
 def _masked(mask: MaskCode, values: Format) -> Format:
     """The mask of the words that are not zero, and these as a row in a format of their own."""
 
-    def pack(words: np.ndarray, what: Packed) -> Arrays:
+    def pack(words: np.ndarray, layout: Layout) -> Arrays:
         care_mask = words.reshape(-1) != 0
         kept = words.reshape(-1)[care_mask]
-        return mask.pack(care_mask) | values.pack(kept, what._replace(rows=1, cols=kept.size))
+        return mask.pack(care_mask) | values.pack(kept, layout._replace(rows=1, cols=kept.size))
 
-    def unpack(arrays: Arrays, what: Packed) -> np.ndarray:
-        care_mask = mask.unpack(arrays, what.rows * what.cols)
-        row = what._replace(rows=1, cols=int(np.count_nonzero(care_mask)))
-        out = np.zeros(len(care_mask), what.word)
+    def unpack(arrays: Arrays, layout: Layout) -> np.ndarray:
+        care_mask = mask.unpack(arrays, layout.rows * layout.cols)
+        row = layout._replace(rows=1, cols=int(np.count_nonzero(care_mask)))
+        out = np.zeros(len(care_mask), layout.word)
         out[care_mask] = values.unpack(arrays, row)
         return out
 

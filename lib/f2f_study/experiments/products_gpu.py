@@ -108,12 +108,19 @@ def _measure_case(xp: Any, case: Case, repeats: int) -> pd.DataFrame:
             candidate.launch(0)
             error = problem.error(form, candidate.y.get(), BOUNDS.get(form, BOUND))
         samples = pd.DataFrame({"time_us": _time(xp, candidate, repeats)}).rename_axis("repeat")
-        facts = {name: getattr(candidate, name) for name in candidate._fields[2:]}
-        parts.append(samples.reset_index().assign(format=form, error=error, **facts))
+        parts.append(
+            samples.reset_index().assign(
+                format=form,
+                error=error,
+                stored_bytes=candidate.stored_bytes,
+                moved_bytes=candidate.moved_bytes,
+                copies=candidate.copies,
+            )
+        )
         del candidate
         xp.get_default_memory_pool().free_all_blocks()
     found = pd.concat(parts).assign(**case._asdict(), device=device.probe().name)
-    copied = parts[0]
+    copied = found[found["format"] == "copy"]
     bandwidth = copied["moved_bytes"].iloc[0] / copied["time_us"].median() / 1e3
     found["copy_gbytes_per_s"] = bandwidth
     found["floor_us"] = found["moved_bytes"] / bandwidth / 1e3
