@@ -32,6 +32,7 @@ from f2f.format.stages import (
     CHUNK,
     care_before,
     care_words,
+    cursors_at,
     decode_planes,
     deposit,
     make_care,
@@ -128,7 +129,7 @@ def expand(
         out = np.zeros(op.n, dtype=word)
         chunk = make_chunk(encoded, max(len(encoded.groups), 1))
         places = Places(np.empty(CHUNK, dtype=np.int64), np.empty(CHUNK, dtype=np.int64))
-        _scatter(encoded, walk, op.start([0]), chunk, make_care(), places, out)
+        _scatter(encoded, walk, cursors_at(encoded.corrections, 0), chunk, make_care(), places, out)
         return out
     out, wrong = np.empty(op.n + SIDE, dtype=word), op.wrong
     if walk.kind == ROW:
@@ -177,17 +178,17 @@ def _make_tile(op: Operands, along: int, segments: int) -> Tile:
 
 
 @njit
-def _scatter(encoded, walk, start, chunk, care, places, out):
+def _scatter(encoded, walk, cursors, chunk, care, places, out):
     """The words at care positions, one by one, into `out`, which is zero."""
-    encoded, walk, start, chunk = (
-        borrowed(encoded), borrowed(walk), borrowed(start), borrowed(chunk)
-    )  # fmt: skip
-    care, places, out = borrowed(care), borrowed(places), borrowed(out)
+    encoded, walk, cursors = borrowed(encoded), borrowed(walk), borrowed(cursors)
+    chunk, care, places, out = borrowed(chunk), borrowed(care), borrowed(places), borrowed(out)
     rows, cols = np.uint64(walk.rows), np.uint64(walk.cols)
     row_step, column_step = np.uint64(walk.row_step), np.uint64(walk.column_step)
+    rank = 0
     for lo in range(0, len(out), CHUNK):
         count = min(CHUNK, len(out) - lo)
-        found = care_words(encoded, start, lo, count, chunk, care)
+        found = care_words(encoded, rank, cursors, lo, count, chunk, care)
+        rank += found
         find_places(walk, lo, care.positions, found, places)
         for c in range(found):
             row, column = np.uint64(places.rows[c]), np.uint64(places.columns[c])

@@ -27,16 +27,12 @@ from f2f.format.corrections import EliasFano
 from f2f.format.join import byte_maps
 from f2f.format.places import Places, Walk, permutations, walk_of
 from f2f.format.stages import (
-    CURSOR,
     LIST,
     PLANES,
     RANK_WORDS,
     Corrections,
     Encoded,
-    Start,
-    care_before,
     count_care,
-    find_cursors,
 )
 from f2f.format.tensor import DTYPES, GROUP_PLANES, CompressedTensor
 from f2f.format.wrong import Wrong, find_wrong
@@ -95,18 +91,7 @@ class Operands:
     @cached_property
     def wrong(self) -> Wrong:
         """The wrong bits by their places, for weights that are put in place."""
-        return find_wrong(self.corrections, self.encoded, self.walk)
-
-    def start(self, positions: np.ndarray | list[int]) -> Start:
-        """Where decoding begins at encoding positions (s,), rising."""
-        mask, corrections = self.encoded.mask, self.encoded.corrections
-        ranks = [care_before(mask, self.encoded.ranks, position) for position in positions]
-        start = Start(
-            ranks=np.array(ranks, dtype=np.int64),
-            cursors=np.zeros((len(ranks), len(corrections.lists)), dtype=CURSOR),
-        )
-        find_cursors(corrections, start)
-        return start
+        return find_wrong(self.encoded, self.walk)
 
 
 _OPERANDS: WeakKeyDictionary[CompressedTensor, Operands] = WeakKeyDictionary()
@@ -136,9 +121,9 @@ def make_operands(tensor: CompressedTensor, mask: np.ndarray) -> Operands:
     mask: uint8 (ceil(n / 8),), bit i % 8 of byte i // 8 is 1 where position i is unpruned; no bit
     is set behind the last. Raises `FormatError` if it has not as many ones as the tensor says.
     """
-    words = np.zeros(tensor.n // 64 + 2, dtype=np.uint64)
+    ranks = np.empty(-(-(tensor.n // 64 + 2) // RANK_WORDS), dtype=np.int32)
+    words = np.zeros(RANK_WORDS * len(ranks), dtype=np.uint64)
     words.view(np.uint8)[: len(mask)] = mask
-    ranks = np.empty(-(-len(words) // RANK_WORDS), dtype=np.int32)
     found = count_care(words, ranks)
     if found != tensor.k:
         raise FormatError(f"the mask must have {tensor.k} unpruned places, decoded {found}")

@@ -7,7 +7,7 @@ A chunk is a few thousand consecutive positions. Its stages, each a function her
 3. `clear_pruned`: zero where pruned; or `care_words`: the words at care positions alone, corrected.
 
 All buffers (`Chunk`) stay in the first-level cache. What is read (`Encoded`) is read forward only:
-a list of corrections has a cursor, which stands at the next position to be used. Multiplying is
+a list of corrections has a cursor, which stands at the next rank to be used. Multiplying is
 the business of `f2f.product`, putting in place that of `f2f.format.expand`.
 """
 
@@ -43,23 +43,40 @@ from f2f.decoder.gates import IDENTITY, SLACK, Affine, Gates, decode_flat, work_
 
 CHUNK = 8192  # positions of a chunk at most; a power of two
 RANK_WORDS = 8  # mask words from one whose rank is known to the next
-END = 1 << 62  # the position of a cursor whose list is used up
+END = 1 << 62  # the rank of a cursor whose list is used up
 
 # A group of up to 8 planes: address of its input vectors uint8 (vectors, planes).
 PLANES = np.dtype([("address", np.int64), ("vectors", np.int64), ("planes", np.int64)])
 
-# An Elias-Fano list (`f2f.format.corrections`): first bit of its upper part, which begins a word,
-# and of its low part; low bits of a position; positions.
+# An Elias-Fano list (`f2f.format.corrections`) of care ranks, as `Ranks` has it.
 LIST = np.dtype([("upper", np.int64), ("lower", np.int64), ("low", np.int64), ("count", np.int64)])
 
-# Where a list is read on: the next position, END behind them all, and, to read the one behind it,
-# its number, a word of the upper part, and what is left of that word.
+# Where a list is read on: the next rank, END behind them all, and, to read the one behind it, its
+# number, a word of the upper part, and what is left of that word.
 CURSOR = np.dtype(
-    [("position", np.int64), ("index", np.int64), ("word", np.int64), ("rest", np.uint64)]
+    [("rank", np.int64), ("index", np.int64), ("word", np.int64), ("rest", np.uint64)]
 )
 
 # The positions first … end-1 that lie decoded in a buffer.
 WINDOW = np.dtype([("first", np.int64), ("end", np.int64)])
+
+
+class Ranks(NamedTuple):
+    """An Elias-Fano list (`f2f.format.corrections`) of care ranks.
+
+    Attributes
+    ----------
+    upper, lower : int
+        First bit of its upper part, which begins a word, and of its low part.
+    low : int
+        Low bits of a rank.
+    length : int
+    """
+
+    upper: int
+    lower: int
+    low: int
+    length: int
 
 
 class Corrections(NamedTuple):
@@ -70,7 +87,7 @@ class Corrections(NamedTuple):
     bits : ndarray of uint64
         All lists, packed from bit 0 of word 0 on, and a word to spare.
     lists : ndarray of LIST, shape (n_w,)
-        Where the list of each plane lies in `bits`; its positions are care ranks.
+        Where the list of each plane lies in `bits`.
     flips : ndarray of uint32, shape (n_w,)
         What a wrong bit of the plane flips in a word.
     """
@@ -85,9 +102,9 @@ class Encoded(NamedTuple):
 
     Attributes
     ----------
-    mask : ndarray of uint64, shape (n // 64 + 2,)
+    mask : ndarray of uint64, shape (8 * len(ranks),)
         Bit i % 64 of word i // 64 is 1 where position i is unpruned; zero behind the last.
-    ranks : ndarray of int32, shape (ceil(len(mask) / 8),)
+    ranks : ndarray of int32, shape (ceil((n // 64 + 2) / 8),)
         Unpruned places before every eighth word of the mask.
     groups : ndarray of PLANES, shape (groups,)
         The planes that have a bit at every position: encoded, or all of them raw.
@@ -113,21 +130,6 @@ class Encoded(NamedTuple):
     maps: np.ndarray
     offset: int
     corrections: Corrections
-
-
-class Start(NamedTuple):
-    """Where decoding begins, at s places; it moves on as it goes.
-
-    Attributes
-    ----------
-    ranks : ndarray of int64, shape (s,)
-        Unpruned weights before each place.
-    cursors : ndarray of CURSOR, shape (s, n_w)
-        The next correction of each plane.
-    """
-
-    ranks: np.ndarray
-    cursors: np.ndarray
 
 
 class Chunk(NamedTuple):
@@ -182,11 +184,6 @@ def make_chunk(encoded: Encoded, rows: int) -> Chunk:
 def forget(windows: np.ndarray) -> None:
     """Say that nothing is decoded yet."""
     windows["first"] = windows["end"] = -1
-
-
-def copied(start: Start) -> Start:
-    """The same, to move on by itself."""
-    return Start(start.ranks.copy(), start.cursors.copy())
 
 
 def make_care() -> Care:
@@ -245,56 +242,45 @@ def _ones(count):
 
 
 @njit(inline="always")
-def _next(bits, one, word, rest, index):
-    """Read position number `index` of list `one`: (word, rest) behind it, and the position."""
-    while rest == 0:
-        word += 1
-        rest = bits[word]
-    high = (word << 6) + np.int64(trailing_zeros(rest)) - one.upper - index
-    part = bits_at(bits, one.lower + index * one.low) & _ones(one.low)
-    return word, rest & (rest - np.uint64(1)), high << one.low | np.int64(part)
-
-
-@njit
-def find_cursors(corrections, start):
-    """Set the cursors of `start` to where the list of each plane reaches its ranks, which rise."""
-    corrections, start = borrowed(corrections), borrowed(start)
-    for plane in range(len(corrections.lists)):
-        one, word, zeros = corrections.lists[plane], corrections.lists[plane].upper >> 6, 0
-        for s in range(len(start.ranks)):
-            cursor = start.cursors[s, plane]
-            word, zeros = _seek(corrections.bits, one, start.ranks[s], word, zeros, cursor)
+def ranks_of(lists, plane):
+    """The list of a plane, read once."""
+    one = lists[plane]
+    return Ranks(one.upper, one.lower, one.low, one.count)
 
 
 @njit(inline="always")
-def _seek(bits, one, rank, word, zeros, cursor):
-    """Set a cursor to the first position of list `one` from `rank` on.
+def next_rank(bits, ranks, word, rest, index):
+    """Read rank number `index`: (number of a word, what is left of it) behind it, and the rank.
 
-    `zeros` of the upper part lie before `word`, and not all that are wanted; returns the two for
-    the next, higher rank.
+    The first is read from word ``ranks.upper >> 6``, whole.
     """
-    high = rank >> one.low
-    cursor.index, cursor.position = one.count, END
-    if high > one.lower - one.upper - one.count:  # more than its zeros
-        return word, zeros
-    # The positions whose high part is `high` come behind that many zeros.
-    within = 64 - np.int64(popcount(bits[word]))
-    while zeros + within < high:
-        zeros += within
+    while rest == 0:
         word += 1
-        within = 64 - np.int64(popcount(bits[word]))
-    rest, index = bits[word], 0
-    if high:
-        bit = select_bit(~rest, high - zeros - 1)
-        rest &= ~((np.uint64(2) << np.uint64(bit)) - np.uint64(1))
-        index = (word << 6) + bit + 1 - one.upper - high
-    at, position = word, -1
-    while position < rank and index < one.count:
-        at, rest, position = _next(bits, one, at, rest, index)
-        index += 1
-    if position >= rank:
-        cursor.word, cursor.rest, cursor.index, cursor.position = at, rest, index, position
-    return word, zeros
+        rest = bits[word]
+    high = (word << 6) + np.int64(trailing_zeros(rest)) - ranks.upper - index
+    part = bits_at(bits, ranks.lower + index * ranks.low) & _ones(ranks.low)
+    return word, rest & (rest - np.uint64(1)), high << ranks.low | np.int64(part)
+
+
+def cursors_at(corrections: Corrections, rank: int) -> np.ndarray:
+    """Where to read each list on from a rank: CURSOR (n_w,)."""
+    cursors = np.zeros(len(corrections.lists), dtype=CURSOR)
+    _find_cursors(corrections, rank, cursors)
+    return cursors
+
+
+@njit
+def _find_cursors(corrections, rank, cursors):
+    corrections, cursors = borrowed(corrections), borrowed(cursors)
+    for plane in range(len(cursors)):
+        ranks, cursor = ranks_of(corrections.lists, plane), cursors[plane]
+        word, index, wrong = ranks.upper >> 6, 0, -1
+        rest = corrections.bits[word]
+        while wrong < rank and index < ranks.length:
+            word, rest, wrong = next_rank(corrections.bits, ranks, word, rest, index)
+            index += 1
+        cursor.word, cursor.rest, cursor.index = word, rest, index
+        cursor.rank = wrong if wrong >= rank else END
 
 
 @njit
@@ -450,14 +436,16 @@ def _list_positions(chunk, count, positions):
 
 
 @njit
-def care_words(encoded, start, lo, count, chunk, care):
+def care_words(encoded, rank, cursors, lo, count, chunk, care):
     """The corrected words of a chunk at its care positions, of any width; returns their number.
 
     Parameters
     ----------
     encoded : Encoded
-    start : Start
-        Its one place is at the chunk, and moves behind it.
+    rank : int
+        Unpruned weights before the chunk.
+    cursors : ndarray of CURSOR, shape (n_w,)
+        At the chunk; they move behind it.
     lo, count : int
         The chunk's first position and how many it has.
     chunk : Chunk
@@ -474,17 +462,16 @@ def care_words(encoded, start, lo, count, chunk, care):
         read_planes(encoded, g, IDENTITY, lo, count, chunk, g)
         for c in range(found):
             words[c] ^= encoded.tables[g, chunk.decoded[g, positions[c]]]
-    corrections, rank, cursors = encoded.corrections, start.ranks[0], start.cursors[0]
+    corrections = encoded.corrections
     for plane in range(len(corrections.lists)):
-        one, cursor, flip = corrections.lists[plane], cursors[plane], corrections.flips[plane]
-        word, rest, index, position = cursor.word, cursor.rest, cursor.index, cursor.position
-        while position < rank + found:
-            words[position - rank] ^= flip
-            if index == one.count:
-                position = END
+        ranks, cursor = ranks_of(corrections.lists, plane), cursors[plane]
+        word, rest, index, wrong = cursor.word, cursor.rest, cursor.index, cursor.rank
+        while wrong < rank + found:
+            words[wrong - rank] ^= corrections.flips[plane]
+            if index == ranks.length:
+                wrong = END
             else:
-                word, rest, position = _next(corrections.bits, one, word, rest, index)
+                word, rest, wrong = next_rank(corrections.bits, ranks, word, rest, index)
                 index += 1
-        cursor.word, cursor.rest, cursor.index, cursor.position = word, rest, index, position
-    start.ranks[0] += found
+        cursor.word, cursor.rest, cursor.index, cursor.rank = word, rest, index, wrong
     return found

@@ -14,9 +14,16 @@ import numpy as np
 
 from f2f.base.intrinsics import BMI2, borrowed, popcount
 from f2f.base.jit import njit
-from f2f.format.corrections import EliasFano
 from f2f.format.places import ROW, Walk
-from f2f.format.stages import CHUNK, RANK_WORDS, Encoded, select_bit
+from f2f.format.stages import (
+    CHUNK,
+    RANK_WORDS,
+    Encoded,
+    care_before,
+    next_rank,
+    ranks_of,
+    select_bit,
+)
 from f2f.format.tiles import SIDE
 
 OFTEN = 64 if BMI2 else 0  # unpruned weights a wrong bit, at most, of a plane that is often wrong
@@ -50,60 +57,91 @@ class Wrong(NamedTuple):
     starts: np.ndarray
 
 
-def find_wrong(corrections: tuple[EliasFano, ...], encoded: Encoded, walk: Walk) -> Wrong:
-    """The wrong bits of a tensor, of the corrections of its planes."""
-    often = [p for p, code in enumerate(corrections) if code.count * OFTEN > code.universe]
-    others = [p for p in range(len(corrections)) if p not in often]
-    flips = encoded.corrections.flips
-    words = max((corrections[p].universe // 64 + 2 for p in often), default=0)
-    bits = np.zeros(len(often) * words + 1, dtype=np.uint64)
-    for number, p in enumerate(often):
-        corrections[p].flip(bits[number * words :])
-    lists = [corrections[p].decode() for p in others]
-    ranks = np.concatenate([*lists, np.empty(0, dtype=np.int64)])
+def find_wrong(encoded: Encoded, walk: Walk) -> Wrong:
+    """The wrong bits of a tensor."""
+    flips, counts = encoded.corrections.flips, encoded.corrections.lists["count"]
+    care = care_before(encoded.mask, encoded.ranks, walk.rows * walk.cols)
+    often = counts * OFTEN > care
+    words = care // 64 + 2
     tiles = -(-walk.rows * walk.cols // CHUNK) if walk.kind == ROW else -(-walk.cols // SIDE)
+    others = int(counts[~often].sum())
     wrong = Wrong(
-        bits,
-        words,
-        flips[often],
-        np.empty(len(ranks), dtype=np.int32),
-        np.empty(len(ranks), dtype=np.uint32),
-        np.zeros(tiles + 1, dtype=np.int64),
+        often=np.zeros(int(often.sum()) * words + 1, dtype=np.uint64),
+        words=words,
+        flips=flips[often],
+        places=np.empty(others, dtype=np.int32),
+        place_flips=np.empty(others, dtype=np.uint32),
+        starts=np.zeros(tiles + 1, dtype=np.int64),
     )
-    _find_places(encoded, walk, ranks, np.repeat(flips[others], [len(x) for x in lists]), wrong)
+    _mark_often(encoded.corrections, often, wrong)
+    _find_places(encoded, walk, often, wrong)
     return wrong
 
 
 @njit
-def _find_places(encoded, walk, wanted, flips, wrong):
-    """Fill in the places of care ranks int64 (r,), where uint32 (r,) is to be flipped."""
-    encoded, walk, wrong = borrowed(encoded), borrowed(walk), borrowed(wrong)
-    wanted, flips = borrowed(wanted), borrowed(flips)
+def _mark_often(corrections, often, wrong):
+    """Set the bits of planes that are wrong often."""
+    corrections, often, wrong = borrowed(corrections), borrowed(often), borrowed(wrong)
+    first = np.uint64(0)
+    for plane in range(len(often)):
+        if often[plane]:
+            ranks = ranks_of(corrections.lists, plane)
+            word = ranks.upper >> 6
+            rest = corrections.bits[word]
+            for index in range(ranks.length):
+                word, rest, rank = next_rank(corrections.bits, ranks, word, rest, index)
+                at = np.uint64(rank)
+                bit = np.uint64(1) << (at & np.uint64(63))
+                wrong.often[first + (at >> np.uint64(6))] |= bit
+            first += np.uint64(wrong.words)
+
+
+@njit
+def _find_places(encoded, walk, often, wrong):
+    """Fill in the places of other wrong bits, sorted by tile."""
+    encoded, walk = borrowed(encoded), borrowed(walk)
+    often, wrong = borrowed(often), borrowed(wrong)
+    corrections = encoded.corrections
     segment, rows, cols = np.uint64(walk.segment), np.uint64(walk.rows), np.uint64(walk.cols)
     row_step, column_step = np.uint64(walk.row_step), np.uint64(walk.column_step)
     # Columns from the start of a segment to that of the next.
     apart = np.uint64(walk.turn * max(walk.column_step, 1) % walk.cols)
     near = _near_ranks(encoded.ranks)
-    places, tiles = np.empty(len(wanted), dtype=np.uint64), np.empty(len(wanted), dtype=np.uint64)
+    places = np.empty(len(wrong.places), dtype=np.uint64)
+    tiles = np.empty(len(places), dtype=np.uint64)
     counts = np.zeros(len(wrong.starts), dtype=np.int64)
-    for i in range(len(wanted)):
-        position = np.uint64(_care_position(encoded.mask, encoded.ranks, near, wanted[i]))
-        number = position // segment
-        along = position - number * segment
-        if walk.kind == ROW:
-            places[i], tiles[i] = position, position // np.uint64(CHUNK)
-        else:
-            start = apart * number % cols
-            row, column = row_step * along % rows, (start + column_step * along) % cols
-            places[i], tiles[i] = row * cols + column, start // np.uint64(SIDE)
-        counts[tiles[i] + np.uint64(1)] += 1
+    found = 0
+    for plane in range(len(often)):
+        if often[plane]:
+            continue
+        ranks = ranks_of(corrections.lists, plane)
+        word = ranks.upper >> 6
+        rest = corrections.bits[word]
+        for index in range(ranks.length):
+            word, rest, rank = next_rank(corrections.bits, ranks, word, rest, index)
+            position = np.uint64(_care_position(encoded.mask, encoded.ranks, near, rank))
+            number = position // segment
+            along = position - number * segment
+            if walk.kind == ROW:
+                places[found], tiles[found] = position, position // np.uint64(CHUNK)
+            else:
+                start = apart * number % cols
+                row, column = row_step * along % rows, (start + column_step * along) % cols
+                places[found], tiles[found] = row * cols + column, start // np.uint64(SIDE)
+            counts[tiles[found] + np.uint64(1)] += 1
+            found += 1
     for tile in range(1, len(counts)):
         counts[tile] += counts[tile - 1]
         wrong.starts[tile] = counts[tile]
-    for i in range(len(wanted)):
-        at = counts[tiles[i]]
-        counts[tiles[i]] += 1
-        wrong.places[at], wrong.place_flips[at] = places[i], flips[i]
+    found = 0
+    for plane in range(len(often)):
+        if not often[plane]:
+            for _ in range(corrections.lists[plane].count):
+                at = counts[tiles[found]]
+                counts[tiles[found]] += 1
+                wrong.places[at] = places[found]
+                wrong.place_flips[at] = corrections.flips[plane]
+                found += 1
 
 
 @njit(inline="always")
@@ -124,13 +162,15 @@ def _care_position(mask, ranks, near, rank):
     at = near[rank // _NEAR]
     while at + 1 < len(ranks) and ranks[at + 1] <= rank:
         at += 1
-    w, left = RANK_WORDS * at, rank - ranks[at]
-    care = np.int64(popcount(mask[w]))
-    while care <= left:
-        left -= care
-        w += 1
-        care = np.int64(popcount(mask[w]))
-    return 64 * w + select_bit(mask[w], left)
+    first, left = RANK_WORDS * at, rank - ranks[at]
+    # Without branches, which would go astray.
+    w, care, before = first, np.int64(0), np.int64(0)
+    for word in range(first, first + RANK_WORDS - 1):
+        care += np.int64(popcount(mask[word]))
+        passed = care <= left
+        w += passed
+        before = care if passed else before
+    return 64 * w + select_bit(mask[w], left - before)
 
 
 @njit(forceinline=True)

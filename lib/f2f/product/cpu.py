@@ -27,7 +27,7 @@ from numba import get_num_threads
 from f2f.base.threads import kept_pool
 from f2f.format.operands import Operands, operands
 from f2f.format.places import DIAGONAL, GOLDEN, ROW
-from f2f.format.stages import CHUNK, copied, make_care, make_chunk
+from f2f.format.stages import CHUNK, care_before, cursors_at, make_care, make_chunk
 from f2f.format.tensor import CompressedTensor
 from f2f.product.cpu_dense import SIDE_BY_SIDE, add_dense, find_wrong, make_runs
 from f2f.product.cpu_sparse import Share, add_sparse, make_terms
@@ -139,7 +139,7 @@ def _sparse_jobs(tensor: CompressedTensor, op: Operands, x: np.ndarray, threads:
     """The sparse way; results are (rows, m), permuted."""
     permuted = np.ascontiguousarray(x[op.permuted.columns])
     for share in _kept(op, ("shares", threads), lambda: _sparse_shares(op, threads)):
-        own = share._replace(start=copied(share.start))
+        own = share._replace(cursors=share.cursors.copy())
         chunk, care = make_chunk(op.encoded, max(len(op.encoded.groups), 1)), make_care()
         terms = make_terms(tensor.dtype, care, x.dtype)
         y = np.zeros((op.walk.rows, x.shape[1]), x.dtype)
@@ -149,4 +149,8 @@ def _sparse_jobs(tensor: CompressedTensor, op: Operands, x: np.ndarray, threads:
 def _sparse_shares(op: Operands, threads: int) -> list[Share]:
     """The share of each thread."""
     bounds = [op.n * t // threads for t in range(threads)] + [op.n]
-    return [Share(lo, hi, op.start([lo])) for lo, hi in pairwise(bounds)]
+    encoded, shares = op.encoded, []
+    for lo, hi in pairwise(bounds):
+        rank = care_before(encoded.mask, encoded.ranks, lo)
+        shares.append(Share(lo, hi, rank, cursors_at(encoded.corrections, rank)))
+    return shares

@@ -13,7 +13,7 @@ from f2f.base.intrinsics import borrowed
 from f2f.base.jit import njit
 from f2f.base.tensors import numpy_dtype
 from f2f.format.places import Places, find_places
-from f2f.format.stages import CHUNK, Care, Start, care_words
+from f2f.format.stages import CHUNK, Care, care_words
 from f2f.format.tensor import FLOAT8
 
 # Multiply and add may contract to one instruction: one rounding less, and integers stay exact.
@@ -37,13 +37,16 @@ class Share(NamedTuple):
     ----------
     first, end : int
         Positions first … end-1.
-    start : Start
-        Of the first.
+    rank : int
+        Unpruned weights before the first.
+    cursors : ndarray of CURSOR, shape (n_w,)
+        At the first; they move on.
     """
 
     first: int
     end: int
-    start: Start
+    rank: int
+    cursors: np.ndarray
 
 
 class Terms(NamedTuple):
@@ -87,7 +90,7 @@ def add_sparse(encoded, walk, share, chunk, care, terms, x, y):
     Parameters
     ----------
     encoded, walk, share, chunk, care, terms
-        NamedTuples of those names; the share's start moves on, the last three are buffers.
+        NamedTuples of those names; the share's cursors move on, the last three are buffers.
     x : ndarray, shape (cols, m), permuted
     y : ndarray of the dtype of x, shape (rows, m), permuted
     """
@@ -95,9 +98,11 @@ def add_sparse(encoded, walk, share, chunk, care, terms, x, y):
     chunk, care, terms = borrowed(chunk), borrowed(care), borrowed(terms)
     x, y = borrowed(x), borrowed(y)
     weights, rows, columns = terms.weights, terms.places.rows, terms.places.columns
+    rank = share.rank
     for lo in range(share.first, share.end, CHUNK):
         count = min(CHUNK, share.end - lo)
-        found = care_words(encoded, share.start, lo, count, chunk, care)
+        found = care_words(encoded, rank, share.cursors, lo, count, chunk, care)
+        rank += found
         _to_numbers(terms, care.words, found)
         find_places(walk, lo, care.positions, found, terms.places)
         if x.shape[1] == 1:

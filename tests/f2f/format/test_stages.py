@@ -12,7 +12,7 @@ from f2f.decoder.gates import IDENTITY
 from f2f.format import stages
 from f2f.format.corrections import EliasFano
 from f2f.format.operands import _corrections, operands
-from f2f.format.stages import CURSOR, END, LIST, Start
+from f2f.format.stages import END, LIST
 
 
 def packed(mask):
@@ -110,11 +110,10 @@ def test_cursors_stand_where_lists_reach_the_ranks(universe, shares, seed):
     )
     assert corrections.lists.dtype == LIST
     ranks = np.unique([0, universe, *rng.integers(0, universe, 20)])
-    start = Start(ranks, np.zeros((len(ranks), len(shares)), dtype=CURSOR))
-    stages.find_cursors(corrections, start)
-    for plane, part in enumerate(positions):
-        following = np.append(part, END)[np.searchsorted(part, ranks)]
-        assert np.array_equal(start.cursors["position"][:, plane], following)
+    for rank in ranks:
+        cursors = stages.cursors_at(corrections, rank)
+        following = [np.append(part, END)[np.searchsorted(part, rank)] for part in positions]
+        assert cursors["rank"].tolist() == following
 
 
 @pytest.mark.parametrize("dtype", ["int8", "int16", "float32"])
@@ -125,15 +124,15 @@ def test_words_at_care_positions(dtype, density, monkeypatch):
     op, mask = operands(tensor), tensor.mask.decode()
     plain = care_words(tensor, mask)
     chunk = stages.make_chunk(op.encoded, max(len(op.encoded.groups), 1))
-    start, care = op.start([0]), stages.make_care()
+    cursors, care = stages.cursors_at(op.encoded.corrections, 0), stages.make_care()
     rank = 0
     for lo in range(0, tensor.n, 5000):
         count = min(5000, tensor.n - lo)
-        found = stages.care_words(op.encoded, start, lo, count, chunk, care)
+        found = stages.care_words(op.encoded, rank, cursors, lo, count, chunk, care)
         assert np.array_equal(care.positions[:found], np.flatnonzero(mask[lo : lo + count]))
         assert np.array_equal(care.words[:found], plain[rank : rank + found])
         rank += found
-    assert rank == tensor.k == start.ranks[0]
+    assert rank == tensor.k
 
 
 def test_selected_bits():
