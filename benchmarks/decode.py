@@ -4,10 +4,9 @@
 
 Eight planes of 8 KB are decoded again and again into the same buffer (GB of decoded bytes per
 second, beside `memmove` of as many), and a stream of 262144 mask positions in chunks of 8192 (ns
-per position), places in order and shuffled; by every lowering of `f2f.decoder.gates` that the
-processor has, whose results are checked against each other's first. LIB is the `lib` folder of
-an older version, say of a git worktree, that is measured in the same run. Times are processor time;
-medians are printed and every sample is written. With AVX2 only, on a processor that has more:
+per position); by every lowering of `f2f.decoder.gates` that the processor has, whose results are
+checked against each other's first. LIB is the `lib` folder of an older version, say of a git
+worktree, that is measured in the same run. Times are processor time; medians are printed and every sample is written. With AVX2 only, on a processor that has more:
 NUMBA_CPU_NAME=znver3 NUMBA_CPU_FEATURES=+avx2,+avx,+bmi,+bmi2,+fma,+f16c,+popcnt,+lzcnt,+sse4.2,\
 +ssse3,+pclmul,+movbe and a NUMBA_CACHE_DIR of its own.
 """
@@ -33,11 +32,10 @@ from numba import njit
 PAYLOADS = [  # n_out, n_s, matrix
     (64, 7, "random"), (80, 7, "random"), (80, 7, "folded"), (26, 7, "random"), (80, 2, "random"),
 ]  # fmt: skip
-STREAMS = [34, 61, 70, 80, 300]  # n_out; a mask of S = 0.9 has 70, 61 in order and 34 shuffled
+STREAMS = [34, 61, 70, 80, 300]  # n_out; a mask of S = 0.9 has 70, 61 and 34
 BYTES, CHUNK, POSITIONS = 8192, 8192, 1 << 18
 SAMPLE_S = 0.004
 WORDS = POSITIONS // 64
-ORDERS = {"in order": (0, 1), "shuffled": (WORDS, 1563)}  # an odd stride: every word once
 
 Run = Callable[[int], Any]  # does its work so many times and returns the result
 
@@ -61,11 +59,11 @@ def cases() -> Iterator[tuple[dict[str, Any], Run]]:
             decode_blocks(inputs, 0, blocks, gates, IDENTITY, out, 0, work)
 
     @njit
-    def thin(stream, gates, words, stride, packed, work, times):
+    def thin(stream, gates, packed, work, times):
         for _ in range(times):
             for lo in range(0, POSITIONS, CHUNK):
                 part = packed[lo // 64 :]
-                and_stream(stream, gates, words, stride, lo, lo + CHUNK, part, work)
+                and_stream(stream, gates, lo, lo + CHUNK, part, work)
 
     @njit
     def copy(source, target, times):
@@ -82,10 +80,8 @@ def cases() -> Iterator[tuple[dict[str, Any], Run]]:
             yield named(lowering, "payload", n_out, n_s, matrix), run
         for n_out in STREAMS:
             gates, work = Decoder(8, n_out, 7).gates_for(lowering), stream_work_bytes(n_out, 7)
-            for what, order in ORDERS.items():
-                arguments = (gates, *order), (aligned(work),)
-                run = partial(run_stream, thin, mask_stream(n_out), *arguments)
-                yield named(lowering, what, n_out, 7, "random"), run
+            run = partial(run_stream, thin, mask_stream(n_out), (gates,), (aligned(work),))
+            yield named(lowering, "stream", n_out, 7, "random"), run
 
 
 def cases_before() -> Iterator[tuple[dict[str, Any], Run]]:
@@ -102,11 +98,11 @@ def cases_before() -> Iterator[tuple[dict[str, Any], Run]]:
             decode_blocks(inputs, 0, blocks, sizes, index, affine, out, 0, work, False)
 
     @njit
-    def thin(stream, tables, n_out, words, stride, packed, times):
+    def thin(stream, tables, n_out, packed, times):
         for _ in range(times):
             for lo in range(0, POSITIONS, CHUNK):
                 part = packed[lo // 64 :]
-                and_stream(stream, tables, n_out, words, stride, lo, lo + CHUNK, part)
+                and_stream(stream, tables, n_out, 0, 1, lo, lo + CHUNK, part)
 
     for n_out, n_s, matrix in PAYLOADS:
         decoder = Decoder(8, n_out, n_s, 0, matrix)
@@ -114,10 +110,9 @@ def cases_before() -> Iterator[tuple[dict[str, Any], Run]]:
         run = partial(run_payload, decode, gates, n_out, n_s, work_bytes(n_s))
         yield named("before", "payload", n_out, n_s, matrix), run
     for n_out in STREAMS:
-        for what, order in ORDERS.items():
-            gates = (Decoder(8, n_out, 7).tables, n_out, *order)
-            run = partial(run_stream, thin, mask_stream(n_out), gates, ())
-            yield named("before", what, n_out, 7, "random"), run
+        gates = (Decoder(8, n_out, 7).tables, n_out)
+        run = partial(run_stream, thin, mask_stream(n_out), gates, ())
+        yield named("before", "stream", n_out, 7, "random"), run
 
 
 def run_payload(

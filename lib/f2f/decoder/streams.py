@@ -4,9 +4,6 @@ Eight segments of a stream are decoded side by side, as if they were planes: eac
 of its own, and all have as many. What comes out are bytes with a bit of each segment; 64 of them
 transposed are a word of each. So the bits of a segment lie in order, whatever n_out is, and only
 have to be shifted to where they belong.
-
-A range of a stream is cut into eight equal segments. In a stream whose places are shuffled in whole
-words of 64 (`f2f.format.mask`), eight words are the segments: the blocks that hold them.
 """
 
 from __future__ import annotations
@@ -61,7 +58,7 @@ def stream_work_bytes(n_out: int, n_s: int) -> int:
     int
         Room for where segments start, their vectors, decoded bytes, bits, and `decode_blocks`.
     """
-    vectors = 16 * SEGMENTS + _lines(8 * (SEGMENT_BITS + 2 + n_s))
+    vectors = 8 * SEGMENTS + _lines(8 * (SEGMENT_BITS + 2 + n_s))
     decoded = _lines(SEGMENT_BITS + 2 * n_out + SLACK)
     return vectors + decoded + 8 * SEGMENTS * _stride(n_out) + work_bytes(n_s)
 
@@ -94,51 +91,18 @@ def _choose_split(gates, source, count, words, stride):
 
 
 @njit
-def and_stream(inputs, gates, words, stride, lo, hi, packed, work):
+def and_stream(inputs, gates, lo, hi, packed, work):
     """AND places lo … hi-1 of a stream into packed.
 
-    Kernel. inputs: uint8 (vectors,), all of the stream. gates: of its decoder. words, stride: word
-    w < words of the places is word (stride*w) mod words of the stream; words is 0 where the places
-    are in order. packed: uint64, place lo + i is bit i % 64 of packed[i // 64]; bits over hi-lo
-    stay as they are. work: uint8 (stream_work_bytes(n_out, n_s),), at a cache line.
+    Kernel. inputs: uint8 (vectors,), all of the stream. gates: of its decoder. packed: uint64,
+    place lo + i is bit i % 64 of packed[i // 64]; bits over hi-lo stay as they are. work: uint8
+    (stream_work_bytes(n_out, n_s),), at a cache line.
     """
     n_out = gates.n_out
     inputs, packed, work = bytes_from(inputs, 0), borrowed(packed), bytes_from(work, 0)
-    starts, phases = integers_from(work, 0), integers_from(work, 8 * SEGMENTS)
-    place, end = lo, min(hi, 64 * words)
-    word, block, phase, step_blocks, step_bits, turn_blocks, turn_bits = 0, 0, 0, 0, 0, 0, 0
-    if place < end:
-        # Blocks and bits before a word of the stream; from one to the next; once around.
-        word = stride * (place >> 6) % words
-        block, phase = divmod(64 * word, n_out)
-        step_blocks, step_bits = divmod(64 * stride, n_out)
-        turn_blocks, turn_bits = divmod(64 * words, n_out)
-    while place < end:  # eight shuffled words
-        reach = 0
-        for q in range(SEGMENTS):
-            starts[q], phases[q] = block, phase
-            reach = max(reach, phase)
-            word, block, phase = word + stride, block + step_blocks, phase + step_bits
-            if word >= words:
-                word, block, phase = word - words, block - turn_blocks, phase - turn_bits
-            if phase >= n_out:
-                block, phase = block + 1, phase - n_out
-            elif phase < 0:
-                block, phase = block - 1, phase + n_out
-        blocks = (reach + 63) // n_out + 1
-        bits = _decode_segments(inputs, gates, starts, blocks, work)
-        for q in range(SEGMENTS):
-            if place >= end:
-                break
-            stop = min(end, (place | 63) + 1)
-            at, begin, source = q * _stride(n_out), place - lo, phases[q] + (place & 63)
-            if stop - place == 64 and begin & 63 == 0:
-                at, shift = at + 1 + (source >> 6), np.uint64(source & 63)
-                packed[begin >> 6] &= _shifted(bits[at], bits[at + 1], shift)
-            else:
-                _and_segment(bits, at, source, packed, begin, stop - lo)
-            place = stop
-    while place < hi:  # eight equal parts
+    starts = integers_from(work, 0)
+    place = lo
+    while place < hi:
         first = place // n_out
         left = (hi - 1) // n_out + 1 - first
         blocks = min((left + SEGMENTS - 1) // SEGMENTS, (SEGMENT_BITS + 2 * n_out) // n_out)
@@ -162,9 +126,9 @@ def _decode_segments(inputs, gates, starts, blocks, work):
     any value.
     """
     n_out, count = gates.n_out, blocks + gates.n_s
-    staged = bytes_from(work, 16 * SEGMENTS)
+    staged = bytes_from(work, 8 * SEGMENTS)
     _stage_segments(inputs, starts, count, staged)
-    at = 16 * SEGMENTS + _lines(8 * (SEGMENT_BITS + 2 + gates.n_s))
+    at = 8 * SEGMENTS + _lines(8 * (SEGMENT_BITS + 2 + gates.n_s))
     decoded = bytes_from(work, at)
     at += _lines(SEGMENT_BITS + 2 * n_out + SLACK)
     bits = bytes_from(work, at)
@@ -222,12 +186,6 @@ def interleave(typingctx, source, starts, count, staged):
         return context.get_dummy_value()
 
     return types.void(source, starts, types.intp, staged), codegen
-
-
-@njit(inline="always")
-def _shifted(low, high, shift):
-    # Two shifts: one by 64 would be undefined.
-    return low >> shift | high << np.uint64(1) << (np.uint64(63) - shift)
 
 
 @intrinsic

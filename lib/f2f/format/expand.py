@@ -27,7 +27,8 @@ from f2f.base.threads import run_together
 from f2f.decoder.gates import IDENTITY, SLACK, work_bytes
 from f2f.format.join import join_in_order, join_line
 from f2f.format.operands import Operands, make_operands, operands
-from f2f.format.places import DIAGONAL, GOLDEN, ROW, Places, find_places
+from f2f.format.orders import DIAGONAL, GOLDEN, ROW
+from f2f.format.places import Places, find_places
 from f2f.format.stages import (
     CHUNK,
     care_before,

@@ -25,7 +25,8 @@ from f2f.decoder.gates import Affine
 from f2f.format.basis import span
 from f2f.format.corrections import EliasFano
 from f2f.format.join import byte_maps
-from f2f.format.places import Places, Walk, permutations, walk_of
+from f2f.format.orders import Walk
+from f2f.format.places import Places, permutations
 from f2f.format.stages import (
     LIST,
     PLANES,
@@ -148,7 +149,7 @@ def make_operands(tensor: CompressedTensor, mask: np.ndarray) -> Operands:
         offset=tensor.offset,
         corrections=_corrections(corrections, tensor.basis),
     )
-    walk = walk_of(tensor.encoding_order)
+    walk = tensor.encoding_order.walk
     return Operands(encoded, walk, DTYPES[tensor.dtype], corrections, payload)
 
 

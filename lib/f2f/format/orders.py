@@ -21,6 +21,7 @@ import math
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,7 +32,11 @@ from f2f.base.threads import run_together
 ORDERS = ("row", "column", "golden", "diagonal")
 
 MAX_WEIGHTS = 2**31 - 1  # so that no product of a position and a stride overflows
-ABREAST = 8  # diagonals taken at once; the lines that more would write share a place in the cache
+ABREAST = 8  # segments taken at once; the lines that more would write share a place in the cache
+
+GOLDEN, ROW, COLUMN, DIAGONAL = 0, 1, 2, 3  # what kernels call an order
+_KINDS = {"golden": GOLDEN, "row": ROW, "column": COLUMN, "diagonal": DIAGONAL}
+REACH = 64  # positions of a golden walk whose distance is looked up
 
 _GOLDEN_64 = 0x9E3779B97F4A7C15  # round(2**64 / golden ratio), odd
 
@@ -49,6 +54,43 @@ def matrix_shape(shape: tuple[int, ...]) -> tuple[int, int]:
     if len(shape) < 2:
         return 1, math.prod(shape)
     return shape[0], math.prod(shape[1:])
+
+
+class Walk(NamedTuple):
+    """The geometry of an encoding order.
+
+    Attributes
+    ----------
+    kind : int
+        GOLDEN, ROW, COLUMN or DIAGONAL.
+    rows, cols : int
+        Of the matrix.
+    segment : int
+        Positions of a segment; all of them in golden order.
+    turn : int
+        Permuted columns from the start of a diagonal to that of the next; 1 for other kinds.
+    row_step : int
+        Rows from a place of the permuted rows to the next, modulo rows.
+    column_step : int
+        Columns from a position of a diagonal to the next, modulo cols; 0 for other kinds.
+    neighbour : int
+        Segments from one that begins in a column to the one that begins in the next, modulo cols.
+    stride : int
+        Of golden and row order: row-major indices from a position to the next, modulo n.
+    reach : ndarray of int64, shape (64,)
+        Golden order: how far that is after i positions, modulo n.
+    """
+
+    kind: int
+    rows: int
+    cols: int
+    segment: int
+    turn: int
+    row_step: int
+    column_step: int
+    neighbour: int
+    stride: int
+    reach: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -103,6 +145,22 @@ class Order:
         # a matrix with few rows do not overlap in their columns.
         return golden_stride(self.rows), g_c, g_c * golden_stride(self.cols) % max(self.cols, 1)
 
+    @cached_property
+    def walk(self) -> Walk:
+        """The geometry of the order, of at least one weight."""
+        kind = _KINDS[self.name]
+        turn, row_step, column_step, neighbour = 1, 1, 0, 1
+        if kind == DIAGONAL:
+            row_step, column_step, h = self.torus
+            turn = h * pow(column_step, -1, self.cols) % self.cols
+            neighbour = pow(h, -1, self.cols)
+        segment = {GOLDEN: self.n, ROW: self.cols}.get(kind, self.rows)
+        reach = np.arange(REACH) * self.stride % self.n
+        return Walk(
+            kind, self.rows, self.cols, segment, turn, row_step, column_step, neighbour,
+            self.stride, reach,
+        )  # fmt: skip
+
     def index(self, k: np.ndarray | int) -> np.ndarray:
         """Row-major index, int64, of each encoding position k in 0…n-1, of k's shape."""
         k = np.asarray(k, dtype=np.int64)
@@ -124,10 +182,9 @@ class Order:
         if self.stride:
             _take_stride(source, out.view(word), self.stride)
         else:
-            walk = (self.rows, self.cols, *self.torus[:2], pow(self.torus[2], -1, self.cols))
             edges = [self.cols * part // threads for part in range(threads + 1)]
-            jobs = [partial(_take_torus, source, out.view(word), walk, *e) for e in pairwise(edges)]
-            run_together(jobs)
+            take = partial(_take_segments, source, out.view(word), self.walk)
+            run_together([partial(take, *part) for part in pairwise(edges)])
         return out
 
 
@@ -143,13 +200,12 @@ def _take_stride(source, out, stride):
 
 
 @njit
-def _take_torus(source, out, walk, begin, end):
-    """Take ABREAST diagonals side by side: every line of the source is read for as many elements.
+def _take_segments(source, out, walk, begin, end):
+    """Take the columns or diagonals that begin in columns begin … end-1.
 
-    Those that begin in columns begin … end-1. walk: rows, cols, g_r, g_c, and how much later the
-    diagonal comes that begins a column on.
+    ABREAST side by side: every line of the source is read for as many elements.
     """
-    rows, cols, g_r, g_c, later = walk
+    rows, cols, later = walk.rows, walk.cols, walk.neighbour
     starts = np.empty(ABREAST, dtype=np.int64)
     d = begin * later % cols
     for first in range(begin, end, ABREAST):
@@ -166,9 +222,9 @@ def _take_torus(source, out, walk, begin, end):
                 if place >= cols:
                     place -= cols
                 out[starts[j] + i] = source[row * cols + place]
-            row += g_r
+            row += walk.row_step
             if row >= rows:
                 row -= rows
-            col += g_c
+            col += walk.column_step
             if col >= cols:
                 col -= cols

@@ -2,9 +2,8 @@
 
 Along a *segment* of an order (a row, a column, a diagonal) row and column advance by constant
 steps, once rows and columns are *permuted*: in diagonal order, place i of the permuted rows is row
-``g_r*i mod rows`` and place j of the permuted columns is column ``g_c*j mod cols`` (see
-`f2f.format.orders`). Golden order has no segments; the index of a position there is
-``stride*position mod n``.
+``g_r*i mod rows`` and place j of the permuted columns is column ``g_c*j mod cols``. The steps are
+those of the order's `Walk`. Golden order has no segments.
 """
 
 from __future__ import annotations
@@ -14,48 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from f2f.base.jit import njit
-from f2f.format.orders import Order
-
-GOLDEN, ROW, COLUMN, DIAGONAL = 0, 1, 2, 3
-_KINDS = {"golden": GOLDEN, "row": ROW, "column": COLUMN, "diagonal": DIAGONAL}
-_REACH = 64  # positions of a golden walk whose distance is looked up
-
-
-class Walk(NamedTuple):
-    """The geometry of an encoding order.
-
-    Attributes
-    ----------
-    kind : int
-        GOLDEN, ROW, COLUMN or DIAGONAL.
-    rows, cols : int
-        Of the matrix.
-    segment : int
-        Positions of a segment; all of them in golden order.
-    turn : int
-        Permuted columns from the start of a diagonal to that of the next; 1 for other kinds.
-    row_step : int
-        Rows from a place of the permuted rows to the next, modulo rows.
-    column_step : int
-        Columns from a position of a diagonal to the next, modulo cols; 0 for other kinds.
-    neighbour : int
-        Segments from one that begins in a column to the one that begins in the next, modulo cols.
-    stride : int
-        Of golden and row order: row-major indices from a position to the next, modulo n.
-    reach : ndarray of int64, shape (64,)
-        Golden order: how far that is after i positions, modulo n.
-    """
-
-    kind: int
-    rows: int
-    cols: int
-    segment: int
-    turn: int
-    row_step: int
-    column_step: int
-    neighbour: int
-    stride: int
-    reach: np.ndarray
+from f2f.format.orders import COLUMN, DIAGONAL, GOLDEN, REACH, ROW, Walk
 
 
 class Places(NamedTuple):
@@ -68,22 +26,6 @@ class Places(NamedTuple):
 
     rows: np.ndarray
     columns: np.ndarray
-
-
-def walk_of(order: Order) -> Walk:
-    """The geometry of an encoding order of at least one weight."""
-    kind = _KINDS[order.name]
-    turn, row_step, column_step, neighbour = 1, 1, 0, 1
-    if kind == DIAGONAL:
-        row_step, column_step, h = order.torus
-        turn = h * pow(column_step, -1, order.cols) % order.cols
-        neighbour = pow(h, -1, order.cols)
-    segment = {GOLDEN: order.n, ROW: order.cols}.get(kind, order.rows)
-    reach = np.arange(_REACH) * order.stride % order.n
-    return Walk(
-        kind, order.rows, order.cols, segment, turn, row_step, column_step, neighbour,
-        order.stride, reach,
-    )  # fmt: skip
 
 
 def permutations(walk: Walk) -> Places:
@@ -128,14 +70,14 @@ def _golden_places(walk, lo, positions, care, places):
     n, cols = walk.segment, walk.cols
     inverse = 1.0 / cols
     word, base = 0, lo * walk.stride % n
-    jump = (walk.reach[_REACH - 1] + walk.stride) % n
+    jump = (walk.reach[REACH - 1] + walk.stride) % n
     for c in range(care):
-        while word < positions[c] // _REACH:
+        while word < positions[c] // REACH:
             base += jump
             if base >= n:
                 base -= n
             word += 1
-        index = base + walk.reach[positions[c] % _REACH]
+        index = base + walk.reach[positions[c] % REACH]
         if index >= n:
             index -= n
         row = np.int64(index * inverse)  # one too small or too large at most

@@ -14,7 +14,7 @@ import numpy as np
 
 from f2f.base.intrinsics import BMI2, borrowed, popcount
 from f2f.base.jit import njit
-from f2f.format.places import ROW, Walk
+from f2f.format.orders import ROW, Walk
 from f2f.format.stages import (
     CHUNK,
     RANK_WORDS,

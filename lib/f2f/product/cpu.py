@@ -26,7 +26,7 @@ from numba import get_num_threads
 
 from f2f.base.threads import kept_pool
 from f2f.format.operands import Operands, operands
-from f2f.format.places import DIAGONAL, GOLDEN, ROW
+from f2f.format.orders import DIAGONAL, GOLDEN, ROW
 from f2f.format.stages import CHUNK, care_before, cursors_at, make_care, make_chunk
 from f2f.format.tensor import CompressedTensor
 from f2f.product.cpu_dense import SIDE_BY_SIDE, add_dense, find_wrong, make_runs

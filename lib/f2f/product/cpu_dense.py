@@ -19,7 +19,7 @@ import numpy as np
 from f2f.base.intrinsics import borrowed, bytes_from, popcount
 from f2f.base.jit import njit
 from f2f.format.operands import Operands
-from f2f.format.places import DIAGONAL, ROW
+from f2f.format.orders import DIAGONAL, ROW
 from f2f.format.stages import CHUNK, Chunk, clear_pruned, prefetch, read_planes, select_bit
 from f2f.product.cpu_sparse import CONTRACT
 

@@ -26,8 +26,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from f2f.base import validate
-from f2f.format.orders import matrix_shape
-from f2f.format.places import DIAGONAL
+from f2f.format.orders import DIAGONAL, matrix_shape
 from f2f.format.tensor import CompressedTensor
 from f2f.product import device
 from f2f.product.dense import check_operands, dense_matrix, host_array, sum_dtype

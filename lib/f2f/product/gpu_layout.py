@@ -29,8 +29,8 @@ from f2f.base.jit import njit
 from f2f.format.codec import stored_mask
 from f2f.format.expand import expand
 from f2f.format.operands import byte_tables
-from f2f.format.orders import MAX_WEIGHTS
-from f2f.format.places import Places, Walk, find_places, walk_of
+from f2f.format.orders import MAX_WEIGHTS, Walk
+from f2f.format.places import Places, find_places
 from f2f.format.tensor import DTYPES, FLOAT8, CompressedTensor
 
 GROUPS_PER_BLOCK = 128  # groups that a thread block takes at a time, at most
@@ -154,7 +154,7 @@ def build_layout(tensor: CompressedTensor, mask: np.ndarray | None = None) -> De
         bits.reshape(-1)[packed.members] = at_care[listed]
         flips[:, f] = np.packbits(bits, axis=1, bitorder="little").view("<u4")[:, 0]
 
-    walk, rare = walk_of(tensor.encoding_order), positions[exceptional]
+    walk, rare = tensor.encoding_order.walk, positions[exceptional]
     words = np.zeros(0, dtype=np.uint32)
     if len(rare):
         words = expand(tensor, care_mask)[tensor.encoding_order.index(rare)].astype(np.uint32)

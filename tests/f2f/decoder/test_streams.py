@@ -1,7 +1,5 @@
 """Streams of one plane, decoded eight segments at a time, equal the plain decoder."""
 
-from math import gcd
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,40 +14,28 @@ from f2f.decoder.streams import and_stream, stream_work_bytes, with_matrix
 pytestmark = pytest.mark.parametrize("lowering", LOWERINGS)
 
 
-def expected_bits(decoder: Decoder, stream: np.ndarray, n: int, words: int, stride: int):
-    """All places of a stream, in order, by the matrix product."""
-    bits = decoder.decode_plain(stream, n)
-    if words:
-        order = stride * np.arange(words) % words
-        bits[: 64 * words] = bits[: 64 * words].reshape(-1, 64)[order].reshape(-1)
-    return bits
-
-
-def and_range(decoder, lowering, stream, order, span):
+def and_range(decoder, lowering, stream, span):
     """The bits of a range, ANDed into random ones; and those."""
     count = span[1] - span[0]
     packed = np.random.default_rng(1).integers(0, 2**64, -(-count // 64), dtype=np.uint64)
     before = np.unpackbits(packed.view(np.uint8), bitorder="little")
     work = aligned_zeros(stream_work_bytes(decoder.n_out, decoder.n_s))
-    and_stream(stream, decoder.gates_for(lowering), *order, *span, packed, work)
+    and_stream(stream, decoder.gates_for(lowering), *span, packed, work)
     return np.unpackbits(packed.view(np.uint8), bitorder="little"), before
 
 
 @settings(max_examples=80, deadline=None)
 @given(data=st.data(), n_in=st.integers(1, 8), n_out=st.integers(1, 300), n=st.integers(1, 9000))
-def test_any_range_in_any_order(data, n_in, n_out, n, lowering):
+def test_any_range(data, n_in, n_out, n, lowering):
     n_out = min(n_out, n)
     n_s = data.draw(st.integers(0, min(7, 64 // n_in - 1)))
     decoder = Decoder(n_in, n_out, n_s, n)
     rng = np.random.default_rng(n)
     stream = rng.integers(0, 1 << n_in, decoder.n_vectors(n), dtype=np.uint8)
-    words = n // 64 if data.draw(st.booleans()) else 0
-    strides = [s for s in range(1, max(words, 2)) if gcd(s, max(words, 1)) == 1]
-    stride = data.draw(st.sampled_from(strides)) if words else 1
     lo = data.draw(st.integers(0, n))
     hi = data.draw(st.integers(lo, n))
-    after, before = and_range(decoder, lowering, stream, (words, stride), (lo, hi))
-    wanted = expected_bits(decoder, stream, n, words, stride)[lo:hi]
+    after, before = and_range(decoder, lowering, stream, (lo, hi))
+    wanted = decoder.decode_plain(stream, n)[lo:hi]
     assert np.array_equal(after[: hi - lo], before[: hi - lo] & wanted)
     assert np.array_equal(after[hi - lo :], before[hi - lo :])  # bits behind the range
 
@@ -59,16 +45,15 @@ def test_long_streams(n_out, lowering):
     decoder = Decoder(8, n_out, 7, n_out)
     n = 40_000
     stream = np.random.default_rng(0).integers(0, 256, decoder.n_vectors(n), dtype=np.uint8)
-    for words, stride in ((0, 1), (n // 64, 386)):
-        wanted = expected_bits(decoder, stream, n, words, stride)
-        for lo, hi in ((0, n), (8192, 16384), (30_001, n), (n - 1, n)):
-            after, before = and_range(decoder, lowering, stream, (words, stride), (lo, hi))
-            assert np.array_equal(after[: hi - lo], before[: hi - lo] & wanted[lo:hi])
+    wanted = decoder.decode_plain(stream, n)
+    for lo, hi in ((0, n), (8192, 16384), (30_001, n), (n - 1, n)):
+        after, before = and_range(decoder, lowering, stream, (lo, hi))
+        assert np.array_equal(after[: hi - lo], before[: hi - lo] & wanted[lo:hi])
 
 
 @njit
 def _and_other(stream, gates, n_out, n_s, matrix, packed, work):
-    and_stream(stream, with_matrix(gates, n_out, n_s, matrix), 0, 1, 0, 1000, packed, work)
+    and_stream(stream, with_matrix(gates, n_out, n_s, matrix), 0, 1000, packed, work)
 
 
 def test_gates_of_one_decoder_serve_for_the_lowering_of_another(lowering):

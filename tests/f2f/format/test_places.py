@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from f2f.format.orders import ORDERS, Order
-from f2f.format.places import Places, find_places, permutations, walk_of
+from f2f.format.places import Places, find_places, permutations
 from f2f.format.stages import CHUNK
 
 SHAPES = [(1, 1), (1, 300), (300, 1), (7, 96), (11, 55), (130, 67), (70, 2100), (2100, 9)]
@@ -15,7 +15,7 @@ SHAPES = [(1, 1), (1, 300), (300, 1), (7, 96), (11, 55), (130, 67), (70, 2100), 
 @pytest.mark.parametrize("density", [0.02, 0.5, 1.0])
 def test_places_are_those_of_the_order(order, shape, density):
     order = Order(order, *shape)
-    walk = walk_of(order)
+    walk = order.walk
     permuted = permutations(walk)
     rng = np.random.default_rng(0)
     places = Places(np.empty(CHUNK, dtype=np.int64), np.empty(CHUNK, dtype=np.int64))
@@ -32,7 +32,7 @@ def test_places_are_those_of_the_order(order, shape, density):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_neighbours_lie_in_neighbouring_columns(order, shape):
     order = Order(order, *shape)
-    walk = walk_of(order)
+    walk = order.walk
     rows, cols = shape
     i, j = np.arange(rows)[:, None], np.arange(cols)
     index = order.index(j * walk.neighbour % cols * rows + i)

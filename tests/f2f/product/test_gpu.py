@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 
 import f2f
 from f2f.format.orders import ORDERS, Order
-from f2f.format.places import walk_of
 from f2f.format.tensor import CompressedTensor
 from f2f.product import device, gpu, gpu_layout
 from f2f_study.experiments import products_gpu
@@ -240,7 +239,7 @@ def test_positions_of_large_matrices(order, folder):
         (46300, 46300),
     ):
         sequence = Order(order, rows, cols)
-        walk = walk_of(sequence)
+        walk = sequence.walk
         options |= {"ORDER": walk.kind, "NARROW": int(gpu_layout.is_narrow(walk))}
         flags = tuple(f"-D{key}={value}" for key, value in options.items())
         run = shim(str(caller), "locate_all", flags, folder)
