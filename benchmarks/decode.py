@@ -6,7 +6,8 @@ Eight planes of 8 KB are decoded again and again into the same buffer (GB of dec
 second, beside `memmove` of as many), and a stream of 262144 mask positions in chunks of 8192 (ns
 per position); by every lowering of `f2f.decoder.gates` that the processor has, whose results are
 checked against each other's first. LIB is the `lib` folder of an older version, say of a git
-worktree, that is measured in the same run. Times are processor time; medians are printed and every sample is written. With AVX2 only, on a processor that has more:
+worktree, that is measured in the same run. Times are processor time; medians are printed and every
+sample is written. With AVX2 only, on a processor that has more:
 NUMBA_CPU_NAME=znver3 NUMBA_CPU_FEATURES=+avx2,+avx,+bmi,+bmi2,+fma,+f16c,+popcnt,+lzcnt,+sse4.2,\
 +ssse3,+pclmul,+movbe and a NUMBA_CACHE_DIR of its own.
 """
