@@ -317,7 +317,7 @@ class Place(NamedTuple):
     plane: np.ndarray
 
 
-class State(NamedTuple):
+class Encoder(NamedTuple):
     """The encoder between two care bits, but for its survivors.
 
     Its last three fields hold something only while a step ends.
@@ -338,17 +338,17 @@ def give_up(segment: Segment, beam: int, lookahead: int, exact: bool) -> Log:
     If `exact`, every reachable state is kept; the beam must hold them. The log is for `solve`.
     """
     log = new_log(segment)
-    state = _new_state(segment, beam, lookahead, 0 if exact else HISTORY)
+    encoder = _new_encoder(segment, beam, lookahead, 0 if exact else HISTORY)
     planes = len(segment.words)
     survivors = search.new_survivors(planes, beam, 2 * planes * beam * (lookahead + 2))
     reached = search.new_reached(beam) if exact else None
-    while (wanted := _advance(segment, log, state, survivors, reached)) > 0:
+    while (wanted := _advance(segment, log, encoder, survivors, reached)) > 0:
         survivors = search.make_room(survivors, wanted)
     search.trace_back(survivors, segment.target)
     return log
 
 
-def _new_state(segment: Segment, beam: int, lookahead: int, limit: int) -> State:
+def _new_encoder(segment: Segment, beam: int, lookahead: int, limit: int) -> Encoder:
     """The encoder before the first care bit, with an empty history."""
 
     def zeros(*shape: int, dtype: type = np.int64) -> np.ndarray:
@@ -357,7 +357,7 @@ def _new_state(segment: Segment, beam: int, lookahead: int, limit: int) -> State
     def words(*shape: int) -> np.ndarray:
         return zeros(*shape, dtype=np.uint64)
 
-    return State(
+    return Encoder(
         Place(zeros(1), zeros(1), zeros(1) - 1),
         start_system(segment),
         Step(words(lookahead, WORDS), zeros(lookahead), zeros(1), zeros(MAX_RECENT), zeros(1)),
@@ -376,43 +376,43 @@ def _new_state(segment: Segment, beam: int, lookahead: int, limit: int) -> State
 
 
 @njit
-def _advance(segment, log, state, survivors, reached):
+def _advance(segment, log, encoder, survivors, reached):
     """Encode until the end of the segment, or until there is no room for the next nodes.
 
     `reached` is None but for the exact encoder. Returns how many nodes there must be room for to
     go on, 0 at the end.
     """
-    segment, log, state = borrowed(segment), borrowed(log), borrowed(state)
+    segment, log, encoder = borrowed(segment), borrowed(log), borrowed(encoder)
     survivors = borrowed(survivors)
-    plane = state.place.plane
+    plane = encoder.place.plane
     planes, beam = survivors.costs.shape
-    while plane[0] >= 0 or _fill(segment, log, state.system, state.step, state.place):
+    while plane[0] >= 0 or _fill(segment, log, encoder.system, encoder.step, encoder.place):
         if plane[0] < 0:
-            _read_step(state, survivors)
+            _read_step(encoder, survivors)
             plane[0] = 0
-        if _branching(state):
+        if _branching(encoder):
             for q in range(plane[0], planes):
                 plane[0] = q
                 if reached is None:
-                    wanted = beam * (len(state.step.checks) + 2)
+                    wanted = beam * (len(encoder.step.checks) + 2)
                     if survivors.used[0] + wanted > len(survivors.nodes):
                         return wanted
-                    search.branch_few(survivors, q, state.candidates, state.branches)
+                    search.branch_few(survivors, q, encoder.candidates, encoder.branches)
                 else:
                     wanted = search.branch_all(
-                        survivors, q, state.candidates, state.branches, reached
+                        survivors, q, encoder.candidates, encoder.branches, reached
                     )
                     if wanted > 0:
                         return wanted
-        _end_step(state)
+        _end_step(encoder)
         plane[0] = -1
     return 0
 
 
 @njit(inline="always")
-def _branching(state):
+def _branching(encoder):
     """Whether hypotheses branch at the end of this step."""
-    return state.step.n_checks[0] > 0 or state.history.limit == 0
+    return encoder.step.n_checks[0] > 0 or encoder.history.limit == 0
 
 
 @njit(inline="always")
@@ -431,7 +431,7 @@ def _fill(segment, log, system, step, place):
         variables = ~np.uint64(0) >> np.uint64(64 - seen)
         while i < len(care) and care[i] < start + segment.n_out:
             row = rotate_left(segment.rows[care[i] - start] & variables, at)
-            if not _take(system, step, log, i, row, segment.target[i], at):
+            if not _reduce_into(system, step, log, i, row, segment.target[i], at):
                 full = True
                 break
             i += 1
@@ -445,7 +445,7 @@ def _fill(segment, log, system, step, place):
 
 
 @njit(inline="always")
-def _take(system, step, log, i, row, target, at):
+def _reduce_into(system, step, log, i, row, target, at):
     """Reduce care bit i, a row and its bits of all planes, into the step; False if it is full.
 
     The oldest variable of the window is bit `at`.
@@ -471,36 +471,36 @@ def _take(system, step, log, i, row, target, at):
 
 
 @njit(inline="always")
-def _read_step(state, survivors):
+def _read_step(encoder, survivors):
     """What the step is made of; all states, and the system, are those of its end from now on."""
-    step, outcome, candidates, history = state.step, state.outcome, state.candidates, state.history
+    step, outcome, history = encoder.step, encoder.outcome, encoder.history
     states, old = outcome.states, history.n_bits[0]
-    _read_system(state.system, outcome)
+    _read_system(encoder.system, outcome)
     for a in range(step.n_recent[0]):
         outcome.patterns[a] = 0
-    if _branching(state):
+    if _branching(encoder):
         _read_checks(step, outcome)
-        _find_syndromes(step, outcome, survivors, state.branches)
+        _find_syndromes(step, outcome, survivors, encoder.branches)
         apply_map(outcome.syndromes, history.effects, old, outcome.older_patterns)
     apply_map(states, history.effects, old, history.effects)
     for q in range(len(survivors.counts)):
         apply_map(states, survivors.states[q], survivors.counts[q], survivors.states[q])
-    if _branching(state):
-        _list_candidates(step, outcome, history, candidates)
+    if _branching(encoder):
+        _list_candidates(step, outcome, history, encoder.candidates)
         if history.limit:
-            search.drop_equals(candidates)
-            search.link(candidates, step.n_checks[0])
+            search.drop_equals(encoder.candidates)
+            search.link(encoder.candidates, step.n_checks[0])
 
 
 @njit(inline="always")
-def _end_step(state):
+def _end_step(encoder):
     """Start the next step, in the states that the hypotheses have agreed on."""
-    if state.history.limit:
-        if _branching(state):
-            search.unlink(state.candidates)
-        _remember(state.step, state.outcome, state.history)
-    state.step.n_checks[0] = 0
-    state.step.n_recent[0] = 0
+    if encoder.history.limit:
+        if _branching(encoder):
+            search.unlink(encoder.candidates)
+        _remember(encoder.step, encoder.outcome, encoder.history)
+    encoder.step.n_checks[0] = 0
+    encoder.step.n_recent[0] = 0
 
 
 @njit(inline="always")

@@ -26,6 +26,10 @@ from f2f.base.elementary import LN2, expm1, scale
 from f2f.decoder import MAX_N_OUT
 
 NEARLY = 0.002  # what a smaller n_out may cost
+# The n_out looked at, by care bits per input bit. At fewer the payload alone costs more than the
+# best does in all; at more the encoder is worse than kappa says, which is a fit near 1.
+LEAST_LOAD, MOST_LOAD = 0.85, 1.03
+MOST_CANDIDATES = 40  # a step of n_out is then below 0.5 %
 
 
 def kappa(beam: int, window: int) -> float:
@@ -154,10 +158,9 @@ def choose_n_out(
     care = CareCounts(care_mask)
     n, k = care.n, care.k
     balanced = n_in * n / k
-    low = max(1, min(int(0.85 * balanced), MAX_N_OUT))
-    # kappa is a fit near balance; overloaded, the encoder is worse than it says.
-    high = max(low, min(int(1.03 * balanced), MAX_N_OUT))
-    candidates = np.unique(np.linspace(low, high, min(high - low + 1, 40)).astype(int))
+    low = max(1, min(int(LEAST_LOAD * balanced), MAX_N_OUT))
+    high = max(low, min(int(MOST_LOAD * balanced), MAX_N_OUT))
+    candidates = np.unique(np.linspace(low, high, min(high - low + 1, MOST_CANDIDATES)).astype(int))
 
     def stored_bits(n_out: int) -> float:
         payload = n_in * (-(-n // n_out) + n_s)

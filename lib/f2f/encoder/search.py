@@ -33,16 +33,17 @@ MAX_FLIPS = 32  # no solution needs more: at most one a check
 NODE = np.dtype([("parent", np.int32), ("rank", np.int32)])  # parent: a node, or -1
 _EFFORT = 1 << 12  # most candidates tried for one hypothesis and one f
 _HASH = 0x9E3779B97F4A7C15
-_EQUALS = 1 << 13  # places to look for equal candidates, more than there are
+_EQUALS = 1 << 12  # places to look for equal candidates, twice as many as there are
 
 
-class StampedSet(NamedTuple):
-    """A hash table that is emptied by changing the stamp which its entries must bear.
+class PairTable(NamedTuple):
+    """Numbers of pairs of a word and a set of checks: a hash table, emptied by another stamp.
 
     Attributes
     ----------
-    keys : ndarray of uint64 or int64, (2**k,)
-        What is in the set, or the number of it.
+    words : ndarray of uint64, (2**k,)
+    checks : ndarray of int64, (2**k,)
+    numbers : ndarray of int64, (2**k,)
     stamps : ndarray of int64, (2**k,)
         A place is free where this is not the present stamp.
     stamp : ndarray of int64, (1,)
@@ -51,7 +52,9 @@ class StampedSet(NamedTuple):
         64 - k: a 64-bit product shifted right by it is a place.
     """
 
-    keys: np.ndarray
+    words: np.ndarray
+    checks: np.ndarray
+    numbers: np.ndarray
     stamps: np.ndarray
     stamp: np.ndarray
     shift: np.uint64
@@ -79,8 +82,8 @@ class Candidates(NamedTuple):
         The candidates that take part in a check.
     sizes : ndarray of int64, (checks,)
         How many of these there are.
-    seen : StampedSet
-        Numbers of candidates by effect and pattern, to find equal ones.
+    seen : PairTable
+        Of effects and patterns, to find equal ones.
     """
 
     effects: np.ndarray
@@ -91,7 +94,7 @@ class Candidates(NamedTuple):
     following: np.ndarray
     members: np.ndarray
     sizes: np.ndarray
-    seen: StampedSet
+    seen: PairTable
 
 
 class Survivors(NamedTuple):
@@ -131,8 +134,8 @@ class Branches(NamedTuple):
         The new states. This and what follows is for `branch_few`.
     ends : ndarray of int32, (beam,)
         Last node of the chain of each.
-    seen : StampedSet
-        Of new states; at least 4 beam places.
+    seen : PairTable
+        Of new states, without checks; at least 4 beam places.
     picks : ndarray of int64, (MAX_FLIPS,)
         The candidate given up at each depth of the search.
     tried : ndarray of int64, (MAX_FLIPS,)
@@ -144,7 +147,7 @@ class Branches(NamedTuple):
     syndromes: np.ndarray
     states: np.ndarray
     ends: np.ndarray
-    seen: StampedSet
+    seen: PairTable
     picks: np.ndarray
     tried: np.ndarray
     violated: np.ndarray
@@ -160,10 +163,8 @@ class Reached(NamedTuple):
     costs : ndarray of int32, (most,)
     ends : ndarray of int32, (most,)
     n_pairs : ndarray of int64, (1,)
-    places : ndarray of int64, (2 most,)
-        Hash table of the pairs' numbers, -1 where it is free.
-    shift : uint64
-        As of a `StampedSet`.
+    seen : PairTable
+        Of all pairs; 2 most places.
     """
 
     states: np.ndarray
@@ -171,19 +172,15 @@ class Reached(NamedTuple):
     costs: np.ndarray
     ends: np.ndarray
     n_pairs: np.ndarray
-    places: np.ndarray
-    shift: np.uint64
+    seen: PairTable
 
 
-def hash_shift(size: int) -> np.uint64:
-    """64 - log2(size): what a 64-bit product is shifted right by to index a table of that size."""
-    return np.uint64(64 - (size.bit_length() - 1))
-
-
-def _stamped_set(keys: np.ndarray) -> StampedSet:
-    """An empty set in `keys`, of a power of two of places."""
-    stamps = np.zeros(len(keys), dtype=np.int64)
-    return StampedSet(keys, stamps, np.zeros(1, dtype=np.int64), hash_shift(len(keys)))
+def _pair_table(places: int) -> PairTable:
+    """Room for fewer pairs than `places`, a power of two."""
+    words = np.zeros(places, dtype=np.uint64)
+    checks, numbers, stamps = np.zeros((3, places), dtype=np.int64)
+    shift = np.uint64(64 - (places.bit_length() - 1))
+    return PairTable(words, checks, numbers, stamps, np.zeros(1, dtype=np.int64), shift)
 
 
 def _table_size(most: int) -> int:
@@ -202,7 +199,7 @@ def new_candidates(most: int, checks: int) -> Candidates:
         np.zeros(most, dtype=np.int16),
         np.zeros((checks, most + 1), dtype=np.int16),
         np.zeros(checks, dtype=np.int64),
-        _stamped_set(np.zeros(_EQUALS, dtype=np.int64)),
+        _pair_table(_EQUALS),
     )
 
 
@@ -224,7 +221,7 @@ def new_branches(planes: int, beam: int) -> Branches:
         np.zeros((planes, beam + SPARE), dtype=np.int64),
         np.zeros(beam, dtype=np.uint64),
         np.zeros(beam, dtype=np.int32),
-        _stamped_set(np.zeros(_table_size(4 * beam), dtype=np.uint64)),
+        _pair_table(_table_size(4 * beam)),
         np.zeros(MAX_FLIPS, dtype=np.int64),
         np.zeros(MAX_FLIPS, dtype=np.int64),
         np.zeros(MAX_FLIPS + 1, dtype=np.int64),
@@ -240,8 +237,7 @@ def new_reached(beam: int) -> Reached:
         np.empty(most, dtype=np.int32),
         np.empty(most, dtype=np.int32),
         np.zeros(1, dtype=np.int64),
-        np.full(2 * most, -1, dtype=np.int64),
-        hash_shift(2 * most),
+        _pair_table(2 * most),
     )
 
 
@@ -256,28 +252,33 @@ def add_candidate(candidates, effect, pattern, rank):
 
 
 @njit(inline="always")
+def _enter(table, word, checks, number):
+    """Enter a pair by a number, unless it is there; returns the number that it has."""
+    stamp, stamps = table.stamp[0], table.stamps
+    wrap = np.uint64(len(stamps) - 1)
+    at = ((word ^ np.uint64(checks)) * np.uint64(_HASH)) >> table.shift
+    while stamps[at] == stamp and (table.words[at] != word or table.checks[at] != checks):
+        at = (at + np.uint64(1)) & wrap
+    if stamps[at] != stamp:
+        stamps[at] = stamp
+        table.words[at] = word
+        table.checks[at] = checks
+        table.numbers[at] = number
+    return table.numbers[at]
+
+
+@njit(inline="always")
 def drop_equals(candidates):
     """Keep the first of candidates with equal effect and pattern."""
     effects, patterns, ranks = candidates.effects, candidates.patterns, candidates.ranks
-    keys, stamps = candidates.seen.keys, candidates.seen.stamps
     candidates.seen.stamp[0] += 1
-    stamp = candidates.seen.stamp[0]
-    shift = candidates.seen.shift
-    wrap = np.uint64(len(keys) - 1)
-    one = np.uint64(1)
     kept = 0
     for a in range(candidates.n_candidates[0]):
-        at = ((effects[a] ^ np.uint64(patterns[a])) * np.uint64(_HASH)) >> shift
-        while stamps[at] == stamp and (
-            effects[keys[at]] != effects[a] or patterns[keys[at]] != patterns[a]
-        ):
-            at = (at + one) & wrap
-        if stamps[at] != stamp:
-            stamps[at] = stamp
-            keys[at] = kept
-            effects[kept] = effects[a]
+        effect, pattern = effects[a], patterns[a]
+        if _enter(candidates.seen, effect, pattern, kept) == kept:
+            effects[kept] = effect
+            patterns[kept] = pattern
             ranks[kept] = ranks[a]
-            patterns[kept] = patterns[a]
             kept += 1
     candidates.n_candidates[0] = kept
 
@@ -307,7 +308,7 @@ def unlink(candidates):
 
 def make_room(survivors: Survivors, wanted: int) -> Survivors:
     """The survivors with room for at least `wanted` more nodes."""
-    _collect(survivors, np.zeros(survivors.used[0], dtype=np.int32))
+    _drop_dead_nodes(survivors, np.zeros(survivors.used[0], dtype=np.int32))
     needed = 2 * (int(survivors.used[0]) + wanted)
     if needed <= len(survivors.nodes):
         return survivors
@@ -317,7 +318,7 @@ def make_room(survivors: Survivors, wanted: int) -> Survivors:
 
 
 @njit
-def _collect(survivors, moved):
+def _drop_dead_nodes(survivors, moved):
     """Keep only the nodes on the chains of survivors; `moved` is int32 (used,), all 0."""
     nodes, ends = survivors.nodes, survivors.ends
     for q in range(len(ends)):
@@ -342,27 +343,12 @@ def _collect(survivors, moved):
 
 
 @njit(inline="always")
-def _replace(survivors, q, branches, count):
+def _adopt(survivors, q, branches, count):
     """Make the first `count` branches the hypotheses of plane q."""
     survivors.counts[q] = count
     for h in range(count):
         survivors.states[q, h] = branches.states[h]
         survivors.ends[q, h] = branches.ends[h]
-
-
-@njit(inline="always")
-def _new_state(seen, word):
-    """Enter a state into the set; False if it is there already."""
-    stamp = seen.stamp[0]
-    wrap = np.uint64(len(seen.keys) - 1)
-    at = (word * np.uint64(_HASH)) >> seen.shift
-    while seen.stamps[at] == stamp and seen.keys[at] != word:
-        at = (at + np.uint64(1)) & wrap
-    if seen.stamps[at] == stamp:
-        return False
-    seen.stamps[at] = stamp
-    seen.keys[at] = word
-    return True
 
 
 @njit(inline="always")
@@ -384,7 +370,7 @@ def _add_branch(survivors, q, h, flips, candidates, branches, found):
     word = survivors.states[q, h]
     for d in range(flips):
         word ^= candidates.effects[branches.picks[d]]
-    if not _new_state(branches.seen, word):
+    if _enter(branches.seen, word, 0, found) != found:
         return found
     end = survivors.ends[q, h]
     for d in range(flips):
@@ -456,34 +442,26 @@ def branch_few(survivors, q, candidates, branches):
             if found == beam:
                 break
         flips += 1
-    _replace(survivors, q, branches, found)
+    _adopt(survivors, q, branches, found)
 
 
 @njit(inline="always")
 def _reach(reached, state, syndrome, cost):
     """Enter a pair of state and syndrome at a cost; returns its number, -1 if it was no dearer."""
-    places, costs = reached.places, reached.costs
-    wrap = np.uint64(len(places) - 1)
-    at = ((state ^ np.uint64(syndrome)) * np.uint64(_HASH)) >> reached.shift
-    while places[at] >= 0 and (
-        reached.states[places[at]] != state or reached.syndromes[places[at]] != syndrome
-    ):
-        at = (at + np.uint64(1)) & wrap
-    pair = places[at]
-    if pair < 0:
-        pair = reached.n_pairs[0]
-        places[at] = pair
+    fresh = reached.n_pairs[0]
+    pair = _enter(reached.seen, state, syndrome, fresh)
+    if pair == fresh:
         reached.states[pair] = state
         reached.syndromes[pair] = syndrome
         reached.n_pairs[0] = pair + 1
-    elif costs[pair] <= cost:
+    elif reached.costs[pair] <= cost:
         return np.int64(-1)
-    costs[pair] = cost
+    reached.costs[pair] = cost
     return pair
 
 
 @njit(inline="always")
-def _start(reached, survivors, q, branches):
+def _enter_hypotheses(reached, survivors, q, branches):
     """Enter the hypotheses of plane q with their syndromes."""
     for h in range(survivors.counts[q]):
         syndrome = branches.syndromes[q, h]
@@ -492,7 +470,7 @@ def _start(reached, survivors, q, branches):
 
 
 @njit(inline="always")
-def _settle(reached, survivors, q):
+def _hypotheses_of_pairs(reached, survivors, q):
     """Make the pairs without violated checks the hypotheses of plane q."""
     found = 0
     for e in range(reached.n_pairs[0]):
@@ -505,7 +483,7 @@ def _settle(reached, survivors, q):
 
 
 @njit(inline="always")
-def _extend(reached, survivors, effect, pattern, rank):
+def _give_up_in_all(reached, survivors, effect, pattern, rank):
     """Give up a candidate, besides what was given up, in every pair reached so far."""
     for e in range(reached.n_pairs[0]):
         state, syndrome = reached.states[e] ^ effect, reached.syndromes[e] ^ pattern
@@ -522,21 +500,20 @@ def branch_all(survivors, q, candidates, branches, reached):
     for nodes, for how many there must be at least to try again; nothing has changed then.
     """
     reached = borrowed(reached)
-    for place in range(len(reached.places)):
-        reached.places[place] = -1
+    reached.seen.stamp[0] += 1
     reached.n_pairs[0] = 0
     used, wanted = survivors.used[0], 0
-    _start(reached, survivors, q, branches)
+    _enter_hypotheses(reached, survivors, q, branches)
     for a in range(candidates.n_candidates[0]):
         if survivors.used[0] + reached.n_pairs[0] > len(survivors.nodes):
             wanted = survivors.used[0] + reached.n_pairs[0] - used
             break
         effect, pattern = candidates.effects[a], candidates.patterns[a]
-        _extend(reached, survivors, effect, pattern, candidates.ranks[a])
+        _give_up_in_all(reached, survivors, effect, pattern, candidates.ranks[a])
     if wanted > 0:
         survivors.used[0] = used
     else:
-        _settle(reached, survivors, q)
+        _hypotheses_of_pairs(reached, survivors, q)
     return wanted
 
 

@@ -13,14 +13,14 @@ Two passes:
    with the *newest* input bit as pivot. What is left at block t is: for each determined bit of x_t
    an equation in older bits and the free bits of x_t. No later care bit can contradict a choice of
    free bits, for its consequences for older inputs have been carried back. Rows that reduce to
-   0 = 1 are dropped; they are the errors of the plane. As in `f2f.encoder.elimination` the system
-   is fully reduced and variable v lies at bit v mod 64, so that the equations to add to a row are
-   known at once; here all 64 are gone through, side by side in vectors.
-2. Forward tree search (the M-algorithm, `_search`). A hypothesis is its newest inputs in one
-   machine word; each block extends it by every value x of the free bits (`_extend`). With the
-   block's soft positions as a mask, all that hypothesis h and choice x put out is A_h ⊕ B_x, so the
-   cost of a child is a Hamming weight of a few words. A_h comes from the XOR gates, eight
-   hypotheses at once where the processor has GFNI. The `beam` best are kept (`select`).
+   0 = 1 are dropped; they are the errors of the plane. As in `f2f.encoder.elimination` equations,
+   here the `Demands`, are fully reduced and variable v lies at bit v mod 64, so that those to add
+   to a row are known at once; here all 64 are gone through, side by side in vectors.
+2. Forward tree search (the M-algorithm, `_walk`). A hypothesis is its newest inputs in one machine
+   word; each block extends it by every value x of the free bits (`_make_children`). With the soft
+   positions of the block as a mask, all that hypothesis h and choice x put out is A_h ⊕ B_x, so the
+   cost of a child is a Hamming weight of a few words. A_h is a linear map of the word, see
+   `f2f.encoder.words`. The `beam` best are kept (`select`).
 
 **Parts.** Between two vectors of n_s zeros nothing before matters to what comes after. A part of a
 plane that starts, or ends, with such zeros costs 8 n_s bits and about an error, and is encoded
@@ -123,8 +123,8 @@ class Freedom(NamedTuple):
     start: np.ndarray
 
 
-class System(NamedTuple):
-    """Fully reduced equations, each with its newest variable as pivot.
+class Demands(NamedTuple):
+    """What later care bits demand of older inputs: reduced equations, pivot the newest variable.
 
     Attributes
     ----------
@@ -194,7 +194,7 @@ class Trace(NamedTuple):
     vectors : ndarray of uint8, (2*TRACE_BLOCKS, beam)
         The block's vector.
     ancestors : ndarray of int64, (beam,)
-        Number of each survivor's ancestor in the middle, for `_settle`.
+        Number of each survivor's ancestor in the middle, for `_decide_older`.
     """
 
     parents: np.ndarray
@@ -311,10 +311,10 @@ def new_freedom(blocks: int, n_in: int) -> Freedom:
     )
 
 
-def new_system() -> System:
-    """A system without equations."""
+def new_demands() -> Demands:
+    """No demands."""
     rows = aligned_zeros(8 * 64).view(np.uint64)  # vectors go through them
-    return System(rows, np.zeros(1, dtype=np.uint64), np.zeros(1, dtype=np.uint64))
+    return Demands(rows, np.zeros(1, dtype=np.uint64), np.zeros(1, dtype=np.uint64))
 
 
 def new_hypotheses(beam: int, tables: np.ndarray) -> Hypotheses:
@@ -345,60 +345,60 @@ def _shape(problem: Problem, beam: int) -> np.ndarray:
     )
     inputs = np.zeros(blocks + n_s, dtype=np.uint8)
     freedom, hypotheses = new_freedom(blocks, problem.n_in), new_hypotheses(beam, problem.tables)
-    _run(problem, new_system(), freedom, hypotheses, trace, inputs)
+    _run(problem, new_demands(), freedom, hypotheses, trace, inputs)
     return inputs
 
 
 @njit
-def _run(problem, system, freedom, hypotheses, trace, inputs):
+def _run(problem, demands, freedom, hypotheses, trace, inputs):
     """Both passes, compiled as one; all but the problem is empty."""
-    problem, system, freedom = borrowed(problem), borrowed(system), borrowed(freedom)
+    problem, demands, freedom = borrowed(problem), borrowed(demands), borrowed(freedom)
     hypotheses, trace, inputs = borrowed(hypotheses), borrowed(trace), borrowed(inputs)
-    eliminate(problem, system, freedom)
-    _start(problem, hypotheses, freedom.start[0], inputs)
-    _search(problem, freedom, hypotheses, trace, inputs)
+    eliminate(problem, demands, freedom)
+    _start_search(problem, hypotheses, freedom.start[0], inputs)
+    _walk(problem, freedom, hypotheses, trace, inputs)
 
 
 @njit(inline="always")
-def eliminate(problem, system, freedom):
+def eliminate(problem, demands, freedom):
     """Reduce the care rows from the last block to the first, and fill `freedom`.
 
-    The system must be empty.
+    There must be no demands yet.
     """
     care, n_in, n_out = problem.care, problem.n_in, problem.n_out
     if problem.zero_end:
-        _end_in_zeros(system, len(freedom.free) * n_in, n_in * problem.n_s)
+        _demand_zeros(demands, len(freedom.free) * n_in, n_in * problem.n_s)
     i = len(care) - 1
     for t in range(len(freedom.free) - 1, -1, -1):
         place = (t * n_in) & 63
         while i >= 0 and care[i] >= t * n_out:
             row = rotate_left(problem.rows[care[i] - t * n_out], place)
-            _take(system, row, np.uint64(problem.target[i]), place)
+            _demand(demands, row, np.uint64(problem.target[i]), place)
             i -= 1
-        _leave(system, freedom, t, n_in, n_in * problem.n_s)
+        _leave(demands, freedom, t, n_in, n_in * problem.n_s)
     # What is left constrains the start state; its free bits are zero.
     if not problem.zero_start:
-        freedom.start[0] = system.sides[0]
+        freedom.start[0] = demands.sides[0]
 
 
 @njit(inline="always")
-def _end_in_zeros(system, first, count):
+def _demand_zeros(demands, first, count):
     """Make `count` variables from `first` on equations by themselves, with right-hand side 0."""
     for variable in range(first, first + count):
         p = variable & 63
-        system.rows[p] = np.uint64(1) << np.uint64(p)
-        system.pivots[0] |= system.rows[p]
+        demands.rows[p] = np.uint64(1) << np.uint64(p)
+        demands.pivots[0] |= demands.rows[p]
 
 
 @njit(inline="always")
-def _take(system, row, side, place):
-    """Reduce a row and put what is left of it into the system.
+def _demand(demands, row, side, place):
+    """Reduce a row and put what is left of it into the demands.
 
     place: bit of the oldest variable of the window.
     """
     one = np.uint64(1)
-    rows, sides = system.rows, system.sides
-    combo = row & system.pivots[0]
+    rows, sides = demands.rows, demands.sides
+    combo = row & demands.pivots[0]
     row ^= xor_of_64(rows, combo)
     side ^= popcount(sides[0] & combo) & one
     if row == 0:
@@ -407,33 +407,33 @@ def _take(system, row, side, place):
     pivot = np.uint64((newest + place) & 63)
     bit = one << pivot
     column = put_64(rows, bit, row)
-    sides[0] ^= (column & system.pivots[0] | bit) & (np.uint64(0) - side)
-    system.pivots[0] |= bit
+    sides[0] ^= (column & demands.pivots[0] | bit) & (np.uint64(0) - side)
+    demands.pivots[0] |= bit
 
 
 @njit(inline="always")
-def _leave(system, freedom, t, n_in, older):
-    """Move the equations of x_t out of the system; x_t follows `older` bits in the window."""
+def _leave(demands, freedom, t, n_in, older):
+    """Move the equations of x_t out of the demands; x_t follows `older` bits in the window."""
     one = np.uint64(1)
     field = (one << np.uint64(n_in)) - one
     below = (one << np.uint64(older)) - one
     place = (t * n_in) & 63
     first = (place + older) & 63
-    determined = rotate_left(system.pivots[0], (64 - first) & 63) & field
-    freedom.sides[t] = rotate_left(system.sides[0], (64 - first) & 63) & field
+    determined = rotate_left(demands.pivots[0], (64 - first) & 63) & field
+    freedom.sides[t] = rotate_left(demands.sides[0], (64 - first) & 63) & field
     for b in range(n_in):
         there = np.uint64(0) - ((determined >> np.uint64(b)) & one)
-        local = rotate_left(system.rows[(first + b) & 63], (64 - place) & 63) & there
+        local = rotate_left(demands.rows[(first + b) & 63], (64 - place) & 63) & there
         freedom.masks[t, b] = local & below
     if determined != field:
-        _list_moves(system, freedom, t, determined, first)
-    system.pivots[0] &= ~rotate_left(field, first)
-    system.sides[0] &= system.pivots[0]
+        _list_moves(demands, freedom, t, determined, first)
+    demands.pivots[0] &= ~rotate_left(field, first)
+    demands.sides[0] &= demands.pivots[0]
 
 
 @njit(inline="always")
-def _list_moves(system, freedom, t, determined, first):
-    """The free bits of x_t, whose bit 0 is bit `first` of the system, and what flips with each."""
+def _list_moves(demands, freedom, t, determined, first):
+    """The free bits of x_t, whose bit 0 is bit `first` of the demands, and what flips with each."""
     one = np.uint64(1)
     moves = freedom.moves[t]
     free = 0
@@ -443,7 +443,7 @@ def _list_moves(system, freedom, t, determined, first):
             continue
         flips = bit
         for later in range(b + 1, len(moves)):  # an equation's pivot is its newest variable
-            held = system.rows[(first + later) & 63] >> np.uint64((first + b) & 63) & one
+            held = demands.rows[(first + later) & 63] >> np.uint64((first + b) & 63) & one
             flips |= held << np.uint64(later) & determined
         moves[free] = flips
         free += 1
@@ -451,7 +451,7 @@ def _list_moves(system, freedom, t, determined, first):
 
 
 @njit(inline="always")
-def _start(problem, hypotheses, state, inputs):
+def _start_search(problem, hypotheses, state, inputs):
     """Make the first hypothesis that of the n_s vectors before x_0, `state`; these go to inputs."""
     n_in = problem.n_in
     hypotheses.states[0, 0] = state
@@ -460,20 +460,20 @@ def _start(problem, hypotheses, state, inputs):
 
 
 @njit(inline="always")
-def _search(problem, freedom, hypotheses, trace, inputs):
+def _walk(problem, freedom, hypotheses, trace, inputs):
     """The M-algorithm; writes the vectors of the best path to inputs, behind the first n_s."""
     blocks = len(freedom.free)
     alive = 1
     first = 0  # block that is not decided yet
     for t in range(blocks):
-        least = _extend(problem, freedom, hypotheses, t, alive)
+        least = _make_children(problem, freedom, hypotheses, t, alive)
         alive = select(hypotheses, alive << freedom.free[t], least)
         _survive(problem, freedom, hypotheses, trace, t, alive, least)
         if t - first == 2 * TRACE_BLOCKS - 1 and t + 1 < blocks:
-            alive = _settle(problem, trace, hypotheses, t, alive, inputs)
+            alive = _decide_older(problem, trace, hypotheses, t, alive, inputs)
             first += TRACE_BLOCKS
     best = _cheapest(hypotheses.costs, blocks & 1, alive)
-    _trace_back(trace, best, blocks - 1, first, inputs, problem.n_s)
+    _follow_back(trace, best, blocks - 1, first, inputs, problem.n_s)
 
 
 @njit(inline="always")
@@ -487,7 +487,7 @@ def _cheapest(costs, row, alive):
 
 
 @njit(inline="always")
-def _extend(problem, freedom, hypotheses, t, alive):
+def _make_children(problem, freedom, hypotheses, t, alive):
     """Every hypothesis by every value of the free bits, with the cost of the block's soft bits.
 
     Returns the least cost of a child.
@@ -597,7 +597,7 @@ def _survive(problem, freedom, hypotheses, trace, t, alive, least):
 
 
 @njit(inline="always")
-def _trace_back(trace, h, last, first, inputs, n_s):
+def _follow_back(trace, h, last, first, inputs, n_s):
     """Decide blocks last … first by the path that survivor h of block `last` has come."""
     for t in range(last, first - 1, -1):
         row = t % (2 * TRACE_BLOCKS)
@@ -606,7 +606,7 @@ def _trace_back(trace, h, last, first, inputs, n_s):
 
 
 @njit(inline="always")
-def _settle(problem, trace, hypotheses, t, alive, inputs):
+def _decide_older(problem, trace, hypotheses, t, alive, inputs):
     """Decide the older half of a full trace by the best path; drop hypotheses that disagree.
 
     Block t is the newest. Returns how many hypotheses remain.
@@ -629,5 +629,5 @@ def _settle(problem, trace, hypotheses, t, alive, inputs):
             states[kept] = states[h]
             costs[kept] = costs[h]
             kept += 1
-    _trace_back(trace, chosen, middle, middle - TRACE_BLOCKS + 1, inputs, problem.n_s)
+    _follow_back(trace, chosen, middle, middle - TRACE_BLOCKS + 1, inputs, problem.n_s)
     return kept

@@ -185,7 +185,7 @@ def test_any_choice_of_free_bits_meets_what_elimination_kept(n_in, n_s, load, se
     care, target, soft = _plane(n, min(1.0, load * n_in / decoder.n_out), seed)
     problem = shaping.new_problem(care, target, soft.astype(np.uint8), decoder)
     freedom = shaping.new_freedom(decoder.n_blocks(n), n_in)
-    shaping.eliminate(problem, shaping.new_system(), freedom)
+    shaping.eliminate(problem, shaping.new_demands(), freedom)
     vectors = [int(freedom.start[0]) >> n_in * j & ((1 << n_in) - 1) for j in range(n_s)]
     for t in range(decoder.n_blocks(n)):
         older = sum(v << n_in * j for j, v in enumerate(vectors[t:]))
