@@ -117,6 +117,15 @@ def test_a_dask_cluster_needs_no_other_code(tmp_path):
     assert file_bytes(tmp_path / "b.safetensors", model) == alone
 
 
+@pytest.mark.parametrize("array", [np.arange(5), np.eye(40, dtype=np.int16)])
+def test_any_byte_order_is_stored_as_the_same_bytes(tmp_path, array):
+    files = [
+        file_bytes(tmp_path / "a.safetensors", compress_model({"a": array.astype(dtype)}, beam=1))
+        for dtype in (array.dtype, array.dtype.newbyteorder(">"))
+    ]
+    assert files[0] == files[1]
+
+
 def test_a_mapping_that_makes_its_values(tmp_path):
     weights = {f"w{i}": np.eye(40, dtype=np.int8) * (i + 1) for i in range(20)}
     np.savez(tmp_path / "m.npz", **weights)

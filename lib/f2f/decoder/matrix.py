@@ -271,16 +271,14 @@ class Decoder:
         """As `decode`, as the matrix product it is: the reference that fast paths must equal."""
         inputs, n = self._check(inputs, n)
         planes = inputs if inputs.ndim == 2 else inputs[:, None]
-        out = np.zeros(n, dtype=np.uint8)
+        blocks, out = self.n_blocks(n), np.zeros(n, dtype=np.uint8)
+        matrix = self.matrix.astype(np.float32)  # products of floats are fast, sums of 64 exact
         for q in range(planes.shape[1]):
-            bits = (planes[:, q, None] >> np.arange(self.n_in)) & 1  # (vectors, n_in)
-            blocks = [
-                # x_t ⌢ x_{t-1} ⌢ … ⌢ x_{t-n_s}
-                self.matrix @ bits[t : t + self.n_s + 1][::-1].reshape(-1) % 2
-                for t in range(self.n_blocks(n))
-            ]
-            if blocks:
-                out |= np.concatenate(blocks)[:n].astype(np.uint8) << q
+            bits = np.unpackbits(planes[:, q, None], axis=1, count=self.n_in, bitorder="little")
+            # Row t: x_t ⌢ x_{t-1} ⌢ … ⌢ x_{t-n_s}
+            windows = np.hstack([bits[j : j + blocks] for j in range(self.n_s, -1, -1)])
+            sums = (windows.astype(np.float32) @ matrix.T).reshape(-1)[:n]
+            out |= (sums.astype(np.uint8) & 1) << q
         return out
 
     def decode_block(self, inputs: np.ndarray, t: int) -> np.ndarray:

@@ -286,6 +286,8 @@ def test_parts_that_do_not_fit_are_refused():
                 CompressedTensor.from_parts(header | {name: value}, arrays)
     with pytest.raises(FormatError, match="must have one part"):
         CompressedTensor.from_parts(header, arrays | {"extra": np.zeros(1, np.uint8)})
+    with pytest.raises(FormatError, match="a plane is both encoded and raw"):
+        CompressedTensor.from_parts(header | {"encoded": 1, "raw": 1}, arrays)
 
 
 @pytest.mark.parametrize(
