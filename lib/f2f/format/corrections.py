@@ -27,7 +27,7 @@ from f2f.base import validate
 from f2f.base.errors import FormatError
 from f2f.base.intrinsics import bits_at, borrowed, popcount, trailing_zeros
 from f2f.base.jit import njit
-from f2f.base.parts import Part
+from f2f.base.parts import Claims, Part, check_bytes
 
 MAX_UNIVERSE = 1 << 62
 
@@ -82,18 +82,9 @@ class EliasFano(Part):
 
     def __post_init__(self) -> None:
         data, count, universe = self.data, self.count, self.universe
-        for name, value, high in (("universe", universe, MAX_UNIVERSE), ("count", count, universe)):
-            if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= high:
-                raise FormatError(
-                    f"correction {name} must be an integer in 0..{high}, got {value!r}"
-                )
-        if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 1:
-            raise FormatError("corrections must be a one-dimensional uint8 array")
-        if len(data) != -(-self.nbits // 8):
-            raise FormatError(
-                f"corrections of {count} positions below {universe} must have "
-                f"{-(-self.nbits // 8)} bytes, got {len(data)}"
-            )
+        claims = Claims({"universe": universe, "count": count}, "correction ")
+        claims.integer("count", 0, claims.integer("universe", 0, MAX_UNIVERSE))
+        check_bytes("corrections", data, (-(-self.nbits // 8),))
         data.setflags(write=False)
         if self.nbits % 8 and data[-1] >> (self.nbits % 8):
             raise FormatError("padding bits after the corrections must be zero")

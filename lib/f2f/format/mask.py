@@ -43,7 +43,7 @@ from f2f.base.errors import FormatError
 from f2f.base.intrinsics import aligned_zeros
 from f2f.base.jit import njit
 from f2f.base.masks import positions_of, values_at
-from f2f.base.parts import Part, check_bytes
+from f2f.base.parts import Claims, Data, Part, check_bytes
 from f2f.decoder import MAX_WINDOW, Decoder, shared_decoder
 from f2f.decoder.streams import and_stream, stream_work_bytes
 from f2f.encoder.beam import encode_beam
@@ -162,9 +162,9 @@ class MaskCode(Part):
         FormatError
             Says what is wrong.
         """
-        if not isinstance(header, Mapping) or not isinstance(arrays, Mapping):
-            raise FormatError("a mask must have a header and arrays")
-        parts = _parts(arrays, _sizes(header, n))
+        data = Data(arrays, "mask ")
+        parts = {name: data.take(name, (size,)) for name, size in _sizes(header, n).items()}
+        data.end()
         codec, k = header["codec"], header["k"]
         if codec in ("full", "bitmap"):
             return cls(codec, n, k, bitmap=parts.get("bitmap"))
@@ -413,57 +413,32 @@ def _shuffled(places: np.ndarray, back: bool = False) -> np.ndarray:
     return shuffled
 
 
-def _sizes(header: Mapping[str, Any], n: int) -> dict[str, int]:
+def _sizes(header: Any, n: Any) -> dict[str, int]:
     """Bytes of each part of a mask of n places with this header, all of which is checked."""
-    n = _integer({"n": n}, "n", 0, MAX_UNIVERSE)
-    k = _integer(header, "k", 0, n)
-    codec = header.get("codec")
+    claims = Claims(header, "mask ")
+    n = Claims({"n": n}, "mask ").integer("n", 0, MAX_UNIVERSE)
+    k = claims.integer("k", 0, n)
+    codec = claims.choice("codec", CODECS[1:])
     if codec == "full":
         if k != n:
             raise FormatError(f"a full mask must have k = n = {n}, got {k}")
         return {}
     if codec == "bitmap":
         return {"bitmap": -(-n // 8)}
-    if codec not in ("list", "cascade"):
-        raise FormatError(f"mask codec must be one of {', '.join(CODECS[1:])}, got {codec!r}")
     inverted = header.get("inverted")
     if not isinstance(inverted, bool):
         raise FormatError(f"mask inverted must be true or false, got {inverted!r}")
-    errors = _integer(header, "errors", 0, n)
+    errors = claims.integer("errors", 0, n)
     sizes = {"corrections": -(-elias_fano_bits(errors, n) // 8)}
     if codec == "list":
         if errors != (k if inverted else n - k):
             raise FormatError(f"mask errors must follow from k = {k}, got {errors}")
         return sizes
-    n_in = _integer(header, "n_in", 1, 8)
-    n_s = _integer(header, "n_s", 0, MAX_WINDOW // n_in - 1)
-    _integer(header, "seed", 0, 2**64 - 1)
-    n_outs = header.get("n_outs")
-    if not isinstance(n_outs, list) or not 1 <= len(n_outs) <= MAX_STREAMS:
-        raise FormatError(f"mask n_outs must be a list of 1..{MAX_STREAMS}, got {n_outs!r}")
-    for i, n_out in enumerate(n_outs):
-        _integer({"n_outs": n_out}, "n_outs", 1, max(1, min(n, MAX_STREAM_N_OUT)))
-        sizes[f"stream{i}"] = -(-n // n_out) + n_s if n else 0
-    return sizes
-
-
-def _parts(arrays: Mapping[str, np.ndarray], sizes: dict[str, int]) -> dict[str, np.ndarray]:
-    """The stored bytes, cut into parts of these sizes, which must use them up."""
-    data = arrays.get("data", np.zeros(0, dtype=np.uint8))
-    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 1:
-        raise FormatError("mask data must be a one-dimensional uint8 array")
-    if set(arrays) - {"data"}:
-        raise FormatError(f"a mask must have one array, data, got {sorted(map(str, arrays))}")
-    if len(data) != sum(sizes.values()):
-        raise FormatError(f"mask data must have {sum(sizes.values())} bytes, got {len(data)}")
-    parts, at = {}, 0
-    for name, size in sizes.items():
-        parts[name], at = np.ascontiguousarray(data[at : at + size]), at + size
-    return parts
-
-
-def _integer(values: Mapping[str, Any], name: str, low: int, high: int) -> int:
-    value = values.get(name)
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise FormatError(f"mask {name} must be an integer in {low}..{high}, got {value!r}")
-    return value
+    n_in = claims.integer("n_in", 1, 8)
+    n_s = claims.integer("n_s", 0, MAX_WINDOW // n_in - 1)
+    claims.integer("seed", 0, 2**64 - 1)
+    n_outs = claims.integers("n_outs", 1, max(1, min(n, MAX_STREAM_N_OUT)))
+    if not 1 <= len(n_outs) <= MAX_STREAMS:
+        raise FormatError(f"mask n_outs must be a list of 1..{MAX_STREAMS}, got {len(n_outs)}")
+    vectors = {f"stream{i}": -(-n // n_out) + n_s if n else 0 for i, n_out in enumerate(n_outs)}
+    return sizes | vectors

@@ -18,7 +18,7 @@ import numpy as np
 
 from f2f.base.entropy import binary_entropy, floor_bits
 from f2f.base.errors import FormatError
-from f2f.base.parts import Part, check_bytes
+from f2f.base.parts import Claims, Data, Part, are_integers, check_bytes
 from f2f.base.tensors import is_numeric, numpy_dtype
 from f2f.decoder import MATRICES, MAX_N_OUT, Decoder, shared_decoder
 from f2f.format.corrections import EliasFano, elias_fano_bits
@@ -205,7 +205,7 @@ class CompressedTensor(Part):
         FormatError
             They do not fit together.
         """
-        claims, data = _Claims(header), _Data(arrays)
+        claims, data = _Claims(header), Data(arrays)
         own = claims.fields
         if claims.kind == "dense":
             own["raw"] = data.take("raw", claims.raw)
@@ -215,10 +215,17 @@ class CompressedTensor(Part):
             own["basis"], own["offset"] = tuple(words[:-1]), words[-1]
             own["payload"] = tuple(data.take("payload", shape) for shape in claims.payload)
             own["raw"] = data.take("raw", claims.raw)
-            own["corrections"] = data.corrections(claims.counts, own["k"])
-            own["mask"] = data.mask(claims)
-        if data.left:
-            raise FormatError(f"data must be {data.at} bytes, got {data.at + data.left}")
+            k = own["k"]
+            sizes = [-(-elias_fano_bits(count, k) // 8) for count in claims.counts]
+            own["corrections"] = tuple(
+                EliasFano(data.take("corrections", (size,)), count, k)
+                for size, count in zip(sizes, claims.counts, strict=True)
+            )
+            if claims.mask is not None:
+                implied = cls._mask_implied(k, own["seed"])
+                rest = {"data": data.take("mask", (data.left,))}
+                own["mask"] = MaskCode.from_parts(claims.mask | implied, rest, claims.n)
+        data.end()
         return cls(**own)
 
     def stored_bits(self) -> dict[str, int]:
@@ -287,7 +294,7 @@ class CompressedTensor(Part):
         return "\n".join(lines)
 
 
-class _Claims:
+class _Claims(Claims):
     """What a tensor's header says, every claim checked.
 
     Attributes
@@ -306,9 +313,7 @@ class _Claims:
     """
 
     def __init__(self, header: Any) -> None:
-        if not isinstance(header, dict):
-            raise FormatError(f"header must be a JSON object, got {type(header).__name__}")
-        self.header = header
+        super().__init__(header)
         self.kind = self.choice("kind", ("encoded", "dense"))
         library = self.choice("library", ("numpy", "torch"))
         shape = tuple(self.integers("shape", 0, MAX_ELEMENTS))
@@ -354,73 +359,9 @@ class _Claims:
         self.fields |= {"order": order, "n_s": n_s, "n_out": n_out, "seed": seed, "matrix": matrix}
         self.fields |= {"k": k, "encoded": encoded, "raw_planes": raw_planes}
 
-    def integer(self, name: str, low: int, high: int) -> int:
-        value = self.header.get(name)
-        if type(value) is not int or not low <= value <= high:
-            raise FormatError(f"{name} must be an integer in {low}..{high}, got {value!r}")
-        return value
-
-    def integers(self, name: str, low: int, high: int) -> list[int]:
-        values = self.header.get(name)
-        if not isinstance(values, list) or not _are_integers(values, low, high):
-            raise FormatError(f"{name} must be a list of integers in {low}..{high}")
-        return values
-
     def planes(self, name: str, n_w: int) -> tuple[int, ...]:
         members = self.integer(name, 0, 2**n_w - 1)
         return tuple(p for p in range(n_w) if members >> p & 1)
-
-    def choice(self, name: str, options: tuple[str, ...]) -> str:
-        value = self.header.get(name)
-        if value not in options:
-            raise FormatError(f"{name} must be one of {', '.join(options)}, got {value!r}")
-        return str(value)
-
-
-class _Data:
-    """The stored array of a tensor, cut into its parts one after another."""
-
-    def __init__(self, arrays: Any) -> None:
-        data = arrays.get("data", np.zeros(0, np.uint8)) if isinstance(arrays, dict) else None
-        if not isinstance(data, np.ndarray) or set(arrays) - {"data"}:
-            raise FormatError(f"arrays must have one part, data, got {arrays!r:.80}")
-        if data.dtype != np.uint8 or data.ndim != 1:
-            raise FormatError(f"data must be uint8 (bytes,), got {data.dtype} {data.shape}")
-        self.data, self.at = data, 0
-
-    @property
-    def left(self) -> int:
-        return len(self.data) - self.at
-
-    def take(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
-        """The next bytes, uint8 in that shape; `FormatError` if there are too few."""
-        size = math.prod(shape)
-        if size > self.left:
-            raise FormatError(f"{name} must be {size} bytes, only {self.left} are left")
-        self.at += size
-        # A copy, aligned for the kernels that view it as words.
-        part = self.data[self.at - size : self.at].copy()
-        try:
-            return part.reshape(shape)
-        except ValueError:
-            raise FormatError(f"{name} cannot have the shape {shape}") from None
-
-    def corrections(self, counts: list[int], k: int) -> tuple[EliasFano, ...]:
-        sizes = [-(-elias_fano_bits(count, k) // 8) for count in counts]
-        data = self.take("corrections", (sum(sizes),))
-        ends = np.cumsum(sizes).tolist()
-        return tuple(
-            EliasFano(data[end - size : end], count, k)
-            for end, size, count in zip(ends, sizes, counts, strict=True)
-        )
-
-    def mask(self, claims: _Claims) -> MaskCode | None:
-        """The mask, which takes the rest."""
-        if claims.mask is None:
-            return None
-        implied = CompressedTensor._mask_implied(claims.fields["k"], claims.fields["seed"])
-        rest = {"data": self.take("mask", (self.left,))}
-        return MaskCode.from_parts(claims.mask | implied, rest, claims.n)
 
 
 def _check(tensor: CompressedTensor, claims: _Claims) -> None:
@@ -438,7 +379,7 @@ def _check(tensor: CompressedTensor, claims: _Claims) -> None:
         check_bytes("payload", part, shape)
     n_w = 8 * DTYPES[tensor.dtype]
     words = [*tensor.basis, tensor.offset]
-    if len(words) != n_w + 1 or not _are_integers(words, 0, 2**n_w - 1):
+    if len(words) != n_w + 1 or not are_integers(words, 0, 2**n_w - 1):
         raise FormatError(f"basis and offset must be {n_w} words and one, of {n_w} bits")
     for code in tensor.corrections:
         if not isinstance(code, EliasFano) or code.universe != tensor.k:
@@ -450,10 +391,6 @@ def _check(tensor: CompressedTensor, claims: _Claims) -> None:
             raise FormatError(f"mask must be a MaskCode of {tensor.n} places")
         if wrong := {key: v for key, v in mask.header().items() if v != implied.get(key, v)}:
             raise FormatError(f"mask must be of {implied}, got {wrong}")
-
-
-def _are_integers(values: list[Any], low: int, high: int) -> bool:
-    return all(type(v) is int and low <= v <= high for v in values)
 
 
 def _bit_set(planes: tuple[int, ...]) -> int:
