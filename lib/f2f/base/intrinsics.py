@@ -167,7 +167,6 @@ def _view_from(kind: Any) -> Any:
 
 bytes_from: Any = _view_from(types.uint8)
 words_from: Any = _view_from(types.uint64)
-integers_from: Any = _view_from(types.int64)
 
 
 @intrinsic

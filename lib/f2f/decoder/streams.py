@@ -1,7 +1,7 @@
 """Streams of one plane, such as those of a mask, at the speed of eight planes.
 
-Eight segments of a stream are decoded side by side, as if they were planes: each starts at a block
-of its own, and all have as many. What comes out are bytes with a bit of each segment; 64 of them
+Eight segments of a stream are decoded side by side, as if they were planes: they follow each other,
+and all have as many blocks. What comes out are bytes with a bit of each segment; 64 of them
 transposed are a word of each. So the bits of a segment lie in order, whatever n_out is, and only
 have to be shifted to where they belong.
 """
@@ -23,7 +23,6 @@ from f2f.base.intrinsics import (
     borrowed,
     byte_pointer,
     bytes_from,
-    integers_from,
     load,
     permute,
     store,
@@ -42,7 +41,7 @@ from f2f.decoder.gates import (
 )
 
 SEGMENTS = 8
-SEGMENT_BITS = 1024  # of a range that is decoded at once, and up to two blocks more
+SEGMENT_BITS = 4096  # decoded at once, and up to a block more
 
 
 def stream_work_bytes(n_out: int, n_s: int) -> int:
@@ -56,27 +55,26 @@ def stream_work_bytes(n_out: int, n_s: int) -> int:
     Returns
     -------
     int
-        Room for where segments start, their vectors, decoded bytes, bits, and `decode_blocks`.
+        Room for the segments' vectors, decoded bytes, bits, and `decode_blocks`.
     """
-    vectors = 8 * SEGMENTS + _lines(8 * (SEGMENT_BITS + 2 + n_s))
-    decoded = _lines(SEGMENT_BITS + 2 * n_out + SLACK)
-    return vectors + decoded + 8 * SEGMENTS * _stride(n_out) + work_bytes(n_s)
+    bits = 8 * SEGMENTS * _stride(n_out)
+    return _vector_bytes(n_s) + _decoded_bytes(n_out) + bits + work_bytes(n_s)
+
+
+@njit(inline="always")
+def _vector_bytes(n_s):
+    return _lines(SEGMENTS * (SEGMENT_BITS + 1 + n_s))
+
+
+@njit(inline="always")
+def _decoded_bytes(n_out):
+    return _lines(SEGMENT_BITS + n_out + SLACK)
 
 
 @njit(inline="always")
 def _lines(count):
     """The bytes of whole cache lines that hold `count` bytes."""
     return (count + 63) // 64 * 64
-
-
-def with_matrix(gates, n_out, n_s, matrix):
-    """Gates of the same lowering for another matrix (not in a folded form); in numba code only."""
-
-
-@overload(with_matrix)
-def _with_matrix(gates, n_out, n_s, matrix):
-    kind = gates.instance_class
-    return lambda gates, n_out, n_s, matrix: kind(n_out, n_s, 0, matrix)
 
 
 def _split_planes(gates, source, count, words, stride):
@@ -91,49 +89,42 @@ def _choose_split(gates, source, count, words, stride):
 
 
 @njit
-def and_stream(inputs, gates, lo, hi, packed, work):
-    """AND places lo … hi-1 of a stream into packed.
+def and_stream(inputs, gates, n, packed, work):
+    """AND the n places of a stream into packed.
 
-    Kernel. inputs: uint8 (vectors,), all of the stream. gates: of its decoder. packed: uint64,
-    place lo + i is bit i % 64 of packed[i // 64]; bits over hi-lo stay as they are. work: uint8
+    Kernel. inputs: uint8 (vectors,). gates: of its decoder. packed: uint64 (ceil(n / 64),), place i
+    is bit i % 64 of word i // 64; bits over n stay as they are. work: uint8
     (stream_work_bytes(n_out, n_s),), at a cache line.
     """
-    n_out = gates.n_out
+    n_out, stride = gates.n_out, _stride(gates.n_out)
     inputs, packed, work = bytes_from(inputs, 0), borrowed(packed), bytes_from(work, 0)
-    starts = integers_from(work, 0)
-    place = lo
-    while place < hi:
-        first = place // n_out
-        left = (hi - 1) // n_out + 1 - first
-        blocks = min((left + SEGMENTS - 1) // SEGMENTS, (SEGMENT_BITS + 2 * n_out) // n_out)
+    first, end = 0, (n + n_out - 1) // n_out
+    while first < end:
+        blocks = min((end - first + SEGMENTS - 1) // SEGMENTS, SEGMENT_BITS // n_out + 1)
+        bits = _decode_segments(inputs, gates, first, blocks, work)
         for q in range(SEGMENTS):
-            starts[q] = first + q * blocks
-        bits = _decode_segments(inputs, gates, starts, blocks, work)
-        for q in range(SEGMENTS):
-            stop = min(hi, (starts[q] + blocks) * n_out)
-            if place < stop:
-                source = place - starts[q] * n_out
-                _and_segment(bits, q * _stride(n_out), source, packed, place - lo, stop - lo)
-                place = stop
+            if first < end:
+                behind = min(n, (first + blocks) * n_out)
+                _and_segment(bits, q * stride + 1, packed, first * n_out, behind)
+            first += blocks
 
 
 @njit
-def _decode_segments(inputs, gates, starts, blocks, work):
-    """The bits of eight segments of `blocks` blocks from blocks starts[q] on.
+def _decode_segments(inputs, gates, first, blocks, work):
+    """The bits of eight segments of `blocks` blocks, from block `first` on.
 
     Returns uint64, a view of work: bit i of segment q is bit i % 64 of word
     ``q*_stride(n_out) + 1 + i//64``. There is a word before the first and one behind the last, of
     any value.
     """
-    n_out, count = gates.n_out, blocks + gates.n_s
-    staged = bytes_from(work, 8 * SEGMENTS)
-    _stage_segments(inputs, starts, count, staged)
-    at = 8 * SEGMENTS + _lines(8 * (SEGMENT_BITS + 2 + gates.n_s))
+    n_out = gates.n_out
+    _stage_segments(inputs, first, blocks, blocks + gates.n_s, work)
+    at = _vector_bytes(gates.n_s)
     decoded = bytes_from(work, at)
-    at += _lines(SEGMENT_BITS + 2 * n_out + SLACK)
+    at += _decoded_bytes(n_out)
     bits = bytes_from(work, at)
     at += 8 * SEGMENTS * _stride(n_out)
-    decode_flat(staged, 8, 0, blocks, gates, IDENTITY, decoded, 0, bytes_from(work, at))
+    decode_flat(work, SEGMENTS, 0, blocks, gates, IDENTITY, decoded, 0, bytes_from(work, at))
     count = (blocks * n_out + 63) // 64
     _split_planes(gates, decoded, count, bytes_from(bits, 8), _stride(n_out))
     return words_from(bits, 0)
@@ -142,50 +133,45 @@ def _decode_segments(inputs, gates, starts, blocks, work):
 @njit(inline="always")
 def _stride(n_out):
     """Words from the bits of a segment to those of the next."""
-    return (SEGMENT_BITS + 2 * n_out + 63) // 64 + 2
+    return (SEGMENT_BITS + n_out + 63) // 64 + 2
 
 
 @njit(inline="always")
-def _stage_segments(inputs, starts, count, staged):
-    """staged[8*t + q] = inputs[starts[q] + t], t < count; anything behind the stream's end."""
-    last = 0
-    for q in range(SEGMENTS):
-        last = max(last, starts[q])
-    if last + ((count + 7) & ~7) <= len(inputs):
-        interleave(inputs, starts, count, staged)
+def _stage_segments(inputs, first, apart, count, staged):
+    """staged[8*t + q] = inputs[first + apart*q + t], t < count; anything behind the inputs."""
+    if first + apart * (SEGMENTS - 1) + ((count + 7) & ~7) <= len(inputs):
+        interleave(inputs, first, apart, count, staged)
         return
     for q in range(SEGMENTS):
-        for t in range(min(count, len(inputs) - starts[q])):
-            staged[8 * t + q] = inputs[starts[q] + t]
+        start = first + apart * q
+        for t in range(min(count, len(inputs) - start)):
+            staged[SEGMENTS * t + q] = inputs[start + t]
 
 
 @intrinsic
-def interleave(typingctx, source, starts, count, staged):
-    """staged[8*t + q] = source[starts[q] + t], t < count rounded up to eights."""
+def interleave(typingctx, source, first, apart, count, staged):
+    """staged[8*t + q] = source[first + apart*q + t], t < count rounded up to eights."""
 
     def codegen(context, builder, signature, arguments):
-        source, starts, count, staged = arguments
+        source, first, apart, count, staged = arguments
         kinds = signature.args
-        origin = byte_pointer(context, builder, kinds[0], source, I64(0))
-        target = byte_pointer(context, builder, kinds[3], staged, I64(0))
-        places = context.make_array(kinds[1])(context, builder, starts).data
-        segments = [
-            builder.gep(origin, [builder.load(builder.gep(places, [I64(q)]))])
-            for q in range(SEGMENTS)
-        ]
+        origin = byte_pointer(context, builder, kinds[0], source, first)
+        target = byte_pointer(context, builder, kinds[4], staged, I64(0))
+        segments = [builder.gep(origin, [builder.mul(apart, I64(q))]) for q in range(SEGMENTS)]
         steps = builder.udiv(builder.add(count, I64(7)), I64(8))
         with cgutils.for_range(builder, steps) as loop:
-            first = builder.mul(loop.index, I64(8))
+            step = builder.mul(loop.index, I64(8))
             words: Any = ir.Constant(ir.VectorType(I64, 8), ir.Undefined)
             for q, segment in enumerate(segments):
-                word = load(builder, I64, builder.gep(segment, [first]))
+                word = load(builder, I64, builder.gep(segment, [step]))
                 words = builder.insert_element(words, word, I32(q))
             lanes = builder.bitcast(words, V64)
             by_step = permute(builder, lanes, lanes, [8 * (i % 8) + i // 8 for i in range(64)])
-            store(builder, by_step, builder.gep(target, [builder.mul(first, I64(8))]))
+            store(builder, by_step, builder.gep(target, [builder.mul(step, I64(8))]))
         return context.get_dummy_value()
 
-    return types.void(source, starts, types.intp, staged), codegen
+    word = types.intp
+    return types.void(source, word, word, word, staged), codegen
 
 
 @intrinsic
@@ -229,16 +215,12 @@ def _and_shifted(typingctx, bits, at, shift, packed, first, count):
 
 
 @njit(forceinline=True)
-def _and_segment(bits, at, source, packed, begin, end):
-    """AND bits of a segment, from bit `source` of word at+1 on, to bits begin … end-1 of packed."""
+def _and_segment(bits, at, packed, begin, end):
+    """AND bits of a segment, from word `at` on, to bits begin … end-1 of packed."""
     ones = ~np.uint64(0)
-    first, last = begin >> 6, (end - 1) >> 6
-    source += 64 * first - begin  # of the first word's lowest bit; may lie before the segment
-    at, shift = at + 1 + (source >> 6), np.uint64(source & 63)
+    first, last, offset = begin >> 6, (end - 1) >> 6, begin & 63
     # What lies beside the range in the first and the last word stays as it is.
     below, above = packed[first], packed[last]
-    _and_shifted(bits, at, shift, packed, first, last + 1 - first)
-    outside = ~(ones << np.uint64(begin & 63))
-    packed[first] |= below & outside
-    outside = ~(ones >> np.uint64(63 - ((end - 1) & 63)))
-    packed[last] |= above & outside
+    _and_shifted(bits, at - (offset > 0), np.uint64(-offset & 63), packed, first, last + 1 - first)
+    packed[first] |= below & ~(ones << np.uint64(offset))
+    packed[last] |= above & ~(ones >> np.uint64(63 - ((end - 1) & 63)))

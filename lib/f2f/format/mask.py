@@ -196,10 +196,10 @@ class MaskCode(Part):
             gates = stream_decoder(self.n_in, n_out, self.n_s, self.seed, number).gates
             if 0 < number == len(self.streams) - 1:
                 shuffled = np.full(len(words), ones)
-                and_stream(stream, gates, 0, self.n, shuffled, work)
+                and_stream(stream, gates, self.n, shuffled, work)
                 _and_in_order(words, shuffled, self.n // 64, golden_stride(self.n // 64))
             else:
-                and_stream(stream, gates, 0, self.n, words, work)
+                and_stream(stream, gates, self.n, words, work)
         if self.inverted:
             np.invert(words, out=words)
         if self.n % 64:
