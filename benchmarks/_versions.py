@@ -6,6 +6,7 @@ on the path. A request is a line of JSON, and so is its answer.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -45,6 +46,17 @@ class Version:
         if not line:
             raise SystemExit(f"version {self.name!r} stopped at {request}")
         return json.loads(line)
+
+
+def arguments(program: str, description: str, repeats: int) -> argparse.ArgumentParser:
+    """The options that such benchmarks have in common."""
+    out = Path("runs/benchmarks", Path(program).stem)
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    parser.add_argument("--before", type=Path, help="checkout of the version to compare with")
+    parser.add_argument("--out", type=Path, default=out, help="folder of the CSV file")
+    parser.add_argument("--repeats", type=int, default=repeats, help="samples of each time")
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    return parser
 
 
 def versions(before: Path | None, program: str) -> list[Version]:

@@ -12,7 +12,6 @@ all give the tensor back, the layers the same bits. AVX2 only: as `benchmarks/de
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import sys
 import tempfile
@@ -25,7 +24,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pandas as pd
-from _versions import CHECKOUT, Request, Version, answer, versions
+from _versions import CHECKOUT, Request, Version, answer, arguments, versions
 
 CASES = [("int8", 0.9, 2048), ("int8", 0.9, 8192), ("bfloat16", 0.5, 2048), ("float32", 0.9, 2048)]
 PEERS = ("zstd", "zipnn")
@@ -100,14 +99,7 @@ def measure(request: Request) -> dict[str, float]:
 
 def main() -> int:
     """Check, measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--before", type=Path, help="checkout of the version to compare with")
-    parser.add_argument(
-        "--out", type=Path, default="runs/benchmarks/decompress", help="for the CSV"
-    )
-    parser.add_argument("--repeats", type=int, default=25, help="samples of each time")
-    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
-    given = parser.parse_args()
+    given = arguments(__file__, __doc__, repeats=25).parse_args()
     if given.worker:
         return answer(measure)
     from f2f.decoder.gates import LOWERINGS

@@ -14,7 +14,6 @@ and GPUs, are in notebooks/06_spmv. Only a failed check is a failure.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 import time
@@ -25,7 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from _versions import Request, Version, answer, versions
+from _versions import Request, Version, answer, arguments, versions
 
 ENCODED = {"encoded": "bitmap", "encoded_cascade": "cascade"}
 BASELINES = ("dense_fp32", "csr_torch", "csr_scipy", "delta_csr", "bitmap")
@@ -151,15 +150,11 @@ def show(samples: pd.DataFrame) -> None:
 
 def main() -> int:
     """Check, measure, print, write; returns 1 if a check fails."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--before", type=Path, help="checkout of the version to compare with")
-    parser.add_argument("--out", type=Path, default="runs/benchmarks/spmv", help="for spmv.csv")
-    parser.add_argument("--repeats", type=int, default=15, help="samples of each time")
+    parser = arguments(__file__, __doc__, repeats=15)
     parser.add_argument("--sizes", type=int, nargs="+", default=[2048, 4096, 8192])
     parser.add_argument("--sparsities", type=float, nargs="+", default=[0.5, 0.7, 0.9, 0.95, 0.98])
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--beam", type=int, default=8, help="hypotheses of the encoder")
-    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.worker:
         return answer(measure)
