@@ -186,7 +186,7 @@ def test_only_whole_networks_are_kept_decoded():
 def test_the_least_efficiency_is_reached():
     model = random_model(shape=(400, 300), sparsity=0.9)
     least, free = (
-        evaluation.package_setting([model], ["int8"], beam=1, lowest_percent=lowest)[0]
+        evaluation.package_setting([model], ["int8"], beam=1, least_efficiency=lowest)[0]
         for lowest in (99.999, 0.0)
     )
     assert (least["efficiency_percent"] >= 99.999).all()

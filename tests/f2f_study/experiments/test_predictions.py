@@ -38,7 +38,7 @@ def test_efficiency_of_the_paper_is_predicted_from_the_histogram():
 
 def test_wrong_bits_of_the_package_are_predicted_by_the_rate_model():
     model = random_model(shape=(300, 300), sparsity=0.9)
-    package, _ = evaluation.package_setting([model], ["int8"], lowest_percent=0)
+    package, _ = evaluation.package_setting([model], ["int8"], least_efficiency=0)
     table = evaluation.package_prediction([model], package)
     total = evaluation.totals(package).iloc[0]
     assert table["wrong_bits"][0] == total.wrong_bits and table["care_bits"][0] == total.care_bits

@@ -45,8 +45,6 @@ def package_setting(
     *,
     beam: int = 16,
     scheme: str = "channel",
-    lowest_percent: float = 99.8,
-    threads: int | None = None,
     **options: Any,
 ) -> tuple[pd.DataFrame, list[Decoded]]:
     """Every layer and every model through `f2f.compress` and back.
@@ -59,12 +57,9 @@ def package_setting(
         Hypotheses of the encoder.
     scheme
         Scales of INT8, see `layer_weights`.
-    lowest_percent
-        Least E of a layer: `least_efficiency` of `f2f.compress`.
-    threads
-        Of the encoder; None: one a core.
     options
-        Further ones of `f2f.compress`: n_s, order, seed.
+        Further ones of `f2f.compress`. Threads are one a core and `least_efficiency`, of every
+        layer, is 99.8 % unless given.
 
     Returns
     -------
@@ -75,8 +70,7 @@ def package_setting(
     decoded : list of Decoded
         The models that are whole networks (they have `others`) and so can be judged.
     """
-    options |= {"beam": beam, "threads": threads or os.cpu_count() or 1}
-    options |= {"least_efficiency": lowest_percent}
+    options = {"threads": os.cpu_count() or 1, "least_efficiency": 99.8, "beam": beam} | options
     rows: list[dict[str, Any]] = []
     decoded = []
     for model, dtype in tqdm(jobs(models, dtypes), desc="this package's setting", unit=" models"):

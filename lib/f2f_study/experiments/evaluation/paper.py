@@ -47,7 +47,6 @@ def paper_setting(
     n_s: Sequence[int] = (0, 1, 2),
     max_blocks: int = 0,
     scheme: str = "channel",
-    threads: int | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Every layer and every model in the paper's setting, with and without inverting.
@@ -63,8 +62,6 @@ def paper_setting(
         which has four times the planes.
     scheme
         Scales of INT8, see `layer_weights`.
-    threads
-        Layers are spread over so many, with the same result; None: one a core.
     seed
         Of the decoder matrix.
 
@@ -81,7 +78,7 @@ def paper_setting(
         for shifts in n_s:
             decoder = Decoder(N_IN, block_length(N_IN, model.sparsity), shifts, seed)
             measure = partial(_layer_rows, model, dtype, scheme, decoder, blocks)
-            with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
                 rows += [row for pair in pool.map(measure, model.layers) for row in pair]
     keys = ["dtype", "n_s", "inverting"]
     return _derived(with_totals(pd.DataFrame(rows), keys, ["n_out"]))
