@@ -74,13 +74,8 @@ def grid(
 CASES = tuple(grid(2048, SPARSITIES, (4, 16, 64), SPARSITIES, (4096, 8192), (0.7, 0.9, 0.98)))
 
 
-def measure(
-    cases: Sequence[Case] = CASES,
-    repeats: int = 15,
-    threads: int = 2,
-    formats: Sequence[str] = FORMATS,
-) -> pd.DataFrame:
-    """Time `formats` in every case of `grid`, `repeats` samples each, and the machine.
+def measure(cases: Sequence[Case], repeats: int, threads: int) -> pd.DataFrame:
+    """Time every format in every case of `grid`, `repeats` samples each, and the machine.
 
     `threads` are those of PyTorch, numba and the encoded product; formats in `ONE_COLUMN` are left
     out where x has more columns. One row a sample, with `COLUMNS` as runs/README.md defines them.
@@ -89,7 +84,7 @@ def measure(
     set_threads(threads)
     parts = [_machine(repeats, threads)]
     shown = tqdm(cases, desc="products", unit=" cases", delay=2)
-    parts += [_measure_case(case, repeats, threads, formats) for case in shown]
+    parts += [_measure_case(case, repeats, threads) for case in shown]
     return pd.concat(parts, ignore_index=True).assign(hardware=provenance.hardware())[COLUMNS]
 
 
@@ -157,10 +152,10 @@ def shuffle_friendly(n_out: int) -> int:
     return near if 0.97 * n_out <= near else n_out
 
 
-def _measure_case(case: Case, repeats: int, threads: int, formats: Sequence[str]) -> pd.DataFrame:
+def _measure_case(case: Case, repeats: int, threads: int) -> pd.DataFrame:
     problem = Problem(case)
     prepared, errors = {}, {}
-    for name in formats:
+    for name in FORMATS:
         if case.columns > 1 and name in ONE_COLUMN:
             continue
         prepared[name] = _prepare(name, problem, threads)

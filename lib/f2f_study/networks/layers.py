@@ -9,6 +9,8 @@ import numpy as np
 
 METHODS = ("random", "magnitude", "l0", "variational_dropout")
 """The paper's pruning methods, as everything here names them."""
+ONE_SHOT = ("random", "magnitude")
+"""Those that need no training."""
 DISTRIBUTIONS = ("normal", "laplace")
 """Of the values that are drawn for masks without any."""
 

@@ -10,12 +10,10 @@ from typing import Any
 import numpy as np
 
 from f2f.base import validate
-from f2f_study.networks.layers import Layer, PrunedModel
+from f2f_study.networks.layers import ONE_SHOT, Layer, PrunedModel
 from f2f_study.networks.quantize import is_float
 from f2f_study.sources.download import ModelUnavailable, data_dir, fetch
 
-ONE_SHOT = ("random", "magnitude")
-"""The pruning methods that need no training."""
 TORCHVISION_DEFAULT = "IMAGENET1K_V2"
 _PRUNED_ALREADY = 0.2  # share of zeros from which a model counts as pruned
 
@@ -87,7 +85,9 @@ def from_tensors(
         if pruned_already:
             mask = weights != 0
         else:
-            mask = _one_shot(weights, method, sparsity, seed + place[name])
+            from f2f_study.networks.masks import one_shot  # torch, only where something is pruned
+
+            mask = one_shot(weights, method, sparsity, seed + place[name])
         layers[name] = Layer(np.where(mask, weights, weights.dtype.type(0)), mask)
     note = "" if pruned_already else f", pruned here at once by {method}"
     others = {name: array for name, array in applied.items() if name not in chosen}
@@ -110,22 +110,6 @@ def with_masks_applied(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarra
             del found[name], found[mask]
             found[re.sub(r"(^|\.)parametrizations\.(\w+)$", r"\1\2", plain)] = kept
     return found
-
-
-def _one_shot(weights: np.ndarray, method: str, sparsity: float, seed: int) -> np.ndarray:
-    """The mask of a dense tensor, bool."""
-    import torch  # a source that prunes nothing needs no torch
-
-    from f2f_study.networks import masks
-
-    if method == "random":
-        return masks.random_mask(weights.shape, sparsity, seed).numpy()
-    size = torch.from_numpy(np.abs(weights.astype(np.float32)))
-    if weights.dtype == np.int8:
-        # Ties of INT8 dropped in flat order would empty the first rows: break them at random.
-        generator = torch.Generator().manual_seed(seed)
-        size = size + masks.random_scores(size.shape, generator) * 0.5
-    return masks.magnitude_mask(size, sparsity).numpy()
 
 
 def torchvision_resnet50(name: str, download: bool) -> tuple[dict[str, np.ndarray], str]:

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from f2f.base import validate
 from f2f.tensorfile import read_tensors
-from f2f_study.networks.layers import METHODS, PrunedModel
+from f2f_study.networks.layers import METHODS, ONE_SHOT, PrunedModel
 from f2f_study.sources import checkpoints, committed, dense, dlmc, surrogate
 from f2f_study.sources.download import find_file
 
@@ -116,7 +116,7 @@ def available(source: str, network: str) -> list[tuple[str, float]]:
     """
     validate.choice("source", source, SOURCES)
     validate.choice("network", network, NETWORKS)
-    dense_ones = [(method, sparsity) for sparsity in (0.7, 0.9) for method in dense.ONE_SHOT]
+    dense_ones = [(method, sparsity) for sparsity in (0.7, 0.9) for method in ONE_SHOT]
     found = _AVAILABLE[source](network) if source in _AVAILABLE else dense_ones
     return sorted(found, key=lambda pair: (pair[1], METHODS.index(pair[0])))
 
