@@ -275,11 +275,8 @@ def xor_of_64(typingctx, words, chosen):
 
 
 @intrinsic
-def put_64(typingctx, words, bit, word):
-    """XOR `word` to all words[p] that have `bit`, one bit alone; then it is that number's own word.
-
-    Returns the former p as a set of bits; words is uint64 (64,).
-    """
+def replace_64(typingctx, words, bit, word):
+    """XOR `word` to all words[p] that have `bit`; returns which, as bits. words is uint64 (64,)."""
 
     def codegen(context, builder, signature, arguments):
         words, bit, word = arguments
@@ -287,13 +284,26 @@ def put_64(typingctx, words, bit, word):
         before = load(builder, _V64Q, data)
         common = builder.and_(before, same_elements(builder, bit, 64))
         held = builder.icmp_unsigned("!=", common, _V64Q([0] * 64))
-        each = same_elements(builder, word, 64)
-        after = builder.select(held, builder.xor(before, each), before)
-        after = builder.select(builder.bitcast(bit, _FLAGS), each, after)
-        store(builder, after, data)
+        added = builder.xor(before, same_elements(builder, word, 64))
+        store(builder, builder.select(held, added, before), data)
         return builder.bitcast(held, I64)
 
     return types.uint64(words, types.uint64, types.uint64), codegen
+
+
+@intrinsic
+def make_units_64(typingctx, words, chosen):
+    """words[p] = 1 << p for the set bits p of `chosen`; words is uint64 (64,)."""
+
+    def codegen(context, builder, signature, arguments):
+        words, chosen = arguments
+        data = context.make_array(signature.args[0])(context, builder, words).data
+        units = _V64Q([1 << p for p in range(64)])
+        before = load(builder, _V64Q, data)
+        store(builder, builder.select(builder.bitcast(chosen, _FLAGS), units, before), data)
+        return context.get_dummy_value()
+
+    return types.void(words, types.uint64), codegen
 
 
 @intrinsic

@@ -13,9 +13,11 @@ Two passes:
    with the *newest* input bit as pivot. What is left at block t is: for each determined bit of x_t
    an equation in older bits and the free bits of x_t. No later care bit can contradict a choice of
    free bits, for its consequences for older inputs have been carried back. Rows that reduce to
-   0 = 1 are dropped; they are the errors of the plane. As in `f2f.encoder.elimination` equations,
-   here the `Demands`, are fully reduced and variable v lies at bit v mod 64, so that those to add
-   to a row are known at once; here all 64 are gone through, side by side in vectors.
+   0 = 1 are dropped; they are the errors of the plane. Variable v lies at bit v mod 64, as in
+   `f2f.encoder.elimination`. The equations, the `Demands`, say what each variable is in terms of
+   free ones; what is left of a row is the sum of that over its variables. As a sum is a long wait,
+   and so is adding what is left to the equations, the next row is summed before, and what it lacks
+   is made up for afterwards.
 2. Forward tree search (the M-algorithm, `_walk`). A hypothesis is its newest inputs in one machine
    word; each block extends it by every value x of the free bits (`_make_children`). With the soft
    positions of the block as a mask, all that hypothesis h and choice x put out is A_h ⊕ B_x, so the
@@ -50,8 +52,9 @@ from f2f.encoder.lanes import (
     DEAREST,
     child_costs,
     flags_64,
+    make_units_64,
     parities_8,
-    put_64,
+    replace_64,
     spread_8,
     xor_of_64,
 )
@@ -124,21 +127,21 @@ class Freedom(NamedTuple):
 
 
 class Demands(NamedTuple):
-    """What later care bits demand of older inputs: reduced equations, pivot the newest variable.
+    """What later care bits demand of older inputs: equations whose pivot is their newest variable.
 
     Attributes
     ----------
-    rows : ndarray of uint64, (64,)
-        Row p is the variables of the equation whose pivot is bit p, 0 if there is none.
-    sides : ndarray of uint64, (1,)
-        Bit p is the right-hand side of the equation with pivot p, 0 if there is none.
+    values : ndarray of uint64, (64,)
+        Word v is variable v in terms of those that are no pivots; such a one is itself.
     pivots : ndarray of uint64, (1,)
         Bit p is set if there is an equation with pivot p.
+    sides : ndarray of uint64, (1,)
+        Bit p is the right-hand side of the equation with pivot p, 0 if there is none.
     """
 
-    rows: np.ndarray
-    sides: np.ndarray
+    values: np.ndarray
     pivots: np.ndarray
+    sides: np.ndarray
 
 
 class Hypotheses(NamedTuple):
@@ -313,8 +316,9 @@ def new_freedom(blocks: int, n_in: int) -> Freedom:
 
 def new_demands() -> Demands:
     """No demands."""
-    rows = aligned_zeros(8 * 64).view(np.uint64)  # vectors go through them
-    return Demands(rows, np.zeros(1, dtype=np.uint64), np.zeros(1, dtype=np.uint64))
+    values = aligned_zeros(8 * 64).view(np.uint64)  # vectors go through them
+    values[:] = np.uint64(1) << np.arange(64, dtype=np.uint64)
+    return Demands(values, np.zeros(1, dtype=np.uint64), np.zeros(1, dtype=np.uint64))
 
 
 def new_hypotheses(beam: int, tables: np.ndarray) -> Hypotheses:
@@ -365,16 +369,12 @@ def eliminate(problem, demands, freedom):
 
     There must be no demands yet.
     """
-    care, n_in, n_out = problem.care, problem.n_in, problem.n_out
+    n_in = problem.n_in
     if problem.zero_end:
-        _demand_zeros(demands, len(freedom.free) * n_in, n_in * problem.n_s)
-    i = len(care) - 1
-    for t in range(len(freedom.free) - 1, -1, -1):
-        place = (t * n_in) & 63
-        while i >= 0 and care[i] >= t * n_out:
-            row = rotate_left(problem.rows[care[i] - t * n_out], place)
-            _demand(demands, row, np.uint64(problem.target[i]), place)
-            i -= 1
+        _demand_zeros(demands, problem.blocks * n_in, n_in * problem.n_s)
+    end = len(problem.care)
+    for t in range(problem.blocks - 1, -1, -1):
+        end = _demand_block(problem, demands, t, end)
         _leave(demands, freedom, t, n_in, n_in * problem.n_s)
     # What is left constrains the start state; its free bits are zero.
     if not problem.zero_start:
@@ -386,29 +386,42 @@ def _demand_zeros(demands, first, count):
     """Make `count` variables from `first` on equations by themselves, with right-hand side 0."""
     for variable in range(first, first + count):
         p = variable & 63
-        demands.rows[p] = np.uint64(1) << np.uint64(p)
-        demands.pivots[0] |= demands.rows[p]
+        demands.values[p] = np.uint64(0)
+        demands.pivots[0] |= np.uint64(1) << np.uint64(p)
 
 
 @njit(inline="always")
-def _demand(demands, row, side, place):
-    """Reduce a row and put what is left of it into the demands.
+def _demand_block(problem, demands, t, end):
+    """Reduce the rows of block t, whose care bits end before number `end`, from the last on.
 
-    place: bit of the oldest variable of the window.
+    What is left of each becomes a demand. Returns the number of the first.
     """
-    one = np.uint64(1)
-    rows, sides = demands.rows, demands.sides
-    combo = row & demands.pivots[0]
-    row ^= xor_of_64(rows, combo)
-    side ^= popcount(sides[0] & combo) & one
-    if row == 0:
-        return
-    newest = np.int64(63 - leading_zeros(rotate_left(row, (64 - place) & 63)))
-    pivot = np.uint64((newest + place) & 63)
-    bit = one << pivot
-    column = put_64(rows, bit, row)
-    sides[0] ^= (column & demands.pivots[0] | bit) & (np.uint64(0) - side)
-    demands.pivots[0] |= bit
+    care, values = problem.care, demands.values
+    start, place = t * problem.n_out, (t * problem.n_in) & 63
+    left = pivot = row = ahead = np.uint64(0)
+    i = end - 1
+    more = i >= 0 and care[i] >= start
+    if more:
+        row = rotate_left(problem.rows[care[i] - start], place)
+        ahead = xor_of_64(values, row)
+    while more:
+        if ahead & pivot:  # which the row before made a pivot
+            ahead ^= left
+        left = ahead
+        side = np.uint64(problem.target[i]) ^ popcount(demands.sides[0] & row)
+        i -= 1
+        more = i >= 0 and care[i] >= start
+        if more:
+            row = rotate_left(problem.rows[care[i] - start], place)
+            ahead = xor_of_64(values, row)
+        pivot = np.uint64(0)
+        if left != 0:
+            newest = 63 - leading_zeros(rotate_left(left, (64 - place) & 63))
+            pivot = rotate_left(np.uint64(1) << newest, place)
+            change = replace_64(values, pivot, left)
+            demands.sides[0] ^= change & (np.uint64(0) - (side & np.uint64(1)))
+            demands.pivots[0] |= pivot
+    return i + 1
 
 
 @njit(inline="always")
@@ -423,11 +436,13 @@ def _leave(demands, freedom, t, n_in, older):
     freedom.sides[t] = rotate_left(demands.sides[0], (64 - first) & 63) & field
     for b in range(n_in):
         there = np.uint64(0) - ((determined >> np.uint64(b)) & one)
-        local = rotate_left(demands.rows[(first + b) & 63], (64 - place) & 63) & there
+        local = rotate_left(demands.values[(first + b) & 63], (64 - place) & 63) & there
         freedom.masks[t, b] = local & below
     if determined != field:
         _list_moves(demands, freedom, t, determined, first)
-    demands.pivots[0] &= ~rotate_left(field, first)
+    leaving = rotate_left(field, first)
+    make_units_64(demands.values, leaving)
+    demands.pivots[0] &= ~leaving
     demands.sides[0] &= demands.pivots[0]
 
 
@@ -443,7 +458,7 @@ def _list_moves(demands, freedom, t, determined, first):
             continue
         flips = bit
         for later in range(b + 1, len(moves)):  # an equation's pivot is its newest variable
-            held = demands.rows[(first + later) & 63] >> np.uint64((first + b) & 63) & one
+            held = demands.values[(first + later) & 63] >> np.uint64((first + b) & 63) & one
             flips |= held << np.uint64(later) & determined
         moves[free] = flips
         free += 1

@@ -108,16 +108,23 @@ def test_xor_of_chosen_words(chosen):
 
 
 @pytest.mark.parametrize("pivot", [0, 17, 63])
-def test_a_row_is_put_and_its_bit_cleared_elsewhere(pivot):
+def test_a_word_is_added_where_a_bit_is_set(pivot):
     words = np.random.default_rng(pivot).integers(0, 2**64, 64, dtype=np.uint64)
     bit = np.uint64(1 << pivot)
-    row = words[5] | bit
+    word = words[5] | bit
     held = words & bit != 0
-    expected = np.where(held, words ^ row, words)
-    expected[pivot] = row
-    found = compiled("put_64")(words, bit, row)
+    expected = np.where(held, words ^ word, words)
+    found = compiled("replace_64")(words, bit, word)
     np.testing.assert_array_equal(words, expected)
     assert int(found) == sum(1 << p for p in range(64) if held[p])
+
+
+@pytest.mark.parametrize("chosen", [0, 1, 2**63, 0xF0F0F0F0F0F0F0F0])
+def test_chosen_words_become_units(chosen):
+    words = np.random.default_rng(0).integers(0, 2**64, 64, dtype=np.uint64)
+    expected = [1 << p if chosen >> p & 1 else word for p, word in enumerate(words.tolist())]
+    compiled("make_units_64")(words, np.uint64(chosen))
+    assert words.tolist() == expected
 
 
 @pytest.mark.parametrize("chosen", [0, 1, 2**63, 0xF0F0F0F0F0F0F0F0])
