@@ -146,9 +146,9 @@ def sparse(dtype, seed=0, shape=(24, 100)):
 
 def run_group(tensor):
     """The words of all weights, in encoding order, before corrections."""
-    from f2f.hardware.circuits import GroupDecoder
+    from f2f.hardware.circuits import TensorDecoder
 
-    circuit, words = GroupDecoder(tensor), []
+    circuit, words = TensorDecoder(tensor), []
     inputs = np.concatenate(tensor.payload, axis=1)
     raw = np.unpackbits(tensor.raw, axis=1, bitorder="little")
     blocks = tensor.decoder.n_blocks(tensor.n)

@@ -186,6 +186,33 @@ def copy_bytes(typingctx, source, source_at, target, target_at, count):
     return signature, codegen
 
 
+@intrinsic
+def transpose_bits(typingctx, words, at):
+    """The 64 x 64 bits of words[at:at+64], uint64, in place: bit i of word s to bit s of word i."""
+
+    def codegen(context, builder, signature, arguments):
+        place = element_pointer(context, builder, signature.args[0], *arguments)
+        rows = load(builder, ir.VectorType(I64, 64), place)
+        for step in (32, 16, 8, 4, 2, 1):
+            # Of each pair of rows the upper half of one changes places with the lower of the other.
+            low = sum(1 << j for j in range(64) if not j & step)
+            lower, upper = (same_elements(builder, I64(m), 64) for m in (low, low << step))
+            shift = same_elements(builder, I64(step), 64)
+            other = permute(builder, rows, rows, [i ^ step for i in range(64)])
+            first = builder.or_(
+                builder.and_(rows, lower), builder.and_(builder.shl(other, shift), upper)
+            )
+            second = builder.or_(
+                builder.and_(rows, upper), builder.and_(builder.lshr(other, shift), lower)
+            )
+            flags = [int(bool(i & step)) for i in range(64)]
+            rows = builder.select(ir.VectorType(I1, 64)(flags), second, first)
+        store(builder, rows, place)
+        return context.get_dummy_value()
+
+    return types.void(words, types.intp), codegen
+
+
 def _trailing_zeros(typingctx, value):
     def codegen(context, builder, signature, args):
         return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))

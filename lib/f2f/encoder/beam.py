@@ -59,7 +59,7 @@ from typing import NamedTuple
 import numpy as np
 
 from f2f.base import validate
-from f2f.base.intrinsics import borrowed, trailing_zeros
+from f2f.base.intrinsics import borrowed, trailing_zeros, transpose_bits
 from f2f.base.jit import njit
 from f2f.base.masks import positions_of
 from f2f.decoder import Decoder
@@ -88,7 +88,6 @@ from f2f.encoder.words import (
     apply_map,
     prepare_map,
     rotate_left,
-    transpose,
 )
 
 SEGMENT_BLOCKS = 1 << 17
@@ -521,7 +520,7 @@ def _read_system(system, outcome):
         if word == STATE:
             prepare_map(square, outcome.states)
         else:
-            transpose(square)
+            transpose_bits(square, 0)
             for p in range(64):
                 outcome.effects[64 * (word - RECENT) + p] = square[p]
 

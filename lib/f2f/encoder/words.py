@@ -18,7 +18,6 @@ from numba.extending import intrinsic
 
 from f2f.base.intrinsics import (
     GFNI,
-    I1,
     I8,
     I64,
     V64,
@@ -28,6 +27,7 @@ from f2f.base.intrinsics import (
     permute,
     same_elements,
     store,
+    transpose_bits,
 )
 from f2f.base.jit import njit
 from f2f.decoder import gfni
@@ -35,7 +35,6 @@ from f2f.decoder import gfni
 TABLE_WORDS = 8 * 256  # of a prepared map
 SPARE = 7  # words behind the last that `apply_map` may read and write
 _V64Q = ir.VectorType(I64, 64)
-_FLAGS = ir.VectorType(I1, 64)
 
 
 @intrinsic
@@ -49,33 +48,6 @@ def rotate_left(typingctx, word, count):
         return builder.call(rotate, [word, word, count])
 
     return types.uint64(types.uint64, types.uint64), codegen
-
-
-@intrinsic
-def transpose(typingctx, square):
-    """Transpose a 64×64 bit matrix, uint64 (64,), in place: bit j of word i is the entry (i, j)."""
-
-    def codegen(context, builder, signature, arguments):
-        place = element_pointer(context, builder, signature.args[0], arguments[0], I64(0))
-        rows = load(builder, _V64Q, place)
-        for step in (32, 16, 8, 4, 2, 1):
-            # Of each pair of rows the upper half of one changes places with the lower of the other.
-            low = sum(1 << j for j in range(64) if not j & step)
-            lower, upper = (same_elements(builder, I64(m), 64) for m in (low, low << step))
-            shift = same_elements(builder, I64(step), 64)
-            other = permute(builder, rows, rows, [i ^ step for i in range(64)])
-            first = builder.or_(
-                builder.and_(rows, lower), builder.and_(builder.shl(other, shift), upper)
-            )
-            second = builder.or_(
-                builder.and_(rows, upper), builder.and_(builder.lshr(other, shift), lower)
-            )
-            second_of_pair = _FLAGS([int(bool(i & step)) for i in range(64)])
-            rows = builder.select(second_of_pair, second, first)
-        store(builder, rows, place)
-        return context.get_dummy_value()
-
-    return types.void(square), codegen
 
 
 @intrinsic
@@ -138,7 +110,7 @@ def prepare_by_tables(rows, table):
 
     Word ``256*g + y`` of the table, (TABLE_WORDS,), is the image of ``y << 8*g``.
     """
-    transpose(rows)
+    transpose_bits(rows, 0)
     for group in range(8):
         base = 256 * group
         table[base] = np.uint64(0)

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from f2f.base.intrinsics import aligned_zeros, bits_at, borrowed, popcount
+from f2f.base.intrinsics import aligned_zeros, bits_at, borrowed, popcount, transpose_bits
 from f2f.base.jit import njit
 from f2f.base.threads import run_together
 from f2f.decoder.gates import IDENTITY, SLACK, work_bytes
@@ -47,7 +47,6 @@ from f2f.format.tiles import (
     copy_elements,
     line_places,
     prefetch_words,
-    transpose_bits,
     transpose_bytes,
 )
 from f2f.format.wrong import flip_places

@@ -29,8 +29,6 @@ SIDE = 64  # segments of a tile, bytes of a line
 DEPTH = 16  # lines that are transposed together
 LANES = SIDE // DEPTH
 
-_WORDS = ir.VectorType(I64, 8)
-
 
 def line_places(itemsize: int) -> np.ndarray:
     """int64 (64,): where in a line the byte of each segment lies, for words of so many bytes.
@@ -80,46 +78,6 @@ def transpose_bytes(typingctx, tile, at, stride, lines, to, pitch):
 
     word = types.intp
     return types.void(tile, word, word, lines, word, word), codegen
-
-
-@intrinsic
-def transpose_bits(typingctx, words, at):
-    """The 64 x 64 bits of words[at:at+64], uint64, in place: bit i of word s to bit s of word i."""
-
-    def codegen(context, builder, signature, arguments):
-        place = element_pointer(context, builder, signature.args[0], *arguments)
-        places = [builder.gep(place, [I64(SIDE * i)]) for i in range(8)]
-        rows = [load(builder, _WORDS, one) for one in places]
-
-        def swap(upper: Any, lower: Any, distance: int) -> tuple[Any, Any]:
-            """The two with the off-diagonal squares of their bits exchanged."""
-            shift = _WORDS([distance] * 8)
-            # Every other run of `distance` bits, from the lowest on.
-            some = _WORDS([(2**64 - 1) // (2**distance + 1)] * 8)
-            moved = builder.and_(builder.xor(builder.lshr(upper, shift), lower), some)
-            return (
-                builder.xor(upper, builder.shl(moved, shift)),
-                builder.xor(lower, moved),
-            )
-
-        for distance in (32, 16, 8):  # between vectors
-            apart = distance // 8
-            for i in range(8):
-                if not i & apart:
-                    rows[i], rows[i + apart] = swap(rows[i], rows[i + apart], distance)
-        for distance in (4, 2, 1):  # within each
-            across = [i ^ distance for i in range(8)]
-            mixed = [i + 8 if i & distance else i for i in range(8)]
-            for i, row in enumerate(rows):
-                other = permute(builder, row, row, across)
-                upper, _ = swap(row, other, distance)
-                _, lower = swap(other, row, distance)
-                rows[i] = permute(builder, upper, lower, mixed)
-        for one, row in zip(places, rows, strict=True):
-            store(builder, row, one)
-        return context.get_dummy_value()
-
-    return types.void(words, types.intp), codegen
 
 
 @intrinsic

@@ -110,7 +110,7 @@ class PlaneDecoder(Elaboratable):
         return m
 
 
-class GroupDecoder(Elaboratable):
+class TensorDecoder(Elaboratable):
     """The decoders of all encoded planes of a tensor and the change of basis behind them.
 
     Attributes
@@ -328,7 +328,7 @@ class MaskDecoder(Elaboratable):
                 m.d.sync += place.eq(Mux(moved >= self.whole, moved - self.whole, moved))
 
 
-Circuit = PlaneDecoder | GroupDecoder | MaskDecoder
+Circuit = PlaneDecoder | TensorDecoder | MaskDecoder
 
 
 def circuit_of(source: Decoder | CompressedTensor | MaskCode) -> Circuit:
@@ -338,7 +338,7 @@ def circuit_of(source: Decoder | CompressedTensor | MaskCode) -> Circuit:
     if isinstance(source, CompressedTensor):
         if not source.encoded:
             raise ValueError(f"tensor must have encoded planes, got kind {source.kind!r} and none")
-        return GroupDecoder(source)
+        return TensorDecoder(source)
     if isinstance(source, MaskCode):
         if not source.streams:
             raise ValueError(f"mask must be of codec 'cascade', got {source.codec!r}")

@@ -26,7 +26,7 @@ def verilog(source: Decoder | CompressedTensor | MaskCode, name: str = "decoder"
     ----------
     source : Decoder, CompressedTensor or MaskCode
         What to decode: a plane, all planes of a tensor, or a mask. The ports are those of
-        `f2f.hardware.circuits.PlaneDecoder`, `GroupDecoder` or `MaskDecoder`, and `clk` and `rst`.
+        `f2f.hardware.circuits.PlaneDecoder`, `TensorDecoder` or `MaskDecoder`, and `clk` and `rst`.
     name : str
         Of the module.
 

@@ -1,4 +1,4 @@
-"""Words over GF(2): rotation, transposition and maps against plain bit matrices."""
+"""Words over GF(2): rotation and maps against plain bit matrices."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from numba import njit
 
 from f2f.base.intrinsics import GFNI
 from f2f.encoder import words
-from f2f.encoder.words import SPARE, TABLE_WORDS, rotate_left, transpose
+from f2f.encoder.words import SPARE, TABLE_WORDS, rotate_left
 
 
 def as_bits(words):
@@ -21,14 +21,6 @@ turned = njit(lambda word, count: rotate_left(word, count))
 
 def random_words(seed, n):
     return np.random.default_rng(seed).integers(0, 2**64, n, dtype=np.uint64)
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_transpose_is_that_of_the_bit_matrix(seed):
-    rows = random_words(seed, 64)
-    square = rows.copy()
-    njit(lambda square: transpose(square))(square)
-    np.testing.assert_array_equal(as_bits(square), as_bits(rows).T)
 
 
 @pytest.mark.parametrize("count", [0, 1, 8, 21])

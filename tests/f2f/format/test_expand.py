@@ -20,7 +20,7 @@ from f2f.format.expand import _is_scattered, expand
 from f2f.format.operands import operands
 from f2f.format.orders import ORDERS
 from f2f.format.tensor import DTYPES
-from f2f.format.tiles import copy_elements, line_places, transpose_bits, transpose_bytes
+from f2f.format.tiles import copy_elements, line_places, transpose_bytes
 
 # Of at least 128 rows and a cache line of columns: tiles; of 2300 rows two pieces of each segment,
 # of 300 columns two or more tiles side by side.
@@ -205,16 +205,6 @@ def test_bytes_of_a_tile_are_transposed():
     want = np.stack([tile[4 + 25 * s :][:16] for s in range(64)])
     assert np.array_equal(lines[5:].reshape(16, 67)[:, :64], want.T)
     assert not lines[:5].any() and not lines[5:].reshape(16, 67)[:, 64:].any()
-
-
-def test_bits_of_a_tile_are_transposed():
-    words = np.random.default_rng(0).integers(0, 2**64, 70, dtype=np.uint64)
-    found = words.copy()
-    njit(lambda *arguments: transpose_bits(*arguments))(found, 3)
-    bits = np.unpackbits(words[3:67].view(np.uint8), bitorder="little").reshape(64, 64)
-    want = np.packbits(bits.T, bitorder="little").view(np.uint64)
-    assert np.array_equal(found[3:67], want)
-    assert np.array_equal(found[:3], words[:3]) and np.array_equal(found[67:], words[67:])
 
 
 def test_elements_are_copied():
