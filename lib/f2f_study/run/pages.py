@@ -14,28 +14,16 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import nbformat
 import pandas as pd
 
 from f2f_study import provenance, results
 from f2f_study.run import claims
+from f2f_study.run.parameters import find_notebooks
 
 _MARKED = re.compile(r"(<!-- table:(\w+) -->\n).*?(<!-- /table -->)", re.S)
 
 PAGES = ("README.md", "docs/architecture.md", "docs/guide.md", "docs/results.md")
-
-# What of the paper a notebook is about.
-NOTEBOOKS = {
-    "00_train_standins": "the small models that stand in for the paper's, trained",
-    "01_walkthrough": "the code itself: one tiny block by hand",
-    "02_synthetic": "synthetic data: E and memory reduction over S, n_in, n_out, n_s",
-    "03_beyond_algorithm3": "beyond Algorithm 3: wide windows, beam, orders, rate",
-    "04_transformer_wmt14": "sparse Transformer (WMT14 en-de), four pruning methods",
-    "05_resnet50_imagenet": "ResNet-50 (ImageNet), FP32 and signed INT8",
-    "06_spmv": "Algorithms 1 and 2, normalized execution times",
-    "07_overview": "what of a run differs from the reference",
-    "08_hardware": "the decoder as hardware: XOR gates, registers, depth, and E",
-    "09_formats": "what one would store instead of CSR: size, time to code and read",
-}
 
 # The formats of the short table: what each is, and what of it can be read without the rest.
 PEERS = {
@@ -56,14 +44,17 @@ def table(frame: pd.DataFrame, align: str = "") -> str:
 
 
 def notebook_table(reference: Path) -> str:
-    """Name, what of the paper, minutes of every notebook of the reference."""
+    """Name, title and minutes of every notebook of the reference."""
     facts = provenance.read(reference)["notebooks"]
     rows = []
-    for stem in sorted(NOTEBOOKS.keys() & facts.keys()):
-        minutes = f"{facts[stem]['seconds'] / 60:.1f}"
-        rows.append((f"[{stem}](../notebooks/{stem}.ipynb)", NOTEBOOKS[stem], minutes))
-    names = ["notebook", "what of the paper", "minutes"]
-    return table(pd.DataFrame(rows, columns=names), "llr")
+    for path in find_notebooks():
+        if path.stem in facts:
+            title = nbformat.read(path, 4).cells[0].source.split("\n")[0]
+            minutes = f"{facts[path.stem]['seconds'] / 60:.1f}"
+            rows.append(
+                (f"[{path.stem}](../notebooks/{path.name})", title[len("# 00 ") :], minutes)
+            )
+    return table(pd.DataFrame(rows, columns=["notebook", "what it asks", "minutes"]), "llr")
 
 
 def summary_table(reference: Path) -> str:

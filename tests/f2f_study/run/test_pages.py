@@ -21,8 +21,10 @@ def test_the_tables_are_those_of_the_reference_run(name):
     assert pages.fill(page, ROOT / "runs" / "reference") == page, f"{name} is stale: make readme"
 
 
-def test_every_notebook_has_its_row():
-    assert set(pages.NOTEBOOKS) == {path.stem for path in find_notebooks()}
+def test_every_notebook_has_its_row_with_its_question():
+    rows = pages.notebook_table(ROOT / "runs" / "reference").splitlines()[2:]
+    assert [row.split("]")[0] for row in rows] == [f"| [{path.stem}" for path in find_notebooks()]
+    assert all(re.search(r" \| [A-Z0-9][^#|]+: [^|]+\? \| [0-9.]+ \|$", row) for row in rows)
 
 
 def test_the_quick_start_runs_and_prints_what_is_shown(tmp_path, monkeypatch, capsys):
