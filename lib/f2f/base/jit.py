@@ -70,15 +70,15 @@ def package_hash() -> str:
     return digest.hexdigest()
 
 
-class _Place:
+class _Place(caching._CacheLocator):
     """What a cache place of numba's becomes: stamped by the package, readable where read-only."""
 
-    def get_source_stamp(self: Any) -> tuple[str, bytes]:
-        return package_hash(), super().get_source_stamp()  # type: ignore[misc]
+    def get_source_stamp(self) -> tuple[str, bytes]:
+        return package_hash(), super().get_source_stamp()
 
     @classmethod
-    def from_function(cls: Any, py_func: Any, py_file: str) -> Any:
-        found = super().from_function(py_func, py_file)  # type: ignore[misc]
+    def from_function(cls, py_func: Any, py_file: str) -> Any:
+        found = super().from_function(py_func, py_file)
         if found is not None:
             return found
         if cls.usable() and os.path.exists(py_file):

@@ -53,7 +53,7 @@ def load_packed(path: str | os.PathLike[str]) -> PrunedModel:
     try:
         with safe_open(path, framework="np") as file:
             facts = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            arrays = {name: file.get_tensor(name) for name in sorted(file.keys())}
     except SafetensorError as error:
         raise FormatError(f"{path}: cannot be read as safetensors: {error}") from error
     if facts.get("kind") != _KIND:

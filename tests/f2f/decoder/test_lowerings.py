@@ -5,7 +5,6 @@ import subprocess
 import sys
 
 import llvmlite.binding as llvm
-import numba  # noqa: F401 - initialises LLVM
 import pytest
 from llvmlite import ir
 
