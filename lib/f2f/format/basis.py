@@ -23,7 +23,7 @@ import numpy as np
 
 # What an encoded care bit costs, payload and corrections, relative to its one bit of information.
 ENCODED_COST = 1.02
-CHUNK = 1 << 18  # words at a time: NumPy makes an index of 8 bytes of each
+AT_ONCE = 1 << 18  # words at a time: NumPy makes an index of 8 bytes of each
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,8 @@ def _choose_functionals(
     words: np.ndarray, w: int, encoded_cost: float
 ) -> tuple[list[int], np.ndarray, np.ndarray]:
     histogram = np.zeros(1 << w)
-    for at in range(0, len(words), CHUNK):
-        histogram += np.bincount(words[at : at + CHUNK], minlength=1 << w)
+    for at in range(0, len(words), AT_ONCE):
+        histogram += np.bincount(words[at : at + AT_ONCE], minlength=1 << w)
     ones = 0.5 * (1 - _walsh_hadamard(histogram) / max(len(words), 1))
     cost = np.minimum(encoded_cost, exception_cost(np.minimum(ones, 1 - ones)))
     # Only what is cheaper than encoding is worth combining; the planes themselves make up the rest.
@@ -155,10 +155,10 @@ def linear_map(vectors: tuple[int, ...], words: np.ndarray) -> np.ndarray:
     columns = np.array(vectors, dtype=dtype)
     out = np.zeros_like(words)
     tables = [span(columns[at : at + 8]) for at in range(0, len(columns), 8)]
-    for at in range(0, len(words), CHUNK):
-        part = words[at : at + CHUNK]
+    for at in range(0, len(words), AT_ONCE):
+        part = words[at : at + AT_ONCE]
         for byte, table in enumerate(tables):
-            out[at : at + CHUNK] ^= table[(part >> dtype.type(8 * byte)).astype(np.uint8)]
+            out[at : at + AT_ONCE] ^= table[(part >> dtype.type(8 * byte)).astype(np.uint8)]
     return out
 
 

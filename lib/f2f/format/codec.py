@@ -32,7 +32,7 @@ from f2f.encoder.beam import encode_beam_of_mask
 from f2f.encoder.exact import encode_viterbi
 from f2f.encoder.rate import CareCounts, choose_n_out, error_rate
 from f2f.encoder.shaping import MAX_BEAM
-from f2f.format.basis import CHUNK, ENCODED_COST, choose_basis, linear_map, span, stored_words
+from f2f.format.basis import AT_ONCE, ENCODED_COST, choose_basis, linear_map, span, stored_words
 from f2f.format.corrections import EliasFano
 from f2f.format.expand import expand
 from f2f.format.mask import CODECS, encode_mask
@@ -328,7 +328,7 @@ def _encode_planes(
         target = _gather_planes(stored, group)
         inputs = _encode_group(care_mask, target, decoder, len(group), options)
         payload.append(inputs)
-        blocks = -(-CHUNK // decoder.n_out)
+        blocks = -(-AT_ONCE // decoder.n_out)
         for places, ranks in _chunks(care_mask, blocks * decoder.n_out):
             first = places.start // decoder.n_out
             seen = inputs[first : first + blocks + decoder.n_s]
@@ -386,7 +386,7 @@ def _scatter_planes(bits: np.ndarray, group: tuple[int, ...], stored: np.ndarray
 def _pack_raw(stored: np.ndarray, planes: tuple[int, ...], care_mask: np.ndarray) -> np.ndarray:
     """uint8 (planes, ceil(n/8)): the stored bits of each plane in encoding order, packed."""
     raw = np.zeros((len(planes), -(-len(care_mask) // 8)), dtype=np.uint8)
-    for places, ranks in _chunks(care_mask, CHUNK) if planes else ():
+    for places, ranks in _chunks(care_mask, AT_ONCE) if planes else ():
         words = np.zeros(places.stop - places.start, dtype=stored.dtype)
         words[care_mask[places]] = stored[ranks]
         for row, p in enumerate(planes):

@@ -29,7 +29,7 @@ from f2f.format.operands import Operands, operands
 from f2f.format.orders import DIAGONAL, GOLDEN, ROW
 from f2f.format.stages import CHUNK, care_before, cursors_at, make_care, make_chunk
 from f2f.format.tensor import CompressedTensor
-from f2f.product.cpu_dense import SIDE_BY_SIDE, add_dense, find_wrong, make_runs
+from f2f.product.cpu_dense import SIDE_BY_SIDE, add_dense, find_wrong_bytes, make_runs
 from f2f.product.cpu_sparse import Share, add_sparse, make_terms
 
 DENSE_COLUMNS = 3  # more columns of the dense operand than this go the sparse way
@@ -100,7 +100,7 @@ def _dense_jobs(tensor: CompressedTensor, op: Operands, x: np.ndarray, threads: 
     once = x.T[:, op.permuted.columns]
     permuted = np.ascontiguousarray(np.tile(once, -(-reach // op.walk.cols)))
     runs = 1 if op.walk.kind == ROW else SIDE_BY_SIDE
-    wrong = _kept(op, ("wrong", 1), lambda: find_wrong(op))
+    wrong = _kept(op, ("wrong", 1), lambda: find_wrong_bytes(op))
     parts = _kept(op, ("parts", threads), lambda: _dense_parts(op, threads, runs))
     for part in parts:
         chunk = make_chunk(op.encoded, runs)

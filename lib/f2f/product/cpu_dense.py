@@ -6,8 +6,8 @@ column at a time (order "diagonal" in permuted coordinates, "column", and "row" 
 multiplying is a plain vector loop. Four runs of segments are walked side by side, so that the
 result is loaded and stored once for four of them.
 
-Wrong bits are found by their encoding positions (`Wrong`), not by their ranks among the unpruned,
-so that no mask bits need be counted on the way.
+Wrong bits are found by their encoding positions (`WrongBytes`), not by their ranks among the
+unpruned, so that no mask bits need be counted on the way.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SIDE_BY_SIDE = 4  # runs that are walked together
 _BEHIND = np.iinfo(np.int32).max  # a position behind every tensor's last
 
 
-class Wrong(NamedTuple):
+class WrongBytes(NamedTuple):
     """The wrong bits of one-byte weights.
 
     Attributes
@@ -68,7 +68,7 @@ def make_runs(chunk: Chunk, dtype: str) -> Runs:
     )
 
 
-def find_wrong(op: Operands) -> Wrong:
+def find_wrong_bytes(op: Operands) -> WrongBytes:
     """The wrong bits of a tensor of one-byte weights: 5 bytes each."""
     lists = [code.decode() for code in op.corrections]
     by_plane = op.encoded.corrections.flips.astype(np.uint8)
@@ -77,7 +77,7 @@ def find_wrong(op: Operands) -> Wrong:
     order = np.argsort(ranks, kind="stable")
     positions = np.full(len(ranks) + 1, _BEHIND, dtype=np.int32)
     _find_care(op.encoded.mask, ranks[order], positions)
-    return Wrong(positions, flips[order])
+    return WrongBytes(positions, flips[order])
 
 
 @njit

@@ -406,8 +406,8 @@ def test_compressing_takes_few_bytes_a_weight(monkeypatch, sparsity, threads):
     monkeypatch.setattr(encoder.beam, "SEGMENT_BLOCKS", 1 << 10)
     monkeypatch.setattr(encoder.beam, "SEGMENT_ROWS", 1 << 12)
     monkeypatch.setattr(mask_module, "PART_PLACES", 1 << 16)
-    monkeypatch.setattr(basis, "CHUNK", 1 << 12)
-    monkeypatch.setattr(codec, "CHUNK", 1 << 12)
+    monkeypatch.setattr(basis, "AT_ONCE", 1 << 12)
+    monkeypatch.setattr(codec, "AT_ONCE", 1 << 12)
     rng = np.random.default_rng(0)
     array = rng.integers(1, 128, (1024, 1024), dtype=np.int8)
     array[rng.random(array.shape, dtype=np.float32) < sparsity] = 0

@@ -18,7 +18,7 @@ from f2f.format.operands import operands
 from f2f.format.orders import ORDERS
 from f2f.format.tensor import DTYPES, FLOAT8, CompressedTensor
 from f2f.product import cpu
-from f2f.product.cpu_dense import find_wrong
+from f2f.product.cpu_dense import find_wrong_bytes
 
 BACKENDS = ("numpy", "numba")
 SHARES = {name: getattr(cpu, name) for name in ("DENSE_SHARE", "SPARSE_SHARE")}
@@ -84,7 +84,7 @@ def test_dense_and_sparse_ways_agree(order, n_out):
 def test_wrong_bits_by_position(n_out):
     """Flipped where they say, the decoded words are the weights."""
     tensor = compress(weights((300, 260), "int8", 0.1), order="row", n_out=n_out, beam=1)
-    wrong = find_wrong(operands(tensor))
+    wrong = find_wrong_bytes(operands(tensor))
     words = tensor.decoder.decode(tensor.payload[0], tensor.n)
     table = operands(tensor).encoded.tables[0] ^ tensor.offset
     found = table[words].astype(np.uint8)
