@@ -160,27 +160,25 @@ def names(kind: str, found: Iterable[Any]) -> list[Any]:
     return listed + [name for name in different if name not in order]
 
 
-def colours(rows: pd.DataFrame, kind: str) -> dict[str, Any]:
-    """Arguments of a seaborn plot of `rows` that colour by the column `kind`."""
-    order = names(kind, rows[kind])
-    palette = {name: look(kind, name).colour for name in order}
-    return {"hue": kind, "hue_order": order, "palette": palette}
-
-
 def points(rows: pd.DataFrame, kind: str) -> dict[str, Any]:
-    """The same for colours and markers of a scatter plot."""
-    shapes = {name: look(kind, name).marker for name in names(kind, rows[kind])}
-    return colours(rows, kind) | {"style": kind, "markers": shapes, "linewidth": 0}
+    """Arguments of a seaborn scatter plot of `rows` by the looks of the column `kind`."""
+    return _looks(rows, kind) | {"linewidth": 0}
 
 
 def lines(rows: pd.DataFrame, kind: str) -> dict[str, Any]:
-    """The same for colours, markers and dashes of a line plot."""
+    """The same for a line plot."""
+    dashes = {name: look(kind, name).dashes or "" for name in names(kind, rows[kind])}
+    return _looks(rows, kind) | {"dashes": dashes, "markeredgewidth": 0}
+
+
+def _looks(rows: pd.DataFrame, kind: str) -> dict[str, Any]:
     looks = {name: look(kind, name) for name in names(kind, rows[kind])}
-    return colours(rows, kind) | {
+    return {
+        "hue": kind,
+        "hue_order": list(looks),
+        "palette": {name: one.colour for name, one in looks.items()},
         "style": kind,
         "markers": {name: one.marker for name, one in looks.items()},
-        "dashes": {name: one.dashes or "" for name, one in looks.items()},
-        "markeredgewidth": 0,
     }
 
 
