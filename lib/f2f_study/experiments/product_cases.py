@@ -7,13 +7,10 @@ frame whose columns `runs/README.md` defines; `table` condenses them.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-
-from f2f.format.codec import compress
-from f2f.format.tensor import CompressedTensor
 
 CASE = ["rows", "cols", "sparsity", "columns"]
 MACHINE = ("copy", "gemm")  # rows that measure the machine and no format
@@ -42,7 +39,6 @@ class Problem:
         self.weight = matrix(case)
         rng = np.random.default_rng(case.seed + 1)
         self.x = rng.standard_normal((case.cols, case.columns), dtype=np.float32)
-        self._compressed: tuple[tuple[Any, ...], CompressedTensor] | None = None
 
     @cached_property
     def exact(self) -> np.ndarray:
@@ -64,13 +60,6 @@ class Problem:
         if not error <= bound:
             raise RuntimeError(f"{form} is wrong by {error:.3g} for {self.case}")
         return error
-
-    def compressed(self, order: str, **options: Any) -> CompressedTensor:
-        """The weights compressed; the last result is kept for the next format that wants it."""
-        key = (order, *sorted(options.items()))
-        if self._compressed is None or self._compressed[0] != key:
-            self._compressed = key, compress(self.weight, order=order, **options)
-        return self._compressed[1]
 
 
 def matrix(case: Case) -> np.ndarray:

@@ -27,6 +27,7 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
+from f2f.format.codec import compress
 from f2f.product import device, spmm
 from f2f_study import provenance, results
 from f2f_study.baselines.products import FORMATS as BASELINES
@@ -174,7 +175,7 @@ def _prepare(name: str, problem: Problem, threads: int) -> Prepared:
         return prepare(name, weight, x[:, 0] if x.shape[1] == 1 else x, threads)
     n_out = shuffle_friendly(8 * weight.size // max(problem.unpruned, 1))
     codec = MASK_CODECS[name]
-    tensor = problem.compressed("diagonal", mask_codec=codec, n_out=n_out, threads=threads)
+    tensor = compress(weight, order="diagonal", mask_codec=codec, n_out=n_out, threads=threads)
     product = functools.partial(spmm, tensor, x, threads=threads)
     return Prepared(product, tensor.nbytes, str(weight.dtype), threads)
 

@@ -14,6 +14,7 @@ Without a GPU `measure` raises `RuntimeError`, saying why, and nothing is writte
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,6 +25,8 @@ import pandas as pd
 import scipy.sparse
 
 from f2f.base import validate
+from f2f.format.codec import compress
+from f2f.format.tensor import CompressedTensor
 from f2f.product import device, gpu
 from f2f_study import results
 from f2f_study.baselines import csr, storage
@@ -275,12 +278,18 @@ def _own_format(xp: Any, form: str, problem: Problem) -> Candidate:
     return Candidate(launch, y, stored, _moved(stored, weight, x), copies)
 
 
+@functools.lru_cache(maxsize=1)
+def _compressed(problem: Problem, order: str) -> CompressedTensor:
+    """The weights of a problem; the last result is kept for the next format that wants it."""
+    threads = os.cpu_count() or 1
+    return compress(problem.weight, order=order, mask_codec="bitmap", threads=threads)
+
+
 def _encoded(xp: Any, form: str, problem: Problem) -> Candidate:
     weight, x = problem.weight, problem.x
     decode = "parity" if form == "encoded_parity" else "auto"
     order = "golden" if form == "encoded_golden" else "diagonal"
-    threads = os.cpu_count() or 1
-    first = gpu.DeviceMatrix(problem.compressed(order, mask_codec="bitmap", threads=threads))
+    first = gpu.DeviceMatrix(_compressed(problem, order))
     assert first.layout is not None
     copies = _copies(xp, first.nbytes)
     matrices = [first] + [first.copy() for _ in range(copies - 1)]
