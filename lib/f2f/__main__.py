@@ -8,15 +8,15 @@ is imported when one is chosen: with the kernels it takes longer than `f2f --hel
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor
+from contextlib import suppress
 from typing import Any
 
 from f2f import __version__
-from f2f.base.console import accept_any_text, printable
+from f2f.base.console import OUTPUT, accept_any_text, printable, show
 
 COMMANDS = {
     "compress": "compress a model into one file",
@@ -52,13 +52,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         warnings.showwarning = _warn  # type: ignore[assignment]
         return int(arguments.run(arguments))
     except (BrokenExecutor, ImportError, MemoryError, OSError, ValueError) as error:
-        if isinstance(error, BrokenPipeError):  # the reader of a pipe (head, less) has gone
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
+        if isinstance(error, BrokenPipeError) and error.filename == OUTPUT:
+            return 0  # the reader of a pipe (head, less) has gone
         _say(str(error) or type(error).__name__)
         return 2
     except KeyboardInterrupt:
-        _say("interrupted, nothing written")
+        _say("interrupted, no file half written")
         return 130
 
 
@@ -67,7 +66,8 @@ def _warn(message: Warning | str, *_: object) -> None:
 
 
 def _say(text: str) -> None:
-    print(f"f2f: {printable(' '.join(text.split()))}", file=sys.stderr)
+    with suppress(OSError):  # a full disk, say: the exit code tells all the same
+        show(f"f2f: {printable(' '.join(text.split()))}", error=True)
 
 
 if __name__ == "__main__":

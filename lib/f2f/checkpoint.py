@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 from tqdm import tqdm
 
 from f2f.base import validate
-from f2f.base.atomic import atomic_write
+from f2f.base.atomic import atomic_write, open_regular
 from f2f.base.errors import FormatError
 from f2f.format.container import ModelFile, open_file, save
 from f2f.format.tensor import CompressedTensor
@@ -430,7 +430,7 @@ def _same_names(folder: Folder) -> dict[str, str]:
 
 def _fingerprint(shard: Path, options: dict[str, Any]) -> str:
     """BLAKE2b-128 of a shard's bytes and of the options of its compression."""
-    with open(shard, "rb") as file:
+    with open_regular(shard) as file:
         digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
     digest.update(json.dumps(options, sort_keys=True, default=str).encode())
     return digest.hexdigest()

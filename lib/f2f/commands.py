@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from f2f.base.console import is_watched, printable
+from f2f.base.console import is_watched, printable, show
 from f2f.checkpoint import (
     compress_folder,
     decompress_folder,
@@ -126,14 +126,13 @@ def _compress(arguments: argparse.Namespace) -> int:
         _refuse_overwrite(arguments)
         tensors = read_tensors(arguments.input)
         save(arguments.output, compress_model(tensors, **run, **options), tensors.metadata)
-        before = sum(array.nbytes for array in {id(a): a for a in tensors.values()}.values())
-        after = Path(arguments.output).stat().st_size
+        before = _array_bytes(tensors)
+        after = _size(arguments.output)
         what = f"{len(tensors)} tensors"
     if not arguments.quiet:
-        print(
-            f"{printable(arguments.output)}: {what}, {_mega(before)} -> {_mega(after)} "
-            f"({before / max(after, 1):.2f} times smaller) in {time.perf_counter() - started:.1f} s"
-        )
+        ratio = f" -> {_bytes(after)} ({before / after:.2f} times smaller)" if after else ""
+        seconds = time.perf_counter() - started
+        show(f"{printable(arguments.output)}: {what}, {_bytes(before)}{ratio} in {seconds:.1f} s")
     return 0
 
 
@@ -150,10 +149,11 @@ def _decompress(arguments: argparse.Namespace) -> int:
             metadata = file.metadata
             tensors = decompress_model(file, **run)
         write_tensors(arguments.output, tensors, metadata)
-        size, what = Path(arguments.output).stat().st_size, f"{len(tensors)} tensors"
+        size = _array_bytes(tensors)
+        what = f"{len(tensors)} tensors"
     if not arguments.quiet:
         seconds = time.perf_counter() - started
-        print(f"{printable(arguments.output)}: {what}, {_mega(size)} in {seconds:.1f} s")
+        show(f"{printable(arguments.output)}: {what}, {_bytes(size)} in {seconds:.1f} s")
     return 0
 
 
@@ -177,13 +177,13 @@ def _verify(arguments: argparse.Namespace) -> int:
             differences += [f"tensor {name!r} is not in the original" for name in missing]
         count = len(model)
     for line in differences:
-        print(printable(f"{arguments.input}: {line}"))
+        show(printable(f"{arguments.input}: {line}"))
     if not differences and not arguments.quiet:
         what = "equal to the original bit for bit" if arguments.against else "checksums match"
         if left_out:
             names = ", ".join(map(repr, left_out))
             what = f"equal to the original's bit for bit, which also has {names}"
-        print(printable(f"{arguments.input}: {count} tensors, {what}"))
+        show(printable(f"{arguments.input}: {count} tensors, {what}"))
     return 1 if differences else 0
 
 
@@ -246,16 +246,16 @@ def _inspect(arguments: argparse.Namespace) -> int:
     files = [path / shard for shard in read_folder(path).shards] if path.is_dir() else [path]
     size = sum(file.stat().st_size for file in files)
     common = size - plain - round(total["stored"] / 8)
-    print(f"\n{size} bytes on disk, {plain} of them in tensors stored as they are (dense) and")
-    print(f"{common} beside the tensors (file header, names).")
-    print("bits/w: bits a weight with mask, corrections and record; floor: the entropy bound with")
-    print("the mask; ratio: bits/w to floor; then the bits a weight of other formats.")
+    show(f"\n{size} bytes on disk, {plain} of them in tensors stored as they are (dense) and")
+    show(f"{common} beside the tensors (file header, names).")
+    show("bits/w: bits a weight with mask, corrections and record; floor: the entropy bound with")
+    show("the mask; ratio: bits/w to floor; then the bits a weight of other formats.")
     often = {name: share for name, share in zeros.items() if share >= COMMON}
     if often:
         most = max(often, key=lambda name: often[name])
         where = f"{100 * often[most]:.0f} % of {printable(most)}"
-        print(f"\n-0.0 is kept as a weight, and common: {where} (tensors so: {len(often)}).")
-        print("Compressed with --negative-zero prune, the original gives a smaller file.")
+        show(f"\n-0.0 is kept as a weight, and common: {where} (tensors so: {len(often)}).")
+        show("Compressed with --negative-zero prune, the original gives a smaller file.")
     return 0
 
 
@@ -276,7 +276,7 @@ def _verilog(arguments: argparse.Namespace) -> int:
             raise ValueError(f"TENSOR must be one of {names}, got {arguments.tensor!r}")
         tensor = model[arguments.tensor]
     for path in write_project(tensor, arguments.out):
-        print(printable(path))
+        show(printable(path))
     return 0
 
 
@@ -301,16 +301,16 @@ def _per_weight(sizes: dict[str, float]) -> list[str]:
 
 
 def _print_table(rows: list[list[str]]) -> None:
-    """Columns as wide as their widest cell; names to the left, numbers to the right."""
+    """Columns as wide as their widest cell of up to 80; names to the left, numbers to the right."""
     count = max(map(len, rows))
     full = [[*map(printable, row)] + [""] * (count - len(row)) for row in rows]
-    widths = [max(len(row[i]) for row in full) for i in range(count)]
+    widths = [min(max(len(row[i]) for row in full), 80) for i in range(count)]
     for row in full:
         cells = [
             cell.ljust(width) if i < 4 else cell.rjust(width)
             for i, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
-        print("  ".join(cells).rstrip())
+        show("  ".join(cells).rstrip())
 
 
 def _refuse_overwrite(arguments: argparse.Namespace) -> None:
@@ -319,5 +319,15 @@ def _refuse_overwrite(arguments: argparse.Namespace) -> None:
         raise ValueError(f"OUT must be another file than IN, got {arguments.output!r} for both")
 
 
-def _mega(count: int) -> str:
-    return f"{count / 1e6:.2f} MB"
+def _array_bytes(arrays: Mapping[str, np.ndarray]) -> int:
+    """Bytes of arrays; one under several names counts once."""
+    return sum({id(array): array.nbytes for array in arrays.values()}.values())
+
+
+def _size(path: str) -> int:
+    """Bytes of a file; 0 of a pipe or a device."""
+    return os.path.getsize(path) if os.path.isfile(path) else 0
+
+
+def _bytes(count: int) -> str:
+    return f"{count / 1e6:.2f} MB" if count >= 1e6 else f"{count / 1e3:.2f} kB"

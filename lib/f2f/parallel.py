@@ -186,6 +186,10 @@ def _run(
 ) -> dict[str, Any]:
     """Results by name of tasks: (delayed call that returns (name, result, bytes), its bytes)."""
     validate.instance("n_jobs", n_jobs, Integral | None, "an integer or None")
+    if n_jobs == 0:
+        raise ValueError("n_jobs must be an integer other than 0, or None, got 0")
+    if n_jobs is not None:
+        n_jobs = min(int(n_jobs), max(len(tasks), 1))  # a worker more would have nothing to do
     total = sum(size for _, size in tasks)
     # The largest first: a large one that starts last would keep one worker busy alone.
     calls = [call for call, _ in sorted(tasks, key=lambda task: -task[1])]

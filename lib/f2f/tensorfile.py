@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from f2f.base import validate
-from f2f.base.atomic import atomic_write
+from f2f.base.atomic import atomic_write, open_regular
 from f2f.base.errors import FormatError
 from f2f.base.safetensors import header_bytes, read_header
 from f2f.base.tensors import is_numeric, state_to_numpy, state_to_torch
@@ -78,7 +78,7 @@ def read_tensors(path: str | os.PathLike[str]) -> Tensors:
         It cannot be read.
     """
     read = {".safetensors": _read_safetensors, ".npz": _read_npz}.get(suffix(path), _read_torch)
-    with open(path, "rb") as file:  # once: another may be put in its place meanwhile
+    with open_regular(path) as file:  # once: another may be put in its place meanwhile
         return read(path, file)
 
 

@@ -6,6 +6,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -252,7 +253,7 @@ def test_an_interrupt_leaves_no_file(folder, capsys, monkeypatch):
     write_tensors("in.npz", weights())
     monkeypatch.setattr(parallel, "compress", interrupt)
     code, _, err = run(capsys, "compress", "in.npz", "x.safetensors")
-    assert code == 130 and err == "f2f: interrupted, nothing written\n"
+    assert code == 130 and err == "f2f: interrupted, no file half written\n"
     assert os.listdir() == ["in.npz"]
 
 
@@ -269,7 +270,7 @@ def test_ctrl_c_on_the_real_process(folder):
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130 and err.strip().endswith("nothing written")
+    assert process.returncode == 130 and err.strip().endswith("no file half written")
     assert os.listdir() == ["in.npz"]
 
 
@@ -389,6 +390,61 @@ def test_a_service_may_have_closed_its_streams(folder, closed):
         shell = f"{shlex.join(words)} {closed}>&-"
         done = subprocess.run(shell, shell=True, capture_output=True, text=True)
         assert done.returncode == 0 and bool(done.stdout) == (closed == 2)
+
+
+STREAMS = {
+    "verify m.safetensors > /dev/full": (2, "No space left on device: 'standard output'"),
+    "verify none.safetensors 2> /dev/full": (2, ""),  # 1 would be a difference
+    "verify none.safetensors 2>&-": (2, ""),
+    "verify m.safetensors --quiet <&- >&- 2>&-": (0, ""),
+    "inspect m.safetensors | true": (0, ""),
+    "decompress m.safetensors gone.npz": (2, "Broken pipe: 'gone.npz'"),
+}
+
+
+def test_streams_that_are_full_or_closed(folder):
+    f2f.save("m.safetensors", {"w": f2f.compress(np.eye(512, dtype=np.int8), beam=1)})
+    environment = os.environ | {"PYTHONUNBUFFERED": "", "F2F_QUIET": "1"}
+    command = f"{shlex.quote(sys.executable)} -m f2f"
+    os.mkfifo("gone.npz")
+    threading.Thread(target=lambda: open("gone.npz", "rb").close()).start()
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    running = {
+        line: subprocess.Popen(f"{command} {line}", shell=True, env=environment, **pipes)
+        for line in STREAMS
+    }
+    for line, process in running.items():
+        out, err = process.communicate()
+        code, message = STREAMS[line]
+        assert (process.returncode, out) == (code, ""), (line, err)
+        assert message in err and err.count("\n") == bool(message), (line, err)
+
+
+def test_pipes_and_devices(folder, capsys):
+    write_tensors("m.npz", weights())
+    for command, *rest in (["inspect"], ["verify"], ["compress", "n.safetensors"]):
+        os.mkfifo(f"{command}.safetensors")
+        code, _, err = run(capsys, command, f"{command}.safetensors", *rest)
+        assert code == 2 and "must be a file, is a pipe or a device" in err
+    os.symlink("/dev/null", "to.safetensors")
+    code, out, _ = run(capsys, "compress", "m.npz", "to.safetensors", "--beam", "1")
+    assert code == 0 and "5 tensors" in out and "smaller" not in out  # nothing lies there
+
+
+def test_numbers_of_jobs(folder, capsys):
+    write_tensors("m.npz", {"w": weights()["fc.weight"]})
+    code, _, err = run(capsys, "compress", "m.npz", "n.safetensors", "--jobs", "0")
+    assert code == 2 and "n_jobs must be an integer other than 0" in err
+    code, _, err = run(capsys, "compress", "m.npz", "n.safetensors", "--jobs", str(10**30))
+    assert code == 0
+
+
+def test_a_long_name_leaves_the_table_readable(folder, capsys):
+    tensor = f2f.compress(np.eye(64, dtype=np.int8), beam=1)
+    f2f.save("m.safetensors", {"x" * 3000: tensor, "b": tensor})
+    code, out, _ = run(capsys, "inspect", "m.safetensors")
+    lines = {line[0]: line for line in out.splitlines() if line}
+    assert code == 0 and "x" * 3000 in lines["x"] and len(lines["b"]) < 200
 
 
 def test_help_loads_no_kernels():

@@ -1,4 +1,4 @@
-"""Writing a file so that its path holds the whole new content or is left as it was."""
+"""Writing a file so that its path holds the whole new content or is left as it was; reading one."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+from f2f.base.errors import FormatError
 
 STALE = 60.0  # seconds after which an unlocked draft is taken for that of a writer that died
 
@@ -65,6 +68,19 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             raise OSError(error.errno, error.strerror, os.fspath(path)) from error
         raise
     _sync_folder(target.parent)
+
+
+def open_regular(path: str | os.PathLike[str], buffering: int = -1) -> BufferedReader:
+    """Open a file to read its bytes; `FormatError` for a pipe or a device, which may never end."""
+
+    def at_once(name: str, flags: int) -> int:  # a pipe would wait for a writer
+        return os.open(name, flags | os.O_NONBLOCK)
+
+    file: Any = open(path, "rb", buffering, opener=at_once)  # noqa: SIM115
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise FormatError(f"{path}: must be a file, is a pipe or a device")
+    return file
 
 
 @contextmanager

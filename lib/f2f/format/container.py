@@ -39,7 +39,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from f2f.base import validate
-from f2f.base.atomic import atomic_write
+from f2f.base.atomic import atomic_write, open_regular
 from f2f.base.errors import FormatError
 from f2f.base.safetensors import (
     Header,
@@ -225,7 +225,7 @@ class ModelFile(Mapping[str, CompressedTensor]):
         self._in_use: WeakValueDictionary[str, CompressedTensor] = WeakValueDictionary()
         # Unbuffered, and no memory map: a file that shrinks while it is read must not kill the
         # process.
-        self._file = open(path, "rb", buffering=0)  # noqa: SIM115  (closed by `close`)
+        self._file = open_regular(path, buffering=0)
         try:
             self.nbytes = os.fstat(self._file.fileno()).st_size
             self._read_before_data()
