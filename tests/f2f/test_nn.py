@@ -387,11 +387,12 @@ def test_layers_follow_dtype_as_the_dense_ones_do():
 
 def test_layers_say_of_themselves_what_the_dense_ones_say():
     conv, linear = prune(nn.Conv2d(8, 16, 3, 2, 1, groups=2)), prune(nn.Linear(96, 40))
-    packed = CompressedConv2d.from_dense(conv, beam=1)
-    for name in ("in_channels", "out_channels", "kernel_size", "stride", "padding", "groups"):
+    packed = CompressedConv2d.from_dense(conv.eval(), beam=1)
+    names = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "groups")
+    for name in (*names, "training"):
         assert getattr(packed, name) == getattr(conv, name)
     packed = CompressedLinear.from_dense(linear, beam=1)
-    assert (packed.in_features, packed.out_features) == (96, 40)
+    assert (packed.in_features, packed.out_features) == (96, 40) and packed.training
 
 
 def test_layers_under_compile_and_trace():

@@ -1,3 +1,4 @@
+import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -199,9 +200,12 @@ def test_segments_cost_few_errors(monkeypatch, n_in):
     assert wrong_bits(inputs, care, target, n, decoder).sum() <= whole + 10 * 8 * 8
 
 
-@pytest.mark.parametrize("rows", [100, 5000])
-def test_a_mask_is_its_positions(monkeypatch, rows):
+@pytest.mark.parametrize(
+    ("rows", "bytes_for_all_time"), [(100, "7889da5e547bb37d"), (5000, "c3de3950c467d223")]
+)
+def test_a_mask_is_its_positions(monkeypatch, rows, bytes_for_all_time):
     """Segments are the same, whether they end by their blocks or by their care bits."""
+    assert (beam_module.SEGMENT_BLOCKS, beam_module.SEGMENT_ROWS) == (1 << 17, 1 << 20)
     monkeypatch.setattr(beam_module, "SEGMENT_BLOCKS", 40)
     monkeypatch.setattr(beam_module, "SEGMENT_ROWS", rows)
     decoder = Decoder(8, 80, 7, 0)
@@ -211,6 +215,8 @@ def test_a_mask_is_its_positions(monkeypatch, rows):
     care_mask[care] = True
     expected = encode_beam(care, target, n, decoder, 8, 4)
     assert np.array_equal(encode_beam_of_mask(care_mask, target, decoder, 8, 4), expected)
+    digest = hashlib.blake2b(expected.tobytes(), digest_size=8)
+    assert digest.hexdigest() == bytes_for_all_time
     with pytest.raises(ValueError, match="target must have a bit for each"):
         encode_beam_of_mask(care_mask, target[1:], decoder, 8, 4)
 
