@@ -59,24 +59,25 @@ from typing import NamedTuple
 import numpy as np
 
 from f2f.base import validate
-from f2f.base.intrinsics import borrowed, trailing_zeros, transpose_bits
+from f2f.base.intrinsics import borrowed, popcount, trailing_zeros, transpose_bits
 from f2f.base.jit import njit
 from f2f.base.masks import positions_of
 from f2f.decoder import Decoder
 from f2f.encoder import search
 from f2f.encoder.elimination import (
-    ACCUMULATOR,
     MAX_RECENT,
     PLANE_BITS,
     RECENT,
     STATE,
+    SUMS,
     WORDS,
     Log,
     Segment,
     System,
+    catch_up,
+    gather,
     insert,
     new_log,
-    reduce_row,
     retire,
     solve,
     start_system,
@@ -420,19 +421,33 @@ def _fill(segment, log, system, step, place):
 
     A step is full when its checks or recent care bits are, and just before its first check.
     """
-    care = segment.care
+    care, target, pivots = segment.care, segment.target, system.pivots
     t, i = place.vector[0], place.care_bit[0]
     full = False
     while t < segment.vectors and not full:
         at = ((segment.first + t) * segment.n_in) & 63
         start = (segment.first + t) * segment.n_out
+        end = start + segment.n_out
         seen = min(64, (segment.vectors - t) * segment.n_in)
         variables = ~np.uint64(0) >> np.uint64(64 - seen)
-        while i < len(care) and care[i] < start + segment.n_out:
+        row = change = np.uint64(0)
+        more = i < len(care) and care[i] < end
+        if more:
             row = rotate_left(segment.rows[care[i] - start] & variables, at)
-            if not _reduce_into(system, step, log, i, row, segment.target[i], at):
+            gather(system.equations, row & pivots[0], row, np.uint64(target[i]), SUMS + (i & 1))
+        while more:
+            this, other = SUMS + (i & 1), SUMS + 1 - (i & 1)
+            combo = row & pivots[0]
+            odd = popcount(combo & change) & np.uint64(1)
+            left = catch_up(system.equations, this, other, odd)
+            more = i + 1 < len(care) and care[i + 1] < end
+            if more:
+                row = rotate_left(segment.rows[care[i + 1] - start] & variables, at)
+                gather(system.equations, row & pivots[0], row, np.uint64(target[i + 1]), other)
+            if not _take_care_bit(system, step, log, i, combo, left, at):
                 full = True
                 break
+            change = log.changes[i]
             i += 1
         if not full:
             full = t == segment.vectors - 1 and step.n_checks[0] > 0
@@ -444,29 +459,31 @@ def _fill(segment, log, system, step, place):
 
 
 @njit(inline="always")
-def _reduce_into(system, step, log, i, row, target, at):
-    """Reduce care bit i, a row and its bits of all planes, into the step; False if it is full.
+def _take_care_bit(system, step, log, i, combo, left, at):
+    """Take care bit i, whose row is reduced, into the step; False if it is full.
 
     The oldest variable of the window is bit `at`.
     """
-    combo, left = reduce_row(system, row, target)
     checks, recent = step.n_checks[0], step.n_recent[0]
+    source = SUMS + (i & 1)
     if left == 0:
         full = checks == len(step.checks) or (checks == 0 and recent > 0)
-        if not full:
-            for word in range(WORDS):
-                step.checks[checks, word] = system.equations[ACCUMULATOR, word]
-            step.check_ranks[checks] = i
-            step.n_checks[0] = checks + 1
-            log.changes[i] = np.uint64(0)
     else:
         full = recent == MAX_RECENT
-        if not full:
-            step.recent_ranks[recent] = i
-            step.n_recent[0] = recent + 1
-            log.changes[i] = insert(system, at, left, recent)
+    if full:
+        return False
     log.combos[i] = combo
-    return not full
+    if left == 0:
+        for word in range(WORDS):
+            step.checks[checks, word] = system.equations[source, word]
+        step.check_ranks[checks] = i
+        step.n_checks[0] = checks + 1
+        log.changes[i] = np.uint64(0)
+    else:
+        step.recent_ranks[recent] = i
+        step.n_recent[0] = recent + 1
+        log.changes[i] = insert(system, at, left, recent, source)
+    return True
 
 
 @njit(inline="always")

@@ -8,13 +8,17 @@ so nothing shifts as blocks pass; a decoder row is only rotated left by t*n_in.
 The `System` is kept *fully reduced*, with the oldest variable of each equation as its pivot, so an
 equation stays in the system exactly as long as its pivot is in the window. Because no equation
 holds the pivot of another, the set of equations that a new row must be added to is known at once,
-``combo = row & pivots``, and what remains of the row has non-pivot variables only (`reduce_row`).
-Two cases:
+``combo = row & pivots``, and what remains of the row has non-pivot variables only (`gather`). Two
+cases:
 
 * something remains: its oldest variable becomes a pivot and is cleared from the equations that hold
   it, ``column`` (`insert`); the right-hand sides w (bit p belongs to pivot p) change by
   ``w ^= b·(column | 1 << pivot)`` where ``b = parity(w & combo) ^ target``;
 * nothing remains: the row is a *check*, satisfied or not whatever the unknowns will be.
+
+Adding so many equations to a row is a long wait, and so is adding the row to the system. So the
+next row is gathered before this one is inserted; if an odd number of the equations that it needs
+have changed since, this one is to be added to it (`catch_up`).
 
 The `Log` of the pairs (combo, column | pivot) of all rows says all there is to know about
 right-hand sides: `solve` follows other targets without reducing again. Equations whose pivot leaves
@@ -49,7 +53,7 @@ VARIABLES, STATE, RECENT = 0, 1, 2  # word numbers; RECENT words go on to the en
 PLANE_BITS = 8  # lowest bits of word RECENT
 MAX_RECENT = 64 * (WORDS - RECENT) - PLANE_BITS
 NONE = 64  # number of an equation that is always 0 = 0, behind those of the 64 pivots
-ACCUMULATOR = 65  # of the scratch equation
+SUMS = 65  # number of two more: a row with the equations added to it, and the one before
 AT_ONCE = 4  # equations added without asking whether there are so many
 
 
@@ -93,8 +97,9 @@ class System(NamedTuple):
 
     Attributes
     ----------
-    equations : ndarray of uint64, (66, WORDS)
-        Row p is the equation with pivot p, if there is one; row NONE is 0, row ACCUMULATOR scratch.
+    equations : ndarray of uint64, (67, WORDS)
+        Row p is the equation with pivot p, if there is one; row NONE is 0, from row SUMS on
+        there are rows that are reduced.
         Word VARIABLES holds the variables. The others say what the right-hand side is made of, for
         whoever needs to know (`f2f.encoder.beam`): word STATE the state bits in it, and from word
         RECENT on the right-hand sides of up to PLANE_BITS planes, then the recent care bits in it.
@@ -175,51 +180,68 @@ def _over_equations(builder: Any, data: Any, mask: Any, value: Any, spread: bool
 
 
 @intrinsic
-def gather(typingctx, equations, mask, row, target):
-    """Make ACCUMULATOR a row with its right-hand sides and the sum of the equations in `mask`.
-
-    Returns its variables.
-    """
+def gather(typingctx, equations, mask, row, target, into):
+    """Make equation `into` a row with its right-hand sides and the sum of those in `mask`."""
 
     def codegen(context, builder, signature, arguments):
-        equations, mask, row, target = arguments
+        equations, mask, row, target, into = arguments
         data = context.make_array(signature.args[0])(context, builder, equations).data
         start = builder.insert_element(_VECTOR([0] * WORDS), row, I32(VARIABLES))
         start = builder.insert_element(start, target, I32(RECENT))
         total = _over_equations(builder, data, mask, start, False)
-        builder.store(total, _place(builder, data, I64(ACCUMULATOR)), align=8)
-        return builder.extract_element(total, I32(VARIABLES))
+        builder.store(total, _place(builder, data, into), align=8)
+        return context.get_dummy_value()
 
     word = types.uint64
-    return word(equations, word, word, word), codegen
+    return types.void(equations, word, word, word, types.int64), codegen
 
 
 @intrinsic
-def spread(typingctx, equations, mask, pivot, number):
-    """Make ACCUMULATOR, of recent care bit `number`, an equation, and add it to those in `mask`."""
+def catch_up(typingctx, equations, into, before, odd):
+    """Add equation `before` to `into` if `odd` is 1, not 0; returns the variables of `into`."""
 
     def codegen(context, builder, signature, arguments):
-        equations, mask, pivot, number = arguments
+        equations, into, before, odd = arguments
+        data = context.make_array(signature.args[0])(context, builder, equations).data
+        mask = same_elements(builder, builder.sub(I64(0), odd), WORDS)
+        place = _place(builder, data, into)
+        added = builder.and_(builder.load(_place(builder, data, before), align=8), mask)
+        total = builder.xor(builder.load(place, align=8), added)
+        builder.store(total, place, align=8)
+        return builder.extract_element(total, I32(VARIABLES))
+
+    word = types.uint64
+    return word(equations, types.int64, types.int64, word), codegen
+
+
+@intrinsic
+def spread(typingctx, equations, mask, pivot, number, source):
+    """Make equation `source`, of recent care bit `number`, that of a pivot; add it to `mask`."""
+
+    def codegen(context, builder, signature, arguments):
+        equations, mask, pivot, number, source = arguments
         data = context.make_array(signature.args[0])(context, builder, equations).data
         bit = builder.add(number, I64(64 * RECENT + PLANE_BITS))
         word = same_elements(builder, builder.lshr(bit, I64(6)), WORDS)
         one = same_elements(builder, builder.shl(I64(1), builder.and_(bit, I64(63))), WORDS)
         here = builder.icmp_unsigned("==", word, _VECTOR(list(range(WORDS))))
         unit = builder.select(here, one, _VECTOR([0] * WORDS))
-        value = builder.load(_place(builder, data, I64(ACCUMULATOR)), align=8)
-        value = builder.xor(value, unit)
+        place = _place(builder, data, source)
+        value = builder.xor(builder.load(place, align=8), unit)
+        builder.store(value, place, align=8)
         _over_equations(builder, data, mask, value, True)
         builder.store(value, _place(builder, data, pivot), align=8)
         return context.get_dummy_value()
 
-    return types.void(equations, types.uint64, types.int64, types.int64), codegen
+    whole = types.int64
+    return types.void(equations, types.uint64, whole, whole, whole), codegen
 
 
 def start_system(segment: Segment) -> System:
     """The system in which every variable of the given input vectors is a pivot by itself."""
     # Each equation is to lie in one cache line, and what vectors go through to start one.
-    space = aligned_zeros(8 * (ACCUMULATOR + 1) * WORDS).view(np.uint64)
-    equations = space.reshape(ACCUMULATOR + 1, WORDS)
+    space = aligned_zeros(8 * (SUMS + 2) * WORDS).view(np.uint64)
+    equations = space.reshape(SUMS + 2, WORDS)
     system = System(equations, aligned_zeros(512).view(np.uint64), np.zeros(1, dtype=np.uint64))
     if segment.known:  # saves short calls the time
         known = (segment.first * segment.n_in + np.arange(segment.known * segment.n_in)) & 63
@@ -242,30 +264,20 @@ def new_log(segment: Segment) -> Log:
 
 
 @njit(inline="always")
-def reduce_row(system, row, target):
-    """Make a row with its right-hand sides the accumulator, and free it of pivots.
+def insert(system, place, left, number, source):
+    """Put equation `source`, free of pivots, into the system, as recent care bit `number`.
 
-    Returns the equations that were added to it, bit p for pivot p, and the variables that are left.
-    """
-    combo = row & system.pivots[0]
-    return combo, gather(system.equations, combo, row, np.uint64(target))
-
-
-@njit(inline="always")
-def insert(system, place, row, number):
-    """Put the accumulator, free of pivots, into the system, as recent care bit `number`.
-
-    row: its variables, not 0; place: bit of the oldest variable of the window. Returns the
-    equations whose right-hand sides change with that of the accumulator.
+    left: its variables, not 0; place: bit of the oldest variable of the window. Returns the
+    equations whose right-hand sides change with that of the equation.
     """
     one = np.uint64(1)
     columns = system.columns
-    oldest = np.int64(trailing_zeros(rotate_left(row, (64 - place) & 63)))
+    oldest = np.int64(trailing_zeros(rotate_left(left, (64 - place) & 63)))
     pivot = (oldest + place) & 63
     bit = one << np.uint64(pivot)
     change = columns[pivot] | bit
-    spread(system.equations, columns[pivot], pivot, number)
-    xor_at_64(columns, row, change, bit)
+    spread(system.equations, columns[pivot], pivot, number, source)
+    xor_at_64(columns, left, change, bit)
     system.pivots[0] |= bit
     return change
 

@@ -12,11 +12,13 @@ from f2f.encoder.elimination import (
     MAX_RECENT,
     PLANE_BITS,
     RECENT,
+    SUMS,
     VARIABLES,
     Segment,
+    catch_up,
+    gather,
     insert,
     new_log,
-    reduce_row,
     retire,
     solve,
     start_system,
@@ -26,21 +28,45 @@ from f2f.encoder.words import rotate_left
 
 
 @njit
+def add_row(system, place, row, target, number):
+    """Reduce a row and insert what is left; returns its combo and its change, 0 for a check."""
+    combo = row & system.pivots[0]
+    gather(system.equations, combo, row, np.uint64(target), SUMS)
+    left = catch_up(system.equations, SUMS, SUMS + 1, np.uint64(0))
+    return combo, insert(system, place, left, number, SUMS) if left else left
+
+
+@njit
+def gathered_ahead(system, place, row, target, following):
+    """As `add_row`, and whether `following`, gathered before, has caught up with it."""
+    equations, zero = system.equations, np.uint64(0)
+    gather(equations, following & system.pivots[0], following, zero, SUMS + 1)
+    combo, change = add_row(system, place, row, target, 0)
+    needed = following & system.pivots[0]
+    catch_up(equations, SUMS + 1, SUMS, popcount(needed & change) & np.uint64(1))
+    gather(equations, needed, following, zero, SUMS)
+    return combo, change, (equations[SUMS] == equations[SUMS + 1]).all()
+
+
+@njit
 def follow(segment, system, log, holds):
     """Eliminate a segment; `holds` (blocks,) tells of each block whether the system was reduced."""
     i = 0
     for t in range(segment.vectors):
         place = ((segment.first + t) * segment.n_in) & 63
         start = (segment.first + t) * segment.n_out
+        caught_up = True
         while i < len(segment.care) and segment.care[i] < start + segment.n_out:
             row = rotate_left(segment.rows[segment.care[i] - start], place)
-            log.combos[i], left = reduce_row(system, row, segment.target[i])
-            if left == 0:
-                log.changes[i] = 0
-            else:
-                log.changes[i] = insert(system, place, left, 0)
+            last = i + 1 == len(segment.care) or segment.care[i + 1] >= start + segment.n_out
+            following = row if last else segment.rows[segment.care[i + 1] - start]
+            combo, change, right = gathered_ahead(
+                system, place, row, segment.target[i], rotate_left(following, place)
+            )
+            log.combos[i], log.changes[i] = combo, change
+            caught_up &= right
             i += 1
-        holds[t] = True
+        holds[t] = caught_up
         pivots = system.pivots[0]
         for p in range(64):
             bit = np.uint64(1) << np.uint64(p)
@@ -149,8 +175,7 @@ def test_equations_tell_what_they_are_made_of():
     targets = rng.integers(0, 256, 40)
     numbers = rng.choice(MAX_RECENT, 40, replace=False)
     for row, target, number in zip(rows, targets, numbers, strict=True):
-        _, left = reduce_row(system, row, target)
-        insert(system, 0, np.uint64(left), number)
+        add_row(system, 0, row, target, number)
     made = np.unpackbits(system.equations[:64, RECENT:].view(np.uint8), axis=1, bitorder="little")
     for p in range(64):
         parts = made[p, PLANE_BITS:][numbers] == 1
