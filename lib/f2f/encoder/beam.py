@@ -170,7 +170,12 @@ def encode_beam(
 
 
 def encode_beam_of_mask(
-    care_mask: np.ndarray, target: np.ndarray, decoder: Decoder, n_planes: int, beam: int
+    care_mask: np.ndarray,
+    target: np.ndarray,
+    decoder: Decoder,
+    n_planes: int,
+    beam: int,
+    zero_ends: tuple[bool, bool] = (False, False),
 ) -> np.ndarray:
     """As `encode_beam` at the positions of a mask, bool (n,), of which it lists few at a time."""
     if target.shape != (np.count_nonzero(care_mask),):
@@ -180,7 +185,7 @@ def encode_beam_of_mask(
         return positions_of(care_mask[lo:hi]) + lo
 
     n, lookahead = len(care_mask), _lookahead(decoder.window)
-    return _in_segments(care_between, target, n, decoder, n_planes, beam, lookahead, (False, False))
+    return _in_segments(care_between, target, n, decoder, n_planes, beam, lookahead, zero_ends)
 
 
 def _in_segments(

@@ -98,11 +98,11 @@ class System(NamedTuple):
     Attributes
     ----------
     equations : ndarray of uint64, (67, WORDS)
-        Row p is the equation with pivot p, if there is one; row NONE is 0, from row SUMS on
-        there are rows that are reduced.
-        Word VARIABLES holds the variables. The others say what the right-hand side is made of, for
-        whoever needs to know (`f2f.encoder.beam`): word STATE the state bits in it, and from word
-        RECENT on the right-hand sides of up to PLANE_BITS planes, then the recent care bits in it.
+        Row p is the equation with pivot p, if there is one; row NONE is 0, and in the rows from
+        SUMS on care bits are reduced. Word VARIABLES holds the variables. The others say what the
+        right-hand side is made of, for whoever needs to know (`f2f.encoder.beam`): word STATE the
+        state bits in it, and from word RECENT on the right-hand sides of up to PLANE_BITS planes,
+        then the recent care bits in it.
     columns : ndarray of uint64, (64,)
         For each variable that is not a pivot the equations that hold it, bit p for pivot p.
     pivots : ndarray of uint64, (1,)

@@ -1,4 +1,4 @@
-"""Operations on vectors that lie in flat arrays, for the exact encoder and the shaper.
+"""Operations on vectors that lie in flat arrays, for the encoders.
 
 Numba vectorises plain loops, yet not these: in-place updates of rows of one array, where it must
 assume overlap, and byte permutations. Each is a function of numba code written as LLVM vector

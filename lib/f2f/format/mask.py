@@ -46,7 +46,7 @@ from f2f.base.masks import positions_of, values_at
 from f2f.base.parts import Claims, Data, Part, check_bytes
 from f2f.decoder import MAX_WINDOW, Decoder, shared_decoder
 from f2f.decoder.streams import and_stream, stream_work_bytes
-from f2f.encoder.beam import encode_beam
+from f2f.encoder.beam import encode_beam_of_mask
 from f2f.encoder.rate import choose_n_out
 from f2f.encoder.shaping import MAX_BEAM, encode_shaped
 from f2f.format.corrections import MAX_UNIVERSE, EliasFano, elias_fano_bits
@@ -391,9 +391,8 @@ def _encode_thinning(
 def _encode_last(
     left: np.ndarray, kept: np.ndarray, decoder: Decoder, beam: int, places: slice, zero_ends: Any
 ) -> np.ndarray:
-    care = positions_of(left[places])
     target = values_at(left[places], kept[places]).view(np.uint8)
-    return encode_beam(care, target, len(left[places]), decoder, 1, beam, zero_ends=zero_ends)[:, 0]
+    return encode_beam_of_mask(left[places], target, decoder, 1, beam, zero_ends)[:, 0]
 
 
 def _shuffled(places: np.ndarray, back: bool = False) -> np.ndarray:
