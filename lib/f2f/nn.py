@@ -7,20 +7,23 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.prune import BasePruningMethod
 
 from f2f.base import validate
-from f2f.base.tensors import identity, state_to_numpy, state_to_torch, to_torch
+from f2f.base.tensors import identity, numpy_dtype, state_to_numpy, state_to_torch, to_torch
 from f2f.checkpoint import read_folder
 from f2f.format import container
 from f2f.format.codec import compress, decompress_numpy
+from f2f.format.expand import expand, memory_bytes
 from f2f.format.tensor import CompressedTensor
 from f2f.parallel import compress_model, decompress_model
 
@@ -196,11 +199,21 @@ class _Compressed(nn.Module):
     @property
     def weight(self) -> Tensor:
         """The weight, decoded now: bit for bit what was encoded, in the dtype of the module."""
-        return self._decoded()
+        return self._decoded(lent=False)
+
+    def _weight_for(self, x: Tensor) -> Tensor:
+        """The weight for one call; a gradient of x, if there is one, may want it after that."""
+        return self._decoded(lent=not (torch.is_grad_enabled() and x.requires_grad))
 
     @torch.compiler.disable
-    def _decoded(self) -> Tensor:
-        array = decompress_numpy(self.encoded, threads=torch.get_num_threads())
+    def _decoded(self, lent: bool) -> Tensor:
+        """The weight; lent: until the next call of a layer in this thread, which reuses memory."""
+        encoded, threads = self.encoded, torch.get_num_threads()
+        if lent and encoded.kind == "encoded" and (size := memory_bytes(encoded)) >= MAPPED:
+            words = expand(encoded, threads=threads, memory=_thread_memory(size))
+            array = words.view(numpy_dtype(encoded.dtype)).reshape(encoded.shape)
+        else:
+            array = decompress_numpy(encoded, threads=threads)
         return to_torch(array).to(self._like)
 
     def extra_repr(self) -> str:
@@ -236,9 +249,10 @@ class _Compressed(nn.Module):
 class CompressedLinear(_Compressed):
     """`torch.nn.Linear` with its weight (out_features, in_features) kept encoded.
 
-    Each call decodes the weight, in as many threads as torch uses, uses it and drops it. Gradients
-    flow to the input and the bias. The result is bitwise that of the dense layer with the same
-    weight.
+    Each call decodes the weight, in as many threads as torch uses, uses it and drops it. Memory of
+    a weight of 32 MB or more is kept by the thread, as much as the largest needs, and written anew
+    by the next call, but where x needs a gradient. Gradients flow to the input and the bias. The
+    result is bitwise that of the dense layer with the same weight.
 
     Parameters
     ----------
@@ -262,7 +276,7 @@ class CompressedLinear(_Compressed):
         self.out_features, self.in_features = encoded.shape
 
     def forward(self, x: Tensor) -> Tensor:
-        return functional.linear(x, self.weight, self.bias)
+        return functional.linear(x, self._weight_for(x), self.bias)
 
 
 class CompressedConv2d(_Compressed):
@@ -306,8 +320,20 @@ class CompressedConv2d(_Compressed):
             setattr(self, name, getattr(geometry, name))
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.__dict__["_geometry"]._conv_forward(x, self.weight, self.bias)
+        out: Tensor = self.__dict__["_geometry"]._conv_forward(x, self._weight_for(x), self.bias)
         return out
+
+
+MAPPED = 1 << 25  # bytes from which on new memory is mapped page by page, as long as decoding takes
+_THREAD = threading.local()
+
+
+def _thread_memory(size: int) -> np.ndarray:
+    """uint8 (size,) of this thread, kept for the next call."""
+    memory: np.ndarray | None = getattr(_THREAD, "memory", None)
+    if memory is None or memory.nbytes < size:
+        memory = _THREAD.memory = np.empty(size, dtype=np.uint8)
+    return memory[:size]
 
 
 # What a Conv2d says of itself.

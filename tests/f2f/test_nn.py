@@ -11,8 +11,10 @@ from torch import nn
 from torch.nn.utils import prune as prune_module
 
 import f2f
+from f2f import nn as nn_module
 from f2f.base.tensors import to_numpy, to_torch
 from f2f.format import operands
+from f2f.format.expand import expand
 from f2f.nn import (
     CompressedConv2d,
     CompressedLinear,
@@ -425,3 +427,31 @@ def test_a_second_call_prepares_nothing_again(monkeypatch):
     for _ in range(3):
         assert torch.equal(f2f.decompress(tensor), weight)
     assert len(made) == 1
+
+
+def test_layers_of_a_thread_share_memory_but_for_gradients(monkeypatch):
+    """Two layers by turns: no result and no gradient is of the other's weight."""
+    monkeypatch.setattr(nn_module, "MAPPED", 0)
+    lent = []
+    monkeypatch.setattr(nn_module, "expand", lambda *a, **k: lent.append(k) or expand(*a, **k))
+    dense = [prune(nn.Linear(200, 200)) for _ in range(2)]
+    packed = [CompressedLinear.from_dense(layer, beam=1) for layer in dense]
+    x = torch.randn(3, 200)
+    for grad, wanted in ((False, False), (True, False), (True, True)):
+        found = []
+        for layers in (dense, packed):
+            for layer in layers:
+                layer.bias.grad = None
+            with torch.set_grad_enabled(grad):
+                given = x.clone().requires_grad_(wanted)
+                y = layers[1](layers[0](given))
+                if grad:
+                    y.sum().backward()
+            found.append([y, given.grad, *(layer.bias.grad for layer in layers)])
+        for a, b in zip(*found, strict=True):
+            assert (a is None and b is None) or torch.equal(a, b)
+    kept = packed[0].weight
+    packed[1](x)
+    assert torch.equal(kept, dense[0].weight)
+    # Without gradients both layers, with one of the bias the first alone, twice without a weight's.
+    assert len(lent) == 2 + 1 + 0 + 1

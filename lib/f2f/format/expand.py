@@ -40,7 +40,7 @@ from f2f.format.stages import (
     make_chunk,
     prefetch,
 )
-from f2f.format.tensor import CompressedTensor
+from f2f.format.tensor import DTYPES, CompressedTensor
 from f2f.format.tiles import (
     DEPTH,
     SIDE,
@@ -96,7 +96,10 @@ class Tile(NamedTuple):
 
 
 def expand(
-    tensor: CompressedTensor, care_mask: np.ndarray | None = None, threads: int = 1
+    tensor: CompressedTensor,
+    care_mask: np.ndarray | None = None,
+    threads: int = 1,
+    memory: np.ndarray | None = None,
 ) -> np.ndarray:
     """The bits of all weights, row-major, zero where pruned.
 
@@ -108,6 +111,8 @@ def expand(
         Which positions are unpruned, in encoding order, if the tensor stores no mask.
     threads : int
         Share the tiles.
+    memory : ndarray of uint8, shape (memory_bytes(tensor),), or None
+        For the words; may be left unused.
 
     Returns
     -------
@@ -131,7 +136,8 @@ def expand(
         places = Places(np.empty(CHUNK, dtype=np.int64), np.empty(CHUNK, dtype=np.int64))
         _scatter(encoded, walk, cursors_at(encoded.corrections, 0), chunk, make_care(), places, out)
         return out
-    out, wrong = np.empty(op.n + SIDE, dtype=word), op.wrong
+    out = np.empty(op.n + SIDE, dtype=word) if memory is None else memory.view(word)
+    wrong = op.wrong
     if walk.kind == ROW:
         _in_order(encoded, wrong, _make_tile(op, CHUNK, 1), out)
     else:
@@ -144,6 +150,11 @@ def expand(
 
         run_together([partial(job, number) for number in range(threads)])
     return out[: op.n]
+
+
+def memory_bytes(tensor: CompressedTensor) -> int:
+    """Bytes of the memory that `expand` can be given."""
+    return (tensor.n + SIDE) * DTYPES[tensor.dtype]
 
 
 def _is_scattered(op: Operands) -> bool:
