@@ -29,37 +29,27 @@ OVERVIEW = "07_overview"  # compares, and so has nothing to be compared
 def quantities(run: Path, reference: Path) -> pd.DataFrame:
     """Every quantity of a run beside the same one of the reference.
 
-    Columns `notebook`, `quantity`; `value` and `reference`, both in `unit`, NaN where one of them
-    lacks the quantity; `tolerance` as the reference states it, NaN: not judged; `deviation`,
-    (value - reference) / tolerance; `agrees`, whether the value is accepted. A quantity that the
-    reference lacks agrees, one that the run lacks does not.
+    Columns `notebook`, `quantity`; `value` in `unit` and `reference` in `reference_unit`, missing
+    where one of them lacks the quantity; `tolerance` as the reference states it, NaN: not judged;
+    `deviation`, (value - reference) / tolerance; `agrees`, whether the value is accepted. A
+    quantity that the reference lacks agrees, one that the run lacks does not.
     """
-    both = _beside(run, reference)
-    distance = both["value"] - both["value_there"]
-    return both[["notebook", "quantity"]].assign(
-        value=both["value"],
-        reference=both["value_there"],
-        unit=both["unit"].fillna(both["unit_there"]),
-        tolerance=both["tolerance_there"],
-        deviation=(distance / both["tolerance_there"]).mask(distance == 0, 0.0),
-        agrees=both["agrees"],
-    )
-
-
-def _beside(run: Path, reference: Path) -> pd.DataFrame:
-    """The summaries of both, `_there` behind the columns of the reference, and `agrees`."""
     keys, names = ["notebook", "quantity"], _notebooks(run)
-    ours, theirs = (results.summaries(folder).set_index(keys) for folder in (run, reference))
     ours, theirs = (
-        rows[rows.index.get_level_values("notebook").isin(names)] for rows in (ours, theirs)
+        rows[rows["notebook"].isin(names)].set_index(keys)
+        for rows in (results.summaries(run), results.summaries(reference))
     )
-    both = pd.concat([ours, theirs.add_suffix("_there")], axis=1).reset_index()
+    theirs = theirs.rename(columns={"value": "reference", "unit": "reference_unit"})
+    both = pd.concat([ours[["value", "unit"]], theirs], axis=1).reset_index()
     both = both.sort_values(
         "notebook", kind="stable", ignore_index=True, key=lambda column: column.map(names.index)
     )
-    near = within(both["value_there"], both["value"], both["tolerance_there"])
-    same_unit = (both["unit"] == both["unit_there"]) | both["unit_there"].isna()
-    return both.assign(agrees=near & same_unit)
+    distance = both["value"] - both["reference"]
+    same_unit = (both["unit"] == both["reference_unit"]) | both["reference_unit"].isna()
+    return both.assign(
+        deviation=(distance / both["tolerance"]).mask(distance == 0, 0.0),
+        agrees=within(both["reference"], both["value"], both["tolerance"]) & same_unit,
+    )
 
 
 def _notebooks(run: Path) -> list[str]:
@@ -106,9 +96,9 @@ def differences(run: Path, reference: Path) -> pd.DataFrame:
         wanted, found = (", ".join(results.read_csv(p).columns) for p in (path, other))
         if wanted != found:
             rows.append((notebook, f"columns of {path.name}", wanted, found))
-    beside = _beside(run, reference)
+    beside = quantities(run, reference)
     for row in beside[~beside["agrees"]].itertuples():
-        wanted = results.shown(row.value_there, row.unit_there, row.tolerance_there)
+        wanted = results.shown(row.reference, row.reference_unit, row.tolerance)
         found = "absent" if pd.isna(row.unit) else results.shown(row.value, row.unit)
         rows.append((row.notebook, row.quantity, wanted, found))
     return pd.DataFrame(rows, columns=["notebook", "what", "reference", "found"])

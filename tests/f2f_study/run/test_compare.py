@@ -130,7 +130,8 @@ def test_every_quantity_stands_beside_the_reference(runs):
     assert table["agrees"].tolist() == [True, True, False, True, False]
     assert table.loc[("02", "E"), "deviation"] == pytest.approx(-2)
     assert table.loc[("01", "same"), "deviation"] == 0
-    assert table["unit"].tolist() == ["1", "1", "%", "s", "1"]
+    assert table["unit"].fillna("absent").tolist() == ["1", "1", "%", "s", "absent"]
+    assert table["reference_unit"].fillna("absent").tolist()[-1] == "1"
     assert table["reference"].isna().tolist() == [False, True, False, False, False]
 
 
