@@ -34,7 +34,8 @@ def test_a_run_holds_executed_notebooks_results_and_provenance(
     folder = checkout / "runs" / "a"
     assert value_of(folder) == 4.5 and value_of(folder, "02_two") == 4.75
     facts = provenance.read(folder)["notebooks"]["01_one"]
-    assert facts["parameters"] == {"seed": 3, "rate": 0.25, "exact": False, "levels": [0.25, 1.0]}
+    given = {"seed": 3, "rate": 0.25, "exact": False, "levels": [0.25, 1.0], "names": ["a"]}
+    assert facts["parameters"] == given
     assert facts["profile"] == "tiny" and facts["seconds"] > 0 and facts["versions"]["numpy"]
     assert facts["threads"] == str(max(1, os.cpu_count() // 2))
     assert "NUMBA_NUM_THREADS" not in os.environ
