@@ -384,23 +384,15 @@ def test_any_encoding_of_the_output_will_do(folder, encoding):
     assert rb"Gewicht \u91cd" in ran.stdout
 
 
-@pytest.mark.parametrize("closed", [1, 2])
-def test_a_service_may_have_closed_its_streams(folder, closed):
-    f2f.save(folder / "a.safetensors", {"w": f2f.compress(np.eye(64, dtype=np.int8), beam=1)})
-    for command in ("verify", "inspect"):
-        words = [sys.executable, "-m", "f2f", command, str(folder / "a.safetensors")]
-        shell = f"{shlex.join(words)} {closed}>&-"
-        done = subprocess.run(shell, shell=True, capture_output=True, text=True)
-        assert done.returncode == 0 and bool(done.stdout) == (closed == 2)
-
-
+# Of a command with its streams: exit code, whether it prints something, and its one line of error.
 STREAMS = {
-    "verify m.safetensors > /dev/full": (2, "No space left on device: 'standard output'"),
-    "verify none.safetensors 2> /dev/full": (2, ""),  # 1 would be a difference
-    "verify none.safetensors 2>&-": (2, ""),
-    "verify m.safetensors --quiet <&- >&- 2>&-": (0, ""),
-    "inspect m.safetensors | true": (0, ""),
-    "decompress m.safetensors gone.npz": (2, "Broken pipe: 'gone.npz'"),
+    "verify m.safetensors > /dev/full": (2, False, "No space left on device: 'standard output'"),
+    "verify none.safetensors 2> /dev/full": (2, False, ""),  # 1 would be a difference
+    "verify none.safetensors 2>&-": (2, False, ""),
+    "verify m.safetensors 2>&-": (0, True, ""),
+    "inspect m.safetensors >&-": (0, False, ""),
+    "inspect m.safetensors | true": (0, False, ""),
+    "decompress m.safetensors gone.npz": (2, False, "Broken pipe: 'gone.npz'"),
 }
 
 
@@ -417,8 +409,8 @@ def test_streams_that_are_full_or_closed(folder):
     }
     for line, process in running.items():
         out, err = process.communicate()
-        code, message = STREAMS[line]
-        assert (process.returncode, out) == (code, ""), (line, err)
+        code, prints, message = STREAMS[line]
+        assert (process.returncode, bool(out)) == (code, prints), (line, out, err)
         assert message in err and err.count("\n") == bool(message), (line, err)
 
 

@@ -48,7 +48,7 @@ WRONG = {
     "data": [CODE.data[:-1], CODE.data ^ 1, CODE.data.astype(np.int64)],
     "count": [CODE.count - 1],
     "universe": [CODE.universe - 9, 10**6],
-    "order": ["row", "golden"],
+    "order": ["row"],
     "matrix": ["random"],
     "library": ["torch"],
 }
