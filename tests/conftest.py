@@ -1,6 +1,7 @@
 """Settings of the whole suite."""
 
 import os
+import signal
 
 # Two test processes share the cores: libraries under torch and NumPy take one thread each. Numba's
 # threads stay, since the tests ask for different numbers of them.
@@ -9,6 +10,11 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 # What a command prints does not depend on whether its kernels are compiled already.
 os.environ.setdefault("F2F_QUIET", "1")
+
+# A shell lets what it starts in the background ignore interrupts, and children inherit that: those
+# of tests that send one must not.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from hypothesis import settings
 
