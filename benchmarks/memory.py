@@ -1,9 +1,10 @@
 """Peak memory of compressing a checkpoint folder, beside its bound.
 
     python -m benchmarks memory
-    python benchmarks/memory.py [--megabytes N] [--shards N] [--beam N] [--folder DIR]
+    python benchmarks/memory.py [--megabytes N] [--shards N] [--beam N]
+                                [--sparsity S] [--folder DIR]
 
-A folder of shards of INT8 and BF16 matrices, nine of ten weights pruned, is made shard by shard,
+A folder of shards of INT8 and BF16 matrices, the last one BF16, is made shard by shard,
 and compressed, verified and decompressed by the command line, each in a process of its own. The
 peak is the resident memory that the system counted (VmHWM, as ``ru_maxrss`` of `getrusage`, which
 however counts the process that started this one too). Checked: verification finds every tensor
@@ -26,7 +27,7 @@ import numpy as np
 
 from f2f.tensorfile import write_tensors
 
-ROWS, SPARSITY = 2048, 0.9
+ROWS = 2048
 _CHILD = """
 import sys
 from f2f.__main__ import main
@@ -36,7 +37,7 @@ sys.exit(code)
 """
 
 
-def make_folder(folder: Path, shards: int, shard_bytes: int) -> None:
+def make_folder(folder: Path, shards: int, shard_bytes: int, sparsity: float) -> None:
     """Write shards of that size with their index."""
     folder.mkdir(parents=True)
     places: dict[str, str] = {}
@@ -46,7 +47,7 @@ def make_folder(folder: Path, shards: int, shard_bytes: int) -> None:
         rows = min(ROWS, max(1, int((shard_bytes / dtype.itemsize) ** 0.5)))
         count = max(1, shard_bytes // (rows * rows * dtype.itemsize))
         tensors = {
-            f"layers.{number}.{i}.weight": _matrix(rows, dtype, 1000 * number + i)
+            f"layers.{number}.{i}.weight": _matrix(rows, dtype, sparsity, 1000 * number + i)
             for i in range(count)
         }
         write_tensors(folder / shard, tensors, {"format": "pt"})
@@ -54,10 +55,10 @@ def make_folder(folder: Path, shards: int, shard_bytes: int) -> None:
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
 
 
-def _matrix(rows: int, dtype: np.dtype, seed: int) -> np.ndarray:
+def _matrix(rows: int, dtype: np.dtype, sparsity: float, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     weight = 30 * rng.standard_normal((rows, rows), dtype=np.float32)
-    weight *= rng.random((rows, rows), dtype=np.float32) >= SPARSITY
+    weight *= rng.random((rows, rows), dtype=np.float32) >= sparsity
     weight += 0  # no -0.0
     return np.clip(weight, -127, 127).astype(dtype) if dtype == np.int8 else weight.astype(dtype)
 
@@ -76,11 +77,11 @@ def peak_of(arguments: list[str]) -> tuple[int, float]:
 
 
 def measure(
-    folder: Path, shards: int, shard_bytes: int, beam: int
+    folder: Path, shards: int, shard_bytes: int, beam: int, sparsity: float
 ) -> tuple[int, dict[str, tuple[int, float]]]:
     """Bytes of the largest shard, and per command its peak in bytes and its seconds."""
     source, packed, back = (str(folder / name) for name in ("in", "packed", "back"))
-    make_folder(Path(source), shards, shard_bytes)
+    make_folder(Path(source), shards, shard_bytes, sparsity)
     largest = max(path.stat().st_size for path in Path(source).glob("*.safetensors"))
     commands = {
         "compress": ["compress", source, packed, "--beam", str(beam), "--quiet"],
@@ -96,12 +97,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--megabytes", type=int, default=2000, help="of all shards (2000)")
     parser.add_argument("--shards", type=int, default=3)
     parser.add_argument("--beam", type=int, default=4, help="hypotheses of the encoder (4)")
+    parser.add_argument("--sparsity", type=float, default=0.9, help="share of pruned weights (0.9)")
     parser.add_argument("--folder", help="where to make the folders (a temporary one)")
     given = parser.parse_args(argv)
     with tempfile.TemporaryDirectory(dir=given.folder) as place:
-        measure(Path(place, "warm"), 2, 10**5, given.beam)  # compiles the kernels
+        measure(Path(place, "warm"), 2, 10**5, given.beam, given.sparsity)  # compiles the kernels
         size = given.megabytes * 10**6 // given.shards
-        largest, peaks = measure(Path(place, "full"), given.shards, size, given.beam)
+        largest, peaks = measure(
+            Path(place, "full"), given.shards, size, given.beam, given.sparsity
+        )
     bound = 2 * largest + 500 * 10**6
     print(f"largest shard {largest / 1e6:.0f} MB, bound {bound / 1e6:.0f} MB")
     for name, (peak, seconds) in peaks.items():

@@ -27,6 +27,7 @@ CASES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("int8", {"beam": 16}),
     ("float32", {"beam": 16, "mask_codec": "bitmap"}),
     ("bfloat16", {"beam": 16, "mask_codec": "bitmap", "order": "golden"}),
+    ("int8", {"n_s": 0, "n_out": 60, "beam": 256, "mask_codec": "bitmap"}),  # every state
     ("int8", {"n_s": 1, "n_out": 60, "method": "viterbi", "mask_codec": "list", "order": "row"}),
 )
 

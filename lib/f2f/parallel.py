@@ -21,6 +21,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from numbers import Integral
 from pickle import PicklingError
 from typing import Any
@@ -136,6 +137,10 @@ def decompress_model(
         A mask is missing or too many; the message names the tensor.
     FormatError
         A stored mask has not as many unpruned places as its tensor.
+
+    Notes
+    -----
+    Nothing is kept for a later call, as `f2f.decompress` does (`f2f.format.operands`).
 
     Examples
     --------
@@ -266,4 +271,5 @@ def _decompress(
     name: str, tensor: CompressedTensor, mask: np.ndarray | None
 ) -> tuple[str, np.ndarray, int]:
     with _named(name):
-        return name, decompress_numpy(tensor, mask), tensor.nbytes
+        # Of a copy: what kernels keep of a tensor goes with it, where over a model it would add up.
+        return name, decompress_numpy(replace(tensor), mask), tensor.nbytes

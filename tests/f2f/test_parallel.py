@@ -12,6 +12,7 @@ import numpy as np
 import psutil
 import pytest
 
+from f2f.format import operands
 from f2f.format.container import save
 from f2f.parallel import compress_model, decompress_model
 
@@ -178,3 +179,14 @@ def test_masks_of_floats_and_names_with_a_prefix():
         compress_model({name: weight}, masks={name: np.full((40, 40), 0.5)})
     with pytest.raises(ValueError, match=r"masks must be of tensors of the model, got \['fc"):
         compress_model({name: weight}, masks={"fc.weight": mask})
+
+
+def test_a_model_decompressed_leaves_nothing_beside_its_tensors(monkeypatch):
+    seen = []
+    make = operands.make_operands
+    monkeypatch.setattr(
+        operands, "make_operands", lambda *given: seen.append(found := make(*given)) or found
+    )
+    (weight,) = compress_model({"w": np.eye(64, dtype=np.int8)}).values()
+    decompress_model({"w": weight})
+    assert len(seen) == 1 and weight not in operands._OPERANDS

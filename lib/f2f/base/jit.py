@@ -143,5 +143,5 @@ class _NoCache(caching.NullCache):
 @cache
 def _notice() -> None:
     """Say once that something is compiled."""
-    if "F2F_QUIET" not in os.environ:
+    if "F2F_QUIET" not in os.environ and sys.stderr is not None:
         print(NOTICE, file=sys.stderr)

@@ -38,6 +38,7 @@ class Prepared(NamedTuple):
     stored_bytes: int  # of the matrix, as a product reads it; row starts are 32-bit numbers
     dtype: str  # of the stored weights
     threads: int  # that the product may use
+    unpacked_bytes: int = 0  # what a product reads more, or less, than what is stored
 
 
 def prepare(name: str, weight: np.ndarray, x: np.ndarray, threads: int = 1) -> Prepared:

@@ -164,7 +164,8 @@ def _measure_case(case: Case, repeats: int, threads: int) -> pd.DataFrame:
     samples = _by_turns(prepared, repeats).assign(
         rows=case.rows, cols=case.cols, sparsity=case.sparsity, columns=case.columns
     )
-    samples["moved_bytes"] = samples["stored_bytes"] + problem.x.nbytes + 4 * problem.exact.size
+    read = samples["stored_bytes"] + samples.pop("unpacked_bytes")
+    samples["moved_bytes"] = read + problem.x.nbytes + 4 * problem.exact.size
     samples["useful_operations"] = 2 * problem.unpruned * case.columns
     return samples.assign(error=samples["format"].map(errors))
 
@@ -177,7 +178,10 @@ def _prepare(name: str, problem: Problem, threads: int) -> Prepared:
     codec = MASK_CODECS[name]
     tensor = compress(weight, order="diagonal", mask_codec=codec, n_out=n_out, threads=threads)
     product = functools.partial(spmm, tensor, x, threads=threads)
-    return Prepared(product, tensor.nbytes, str(weight.dtype), threads)
+    # Products read the mask as the operands keep it, a bit a weight (`f2f.format.operands`).
+    mask = tensor.mask.nbytes if tensor.mask is not None else 0
+    unpacked = -(-tensor.n // 8) - mask if mask else 0
+    return Prepared(product, tensor.nbytes, str(weight.dtype), threads, unpacked)
 
 
 def _by_turns(prepared: Mapping[str, Prepared], repeats: int) -> pd.DataFrame:

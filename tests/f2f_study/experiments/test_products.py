@@ -40,7 +40,12 @@ def test_every_format_is_sampled_in_turn(monkeypatch):
     unpruned = np.count_nonzero(matrix(cases[0]))
     assert (vector["useful_operations"] == 2 * unpruned).all()
     assert (several["useful_operations"] == 8 * unpruned).all()
-    assert (vector["moved_bytes"] == vector["stored_bytes"] + 4 * (64 + 48)).all()
+    read = (vector["moved_bytes"] - 4 * (64 + 48)).groupby(vector["format"]).first()
+    stored = vector.groupby("format")["stored_bytes"].first()
+    plain = [name for name in products.FORMATS if name != "encoded_cascade"]
+    assert (read[plain] == stored[plain]).all()
+    # Whatever the codec of the mask, a product reads it unpacked; records differ by some bytes.
+    assert abs(read["encoded_cascade"] - read["encoded"]) < 16 < stored.max()
 
 
 def samples(encoded_bytes=230):
